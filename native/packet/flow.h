@@ -1,0 +1,40 @@
+// The vocabulary that packet, conntrack, policy, service and switch share.
+#pragma once
+
+#include <cstdint>
+
+#include "base/address.h"
+
+namespace weft {
+
+// IANA protocol numbers that weft treats by name; any other value is valid and is tracked by address pair.
+enum class Protocol : uint8_t { icmp = 1, tcp = 6, udp = 17, icmpv6 = 58, sctp = 132 };
+
+// One direction of a flow. Ports are host order. For ICMP echo, source_port and destination_port both hold the identifier;
+// for protocols without ports both are 0.
+struct FlowTuple {
+  Address source;
+  Address destination;
+  uint16_t source_port = 0;
+  uint16_t destination_port = 0;
+  uint8_t protocol = 0;
+  uint8_t family = 4;  // 4 or 6
+  uint16_t reserved = 0;
+
+  [[nodiscard]] constexpr FlowTuple reversed() const {
+    return {destination, source, destination_port, source_port, protocol, family, 0};
+  }
+  friend constexpr bool operator==(const FlowTuple&, const FlowTuple&) = default;
+};
+static_assert(sizeof(FlowTuple) == 40);
+
+using PortIndex = uint16_t;     // index into the switch's port table
+using PortInstance = uint32_t;  // grows with each use of an index; names one life of a port
+inline constexpr PortIndex kNoPort = 0xffff;
+
+using RuleIndex = uint32_t;  // index into the image's rule section
+inline constexpr RuleIndex kNoRule = 0xffffffff;
+
+enum class Direction : uint8_t { egress = 0, ingress = 1 };  // seen from the pod, as in NetworkPolicy
+
+}  // namespace weft
