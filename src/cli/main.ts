@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+/** `weft`: parses the command line, runs one command, turns an expected failure into one clear message and exit status 2. */
+import { Command } from 'commander';
+import { WeftError } from '../errors/problem.js';
+import { commands } from './commands/index.js';
+
+const program = new Command('weft')
+  .description('Pod networking through a userspace switch, with compiled network policies.')
+  .version('0.1.0')
+  .showHelpAfterError('(weft --help lists the commands)')
+  .showSuggestionAfterError(true)
+  .enablePositionalOptions();
+
+for (const register of commands) register(program);
+
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  if (!(error instanceof WeftError)) throw error;
+  process.stderr.write(`weft: ${error.message}\n`);
+  process.exitCode = 2;
+}
