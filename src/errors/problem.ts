@@ -24,7 +24,11 @@ export class WeftError extends Error {
   readonly code: string;
   readonly problems: readonly Problem[];
 
-  constructor(code: string, message: string, options: { cause?: unknown; problems?: readonly Problem[] } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    options: { cause?: unknown; problems?: readonly Problem[] } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'WeftError';
     this.code = code;
