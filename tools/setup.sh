@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Brings a fresh Debian or Ubuntu machine to where weft can be built: system packages (listed first; asked for on a terminal),
+# then the npm packages of the lock file. Does nothing, quickly, when everything is there.
+#   tools/setup.sh [--yes] [--for run|test|ci]
+# --yes   install system packages without asking (also what happens where there is no terminal to ask on)
+# --for   run: build and lab (default); test: also what the test suites use; ci: also formatters, linters, fuzzing, arm64
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+assume_yes=false purpose=run
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --yes | -y) assume_yes=true ;;
+    --for) purpose="${2:?--for needs run, test or ci}" && shift ;;
+    *) echo "setup: unknown argument '$1' (known: --yes, --for run|test|ci)" >&2 && exit 2 ;;
+  esac
+  shift
+done
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+[ "$(uname -s)" = Linux ] || { say "weft needs Linux (this is $(uname -s)): its data plane is the kernel's TAP device." && exit 2; }
+node_major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+[ "$node_major" -ge 20 ] || { say "Node.js 20 or newer is needed, found $(node --version 2>/dev/null || echo none). See https://nodejs.org." && exit 2; }
+
+# What is looked for is a package, not a command: a command may be there without its development files.
+packages=(g++ make cmake ninja-build python3 iproute2 util-linux)
+if [ "$purpose" != run ]; then
+  packages+=(doctest-dev ethtool tcpdump iperf3 python3-scapy)
+fi
+if [ "$purpose" = ci ]; then
+  packages+=(clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev shellcheck ccache
+    g++-aarch64-linux-gnu qemu-user-static)
+fi
+
+missing=()
+if command -v dpkg-query >/dev/null; then
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+  done
+else
+  for command in g++ make cmake ninja python3 ip unshare; do
+    command -v "$command" >/dev/null || missing+=("$command")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "this is not Debian or Ubuntu; install these with your package manager, then run this again: ${missing[*]}"
+    exit 2
+  fi
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+  say "these system packages are missing: ${missing[*]}"
+  as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { say "root is needed to install them: apt-get install ${missing[*]}" && exit 2; }
+    as_root=(sudo)
+  fi
+  if ! $assume_yes && [ -t 0 ] && [ -t 2 ]; then
+    read -r -p "setup: install them with apt-get now? [Y/n] " answer
+    case "$answer" in [nN]*) say "nothing installed; install them yourself and run this again" && exit 2 ;; esac
+  fi
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  if ! { "${as_root[@]}" apt-get update -q && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    say "apt-get could not install them (its last lines are above)"
+    exit 1
+  fi
+  say "installed: ${missing[*]}"
+fi
+
+# node_modules is current when it was installed from exactly this lock file by this Node.js.
+stamp="$(sha256sum package-lock.json | cut -d' ' -f1) $(node -p process.versions.modules)"
+if [ "$(cat node_modules/.weft-setup 2>/dev/null)" != "$stamp" ]; then
+  say "installing npm packages"
+  npm ci --no-audit --no-fund --prefer-offline --loglevel=error >&2
+  echo "$stamp" >node_modules/.weft-setup
+fi
