@@ -1,0 +1,217 @@
+/**
+ * The TypeScript face of the native addon. Whoever calls it has validated every value (protocol parsing does): C++ receives
+ * finished values and throws a TypeError only for a bug of ours. What can fail for a reason outside of the program comes back as a
+ * rejected promise or a thrown AddonError with a stable `code`.
+ *
+ * Threads: everything here is called on the JavaScript thread. Namespace work (`attach`, `detach`) runs on the addon's namespace
+ * thread and settles its promise from there; packets are moved by the addon's workers, which never enter JavaScript.
+ */
+
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { WeftError } from '../errors/problem.js';
+import type {
+  CaptureEvent,
+  CaptureFilter,
+  ConnectionReport,
+  CountersReport,
+  FlowEvent,
+  PortSpec,
+  SwitchSettings,
+} from './protocol.js';
+
+/** What the addon rejects and throws: `code` is stable, `message` names call, object and errno, `errno` is 0 without a call. */
+export interface AddonError extends Error {
+  readonly code: string;
+  readonly errno: number;
+}
+
+export interface SwitchOptions {
+  /** Directory on tmpfs for the connection table; one switch at a time holds its lock. */
+  readonly runDirectory: string;
+  readonly workers: number;
+  /** Fixed for the life of the file; another value rebuilds the table empty. */
+  readonly maximumConnections: number;
+  readonly maximumPorts: number;
+  /** How long an idle worker polls before it sleeps; 0 sleeps at once. */
+  readonly busyPollMicroseconds: number;
+  /** The socket inherited from `weft-supervise`, or -1. */
+  readonly supervisorDescriptor: number;
+}
+
+export interface AttachedPort {
+  readonly instance: number;
+  /** created new, re-attached by namespace path, or adopted: the descriptor came from the supervisor. */
+  readonly origin: 'created' | 're-attached' | 'adopted';
+  readonly pinned: boolean;
+}
+
+export interface LoadedImage {
+  readonly status: 'loaded' | 'unchanged' | 'refused';
+  readonly error?: { readonly code: string; readonly message: string };
+}
+
+export interface SwitchFigures {
+  readonly generation: string;
+  readonly workers: number;
+  readonly connectionsUsed: number;
+  readonly connectionsCapacity: number;
+  /** What became of the table that the previous switch left. */
+  readonly connectionsRecovered: number;
+  readonly connectionsDiscarded: number;
+  readonly udpSegmentation: boolean;
+  readonly lostEvents: number;
+  readonly imageBytes: number;
+}
+
+export interface NativeSwitch {
+  /** Starts the workers. Ports and image may be set before or after; nothing passes without an image. */
+  start(): void;
+  /** Stops workers, closes descriptors; TAPs stay (they are persistent). Idempotent. */
+  stop(): Promise<void>;
+  attach(spec: PortSpec): Promise<AttachedPort>;
+  /** Deletes the TAP, kills its connections. Resolves also when interface or namespace are gone. */
+  detach(id: string): Promise<void>;
+  /** Takes effect for the next packet; the port itself is untouched. */
+  updateAddresses(id: string, addresses: readonly string[]): void;
+  /** Copies, validates whole, swaps in. A refused image leaves the old one. */
+  loadImage(bytes: Uint8Array): LoadedImage;
+  configure(settings: SwitchSettings): void;
+  /** Ids of ports whose device or namespace is gone since the last call. Cheap; asked once a second. */
+  takeBrokenPorts(): readonly { readonly id: string; readonly code: string; readonly message: string }[];
+  figures(): SwitchFigures;
+  counters(port?: string): CountersReport;
+  connections(limit: number, port?: string): readonly ConnectionReport[];
+  /** Takes up to `limit` events out of the ring. */
+  takeFlows(limit: number): { readonly events: readonly FlowEvent[]; readonly lost: number };
+  /** At most 8 captures at once; returns its number. */
+  startCapture(filter: CaptureFilter): number;
+  takeCapture(
+    capture: number,
+    limit: number,
+  ): { readonly events: readonly CaptureEvent[]; readonly lost: number };
+  stopCapture(capture: number): void;
+  /** Asks the supervisor to close the duplicates of descriptors that no live port uses. */
+  forgetUnclaimed(): void;
+}
+
+/** A rule as the image names it; `ImageHandle.ruleNames` lists them in the order of rule indexes. */
+export interface ImageRuleName {
+  readonly policy: string;
+  readonly direction: 'egress' | 'ingress';
+  readonly index: number;
+}
+
+/** Queries as columns, one entry a query. Addresses are 16 bytes each, IPv4 as ::ffff:a.b.c.d. */
+export interface JudgeQueries {
+  readonly sources: Uint8Array;
+  readonly destinations: Uint8Array;
+  /** 4 or 6. */
+  readonly families: Uint8Array;
+  readonly protocols: Uint8Array;
+  /** Destination ports, 0 for protocols without. */
+  readonly ports: Uint16Array;
+}
+
+/** Verdicts as columns. A rule of 0xffffffff is none: not isolated where allowed, no rule matched where denied. */
+export interface JudgeAnswers {
+  /** Bit 0: egress allowed, bit 1: ingress allowed. */
+  readonly allowed: Uint8Array;
+  readonly egressRules: Uint32Array;
+  readonly ingressRules: Uint32Array;
+}
+
+/** Endpoints as columns; a program of 0xffffffff means that the address is no local pod's. */
+export interface Classified {
+  readonly classes: Uint32Array;
+  readonly programs: Uint32Array;
+  readonly flags: Uint32Array;
+}
+
+export interface ImageHandle {
+  readonly bytes: number;
+  classify(addresses: Uint8Array, families: Uint8Array): Classified;
+  /** Source's egress and destination's ingress, with the exemptions of the switch (own node, itself). 100,000 take milliseconds. */
+  judge(queries: JudgeQueries): JudgeAnswers;
+  ruleNames(): readonly ImageRuleName[];
+  /** The policies that isolate a program in a direction, `namespace/name`. */
+  isolatingPolicies(program: number, direction: 'egress' | 'ingress'): readonly string[];
+}
+
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A packet socket on one interface, for probing and capture; never for forwarding. */
+export interface RawSocketHandle {
+  /** With `vnetHeader` the bytes start with the 10-byte header, which the kernel takes as it is. */
+  send(bytes: Uint8Array): number;
+  /** Null when nothing waits. */
+  receive(): Uint8Array | null;
+  close(): void;
+}
+
+export interface Addon {
+  readonly version: string;
+  Switch: new (options: SwitchOptions) => NativeSwitch;
+  /** Throws an AddonError when the bytes are no valid image. */
+  Image: new (
+    bytes: Uint8Array,
+  ) => ImageHandle;
+  /** Of the process at the other end of a unix socket, by its descriptor. */
+  peerCredentials(descriptor: number): PeerCredentials;
+  openRawSocket(options: {
+    readonly netns: string;
+    readonly ifname: string;
+    readonly vnetHeader: boolean;
+  }): Promise<RawSocketHandle>;
+}
+
+const require = createRequire(import.meta.url);
+let loaded: Addon | undefined;
+
+/**
+ * Loads `weft.node`: the file that WEFT_ADDON names if it is set, else the build of this package. A failure names every path that was
+ * tried, what each said, and what to do.
+ */
+export function loadAddon(): Addon {
+  loaded ??= loadFrom(addonCandidates());
+  return loaded;
+}
+
+export function addonCandidates(environment: NodeJS.ProcessEnv = process.env): readonly string[] {
+  if (environment.WEFT_ADDON) return [environment.WEFT_ADDON];
+  return [join(packageRoot(), 'build', 'Release', 'weft.node')];
+}
+
+export function loadFrom(candidates: readonly string[]): Addon {
+  const tried: string[] = [];
+  for (const file of candidates) {
+    if (!existsSync(file)) {
+      tried.push(`  ${file}: not there`);
+      continue;
+    }
+    try {
+      return require(file) as Addon;
+    } catch (error) {
+      tried.push(`  ${file}: ${(error as Error).message.split('\n')[0]}`);
+    }
+  }
+  throw new WeftError(
+    'addon-load',
+    `The native addon could not be loaded by Node.js ${process.version} on ${process.platform} ${process.arch}. Tried:\n` +
+      `${tried.join('\n')}\n` +
+      'Build it with `npm run build:native` (needs g++ ≥ 12, make and python3; `npm run setup` installs them), or set WEFT_ADDON to a built weft.node.',
+  );
+}
+
+/** The nearest folder above this file with a package.json: the same from a checkout's `dist` and from an installed package. */
+function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'binding.gyp')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
