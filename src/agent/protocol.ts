@@ -1,0 +1,400 @@
+/**
+ * The agent's protocol: what `weft-cni`, the lab and the command line ask the agent over `RUN/agent.sock`.
+ *
+ * The socket is mode 0600 and the peer's credentials are checked (root or the agent's own user). Framing is the switch's: one JSON
+ * object a line, UTF-8, at most `maxLineBytes`. A request carries an `id` of the client's choosing; its answer repeats it. Answers
+ * may come in another order than the requests. A subscription answers `subscribed` and then pushes `event` lines with the same `id`
+ * until the client closes the connection; an observer that reads too slowly loses events (and is told how many), never slows the agent.
+ *
+ * Every expected failure is an `error` answer with a stable code of `src/errors/catalogue.ts`; the connection stays usable.
+ */
+import type { DropReasonName } from '../errors/drop-reasons.js';
+import type { Problem } from '../errors/problem.js';
+
+export const agentProtocolVersion = 1;
+
+/** A line longer than this ends the connection: no request of this protocol comes near it. */
+export const maxLineBytes = 4 * 1024 * 1024;
+
+// ---------------------------------------------------------------------------------------------------------------- requests
+
+/**
+ * CNI ADD. Answers `attached` once the pod's port is live at a published state that knows the pod and the policies that select it.
+ * Repeating it for the same attachment (same namespace, name, netns, ifname) answers the same addresses again; a new netns for the
+ * same pod replaces the old port.
+ */
+export interface AttachRequest {
+  readonly type: 'attach';
+  readonly id: number;
+  readonly namespace: string;
+  readonly name: string;
+  /** The pod's uid where the caller knows it; '' otherwise. A pod of another uid in the world is a predecessor and is waited out. */
+  readonly uid: string;
+  /** Path of the network namespace, e.g. /run/netns/cni-1234. The agent never opens it; the switch does. */
+  readonly netns: string;
+  readonly ifname: string;
+  /** Container id of the runtime; '' when there is none (lab). One of the keys `detach` takes. */
+  readonly containerId?: string;
+  /** Addresses that must be given, e.g. a pod's `status.podIPs` in a manifest. Absent: taken from the pod CIDRs. */
+  readonly addresses?: readonly string[];
+  readonly mac?: string;
+  /** Bytes; absent: `network.mtu`. */
+  readonly mtu?: number;
+  /** How long to wait for the port to be live and the pod to be known; absent: `agent.attachTimeout`. */
+  readonly timeoutMilliseconds?: number;
+}
+
+/** CNI DEL. Idempotent: an attachment that is not there is detached already. Addresses return to the pool. */
+export interface DetachRequest {
+  readonly type: 'detach';
+  readonly id: number;
+  /** Either the container id, or namespace and name. */
+  readonly containerId?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly ifname?: string;
+}
+
+/** Answers once everything that is in the sources now is published and acknowledged by the switch. */
+export interface SyncRequest {
+  readonly type: 'sync';
+  readonly id: number;
+  readonly timeoutMilliseconds?: number;
+}
+
+export interface StatusRequest {
+  readonly type: 'status';
+  readonly id: number;
+}
+
+export interface PortsRequest {
+  readonly type: 'ports';
+  readonly id: number;
+}
+
+export interface ConnectionsRequest {
+  readonly type: 'connections';
+  readonly id: number;
+  /** Only connections of this pod; both or neither. */
+  readonly namespace?: string;
+  readonly name?: string;
+  /** At most this many, default 1000. */
+  readonly limit?: number;
+}
+
+/** Replaces the agent's metrics endpoint for the command line: Prometheus text in the answer. */
+export interface MetricsRequest {
+  readonly type: 'metrics';
+  readonly id: number;
+}
+
+/** Same as SIGHUP. */
+export interface ReloadRequest {
+  readonly type: 'reload';
+  readonly id: number;
+}
+
+export interface FlowsRequest {
+  readonly type: 'flows';
+  readonly id: number;
+  /** false: the recent events, then `end`. true: the recent events, then new ones until the client closes. */
+  readonly follow: boolean;
+  readonly denied?: boolean;
+  /** Only drops, of every reason (also those that no policy made). */
+  readonly drops?: boolean;
+  readonly namespace?: string;
+  readonly name?: string;
+}
+
+export interface CaptureRequest {
+  readonly type: 'capture';
+  readonly id: number;
+  readonly namespace: string;
+  readonly name: string;
+  readonly drops: boolean;
+  /** Bytes of each packet that are kept; default 65535. */
+  readonly snapLength?: number;
+  /** End after this many packets. */
+  readonly count?: number;
+}
+
+export type AgentRequest =
+  | AttachRequest
+  | DetachRequest
+  | SyncRequest
+  | StatusRequest
+  | PortsRequest
+  | ConnectionsRequest
+  | MetricsRequest
+  | ReloadRequest
+  | FlowsRequest
+  | CaptureRequest;
+
+// ----------------------------------------------------------------------------------------------------------------- answers
+
+export interface ErrorAnswer {
+  readonly type: 'error';
+  readonly id: number;
+  readonly code: string;
+  readonly message: string;
+  readonly problems?: readonly Problem[];
+}
+
+export interface AttachedAnswer {
+  readonly type: 'attached';
+  readonly id: number;
+  readonly port: string;
+  readonly mac: string;
+  readonly mtu: number;
+  /** Bare addresses; the pod sees them as /32 and /128. */
+  readonly addresses: readonly string[];
+  /** The link-local gateways of the families that the pod has. */
+  readonly gateways: readonly string[];
+  readonly gatewayMac: string;
+  /** The revision at which the port is live. */
+  readonly revision: number;
+}
+
+export interface DetachedAnswer {
+  readonly type: 'detached';
+  readonly id: number;
+  /** false: nothing of that name was attached. */
+  readonly found: boolean;
+}
+
+export interface SyncedAnswer {
+  readonly type: 'synced';
+  readonly id: number;
+  readonly revision: number;
+  readonly generation: string;
+  /** What was found wrong in the sources; those objects count as absent. */
+  readonly problems: readonly Problem[];
+  /** Ports that the switch could not bring up. */
+  readonly failedPorts: readonly { readonly id: string; readonly error: string }[];
+}
+
+export interface SourceStatus {
+  readonly name: string;
+  readonly synced: boolean;
+  readonly objects: number;
+  readonly problems: number;
+}
+
+export interface StatusAnswer {
+  readonly type: 'status';
+  readonly id: number;
+  readonly version: string;
+  readonly node: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  readonly epoch: number;
+  /** Last revision sent and last acknowledged; equal when the switch enforces what the agent knows. */
+  readonly revision: number;
+  readonly acknowledged: number;
+  /** The switch's own 64-bit generation as a decimal string; '' when not connected. */
+  readonly generation: string;
+  readonly switchConnected: boolean;
+  /** Set when the switch refused the last image; the previous one is in force. */
+  readonly imageError?: string;
+  readonly ready: boolean;
+  readonly sources: readonly SourceStatus[];
+  readonly counts: {
+    readonly namespaces: number;
+    readonly pods: number;
+    readonly localPods: number;
+    readonly policies: number;
+    readonly services: number;
+    readonly identities: number;
+    readonly classes: number;
+    readonly programs: number;
+    readonly ports: number;
+    readonly connections: number;
+  };
+  readonly compile: {
+    readonly count: number;
+    readonly lastMilliseconds: number;
+    readonly imageBytes: number;
+  };
+  readonly addresses: readonly { readonly cidr: string; readonly used: number; readonly total: string }[];
+  readonly problems: readonly Problem[];
+  /** The switch's own status answer, as it gave it. */
+  readonly switch?: Readonly<Record<string, unknown>>;
+}
+
+export interface PortRow {
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly kind: 'pod' | 'host';
+  readonly ifname: string;
+  readonly netns: string;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  readonly mtu: number;
+  readonly status: 'live' | 'pending' | 'failed';
+  readonly error?: string;
+  /** As counted by the switch; absent while it is away. Packets and bytes: received = sent by the pod. */
+  readonly received?: { readonly packets: number; readonly bytes: number };
+  readonly sent?: { readonly packets: number; readonly bytes: number };
+  readonly drops?: Readonly<Partial<Record<DropReasonName, number>>>;
+  readonly connections?: number;
+}
+
+export interface PortsAnswer {
+  readonly type: 'ports';
+  readonly id: number;
+  readonly ports: readonly PortRow[];
+}
+
+/** One end of a flow or connection, with the name that the world has for the address. */
+export interface FlowEnd {
+  readonly address: string;
+  /** 0 where the protocol has no ports. */
+  readonly port: number;
+  readonly kind: 'pod' | 'node' | 'service' | 'external';
+  /** `namespace/name` of a pod or Service, name of a node, '' for an external address. */
+  readonly name: string;
+}
+
+export interface ConnectionRow {
+  readonly protocol: string;
+  readonly state: string;
+  readonly source: FlowEnd;
+  /** As the client addressed it (a Service's address, where there is one). */
+  readonly destination: FlowEnd;
+  /** After translation; equal to `destination` when nothing was translated. */
+  readonly target: FlowEnd;
+  readonly packets: readonly [original: number, reply: number];
+  readonly bytes: readonly [original: number, reply: number];
+  readonly idleSeconds: number;
+  readonly expiresSeconds: number;
+  readonly egressRule: RuleName | null;
+  readonly ingressRule: RuleName | null;
+}
+
+export interface ConnectionsAnswer {
+  readonly type: 'connections';
+  readonly id: number;
+  readonly total: number;
+  readonly connections: readonly ConnectionRow[];
+}
+
+export interface MetricsAnswer {
+  readonly type: 'metrics';
+  readonly id: number;
+  readonly text: string;
+}
+
+export interface ReloadedAnswer {
+  readonly type: 'reloaded';
+  readonly id: number;
+  /** Option paths that changed and are in force. */
+  readonly applied: readonly string[];
+  /** Option paths that changed and wait for a restart. */
+  readonly needRestart: readonly string[];
+}
+
+export interface SubscribedAnswer {
+  readonly type: 'subscribed';
+  readonly id: number;
+}
+
+// ------------------------------------------------------------------------------------------------------------------ events
+
+/** A policy and the rule of it: `rule` counts from 0 within the direction; null: the policy isolates and no rule of it matched. */
+export interface RuleName {
+  readonly policy: string;
+  readonly direction: 'egress' | 'ingress';
+  readonly rule: number | null;
+}
+
+export interface FlowRecord {
+  /** RFC 3339 with microseconds, UTC. */
+  readonly time: string;
+  readonly verdict: 'allowed' | 'denied' | 'dropped';
+  /** Drop reason; absent when allowed. */
+  readonly reason?: DropReasonName;
+  /** Port on which the packet entered the switch: `namespace/name`. */
+  readonly port: string;
+  readonly family: 4 | 6;
+  /** 'TCP', 'UDP', 'SCTP', 'ICMP', 'ICMPv6' or the protocol number. */
+  readonly protocol: string;
+  readonly source: FlowEnd;
+  readonly destination: FlowEnd;
+  readonly target?: FlowEnd;
+  /** The rules that allowed it, or the policies that isolate and did not. Empty: not isolated. */
+  readonly rules: readonly RuleName[];
+  /** Bytes of the packet that made the event; 0 when the switch did not say. */
+  readonly length: number;
+  /** Events like this one that sampling left out before it. */
+  readonly suppressed?: number;
+}
+
+export interface FlowEvent {
+  readonly type: 'event';
+  readonly id: number;
+  readonly event: 'flow';
+  readonly flow: FlowRecord;
+}
+
+export interface PacketRecord {
+  /** Nanoseconds since 1970, decimal. */
+  readonly time: string;
+  /** Base64 of the frame from its Ethernet header on. */
+  readonly data: string;
+  /** Length on the wire; data may be cut at the snap length. */
+  readonly length: number;
+  readonly direction: 'from-pod' | 'to-pod';
+  readonly verdict: 'allowed' | 'denied' | 'dropped';
+  readonly reason?: DropReasonName;
+  readonly rules: readonly RuleName[];
+}
+
+export interface PacketEvent {
+  readonly type: 'event';
+  readonly id: number;
+  readonly event: 'packet';
+  readonly packet: PacketRecord;
+}
+
+/** The observer was too slow, or the switch's ring overran: this many events are missing here. */
+export interface LostEvent {
+  readonly type: 'event';
+  readonly id: number;
+  readonly event: 'lost';
+  readonly count: number;
+}
+
+/** End of a subscription that does not follow, or whose count is reached. */
+export interface EndEvent {
+  readonly type: 'event';
+  readonly id: number;
+  readonly event: 'end';
+}
+
+export type AgentEvent = FlowEvent | PacketEvent | LostEvent | EndEvent;
+
+export type AgentAnswer =
+  | ErrorAnswer
+  | AttachedAnswer
+  | DetachedAnswer
+  | SyncedAnswer
+  | StatusAnswer
+  | PortsAnswer
+  | ConnectionsAnswer
+  | MetricsAnswer
+  | ReloadedAnswer
+  | SubscribedAnswer
+  | AgentEvent;
+
+/** What `request` of the client resolves to for each request type. */
+export interface AgentAnswers {
+  readonly attach: AttachedAnswer;
+  readonly detach: DetachedAnswer;
+  readonly sync: SyncedAnswer;
+  readonly status: StatusAnswer;
+  readonly ports: PortsAnswer;
+  readonly connections: ConnectionsAnswer;
+  readonly metrics: MetricsAnswer;
+  readonly reload: ReloadedAnswer;
+}

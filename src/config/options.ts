@@ -1,0 +1,389 @@
+/**
+ * Every option of weft: the single source. `config/default.yaml` is rendered from this table and a test holds them equal
+ * (`node dist/tools/render-config.js` writes the file); the type of the configuration is inferred from it.
+ *
+ * Microseconds for durations, see option.ts. A limit shows as a gauge of use in the metrics, and at its edge the new thing
+ * fails with a clear error while the old things go on.
+ */
+import { isAddress, isCidr, podCidrs } from './address-checks.js';
+import { choice, duration, flag, integer, list, section, text, type ValueOf } from './option.js';
+
+const timeout = (value: string, help: string) =>
+  duration({ help, default: value, minimum: '1s', maximum: '30d', reload: 'live' });
+
+const absolutePath = (value: string): string | null =>
+  value.startsWith('/') ? null : 'it has to be an absolute path';
+
+const optionalPath = (value: string): string | null => (value === '' ? null : absolutePath(value));
+
+export const options = section('Configuration of weft: one file for the agent and the switch of a node.', {
+  node: section('The node that this agent and switch serve.', {
+    name: text({
+      what: 'a node name',
+      help: "Name of the node, as pods carry it in spec.nodeName. Empty: the host's name.",
+      default: '',
+      reload: 'restart',
+      check: (value) =>
+        value === '' || (/^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/.test(value) && value.length <= 253)
+          ? null
+          : 'a node name holds lower-case letters, digits, dots and dashes, at most 253 characters',
+    }),
+    addresses: list({
+      what: 'an IPv4 or IPv6 address',
+      help: "The node's own addresses. Packets of the node's own sockets carry one of them; they are exempt from ingress policy. Empty: those of the host's interfaces.",
+      default: [],
+      reload: 'live',
+      check: isAddress,
+    }),
+  }),
+  network: section('Pod network.', {
+    podCIDRs: list({
+      what: 'a CIDR such as 10.42.0.0/24',
+      help: "This node's share of the pod network: one IPv4 CIDR, one IPv6 CIDR, or one of each for dual-stack pods.",
+      default: ['10.42.0.0/24'],
+      reload: 'restart',
+      check: isCidr,
+      checkAll: podCidrs,
+    }),
+    mtu: integer({
+      help: "MTU of the pods' interfaces. On one node it can be as large as 65521; between nodes it has to fit the link less the encapsulation.",
+      unit: 'bytes',
+      default: 1500,
+      minimum: 1280,
+      maximum: 65521,
+      reload: 'restart',
+    }),
+  }),
+  policy: section('What policies do where Kubernetes leaves it to the implementation.', {
+    ownNodeEgress: choice({
+      help: 'Traffic from a pod to its own node: `allow` it always (kubelet, node-local DNS and host-network pods stay reachable), or `judge` it by egress policy like any other.',
+      choices: ['allow', 'judge'],
+      default: 'allow',
+      reload: 'live',
+    }),
+    denyAction: section(
+      'What a denied packet is answered with: `drop` nothing, `reject` a TCP reset or ICMP administratively prohibited.',
+      {
+        egress: choice({
+          help: "Denied by the source pod's policies.",
+          choices: ['drop', 'reject'],
+          default: 'drop',
+          reload: 'live',
+        }),
+        ingress: choice({
+          help: "Denied by the destination pod's policies. `reject` tells the client that something is there.",
+          choices: ['drop', 'reject'],
+          default: 'drop',
+          reload: 'live',
+        }),
+      },
+    ),
+  }),
+  switch: section('The data plane process.', {
+    workers: integer({
+      help: 'Threads that move packets. 0: one for each core but one, at least one, at most 8. One is best on two cores.',
+      unit: 'threads',
+      default: 0,
+      minimum: 0,
+      maximum: 64,
+      reload: 'restart',
+    }),
+    pollTime: duration({
+      help: 'How long a worker polls its ports before it sleeps. 0: it sleeps at once. Polling lowers latency on boards with a core to spare and costs throughput on all others.',
+      default: '0',
+      minimum: '0',
+      maximum: '10ms',
+      reload: 'live',
+    }),
+    drain: section('How much a worker takes from one port before it turns to the next (fairness).', {
+      frames: integer({
+        help: 'At most this many frames of one port at a time.',
+        unit: 'frames',
+        default: 64,
+        minimum: 1,
+        maximum: 1024,
+        reload: 'live',
+      }),
+      time: duration({
+        help: "At most this long at one port at a time: a write runs the receiving pod's network stack in the worker, so that few frames can take long.",
+        default: '500us',
+        minimum: '10us',
+        maximum: '100ms',
+        reload: 'live',
+      }),
+    }),
+    queueLength: integer({
+      help: "Transmit queue of the pods' interfaces; what does not fit is dropped there.",
+      unit: 'frames',
+      default: 1000,
+      minimum: 16,
+      maximum: 100_000,
+      reload: 'restart',
+    }),
+    connections: section('Connection tracking.', {
+      capacity: integer({
+        help: 'Entries of the connection table, allocated in full at start in the run directory (about 256 bytes each). When it is full, entries that are not established make room; if none can, new connections are dropped.',
+        unit: 'connections',
+        default: 131_072,
+        minimum: 1024,
+        maximum: 16_777_216,
+        reload: 'restart',
+      }),
+      quotaPerPort: integer({
+        help: 'Connections that one port may have opened, so that one pod cannot fill the table.',
+        unit: 'connections',
+        default: 32_768,
+        minimum: 16,
+        maximum: 16_777_216,
+        reload: 'live',
+      }),
+      timeouts: section('How long an idle connection is remembered, by protocol and state.', {
+        tcp: section('TCP (RFC 9293 states, as the switch sees them).', {
+          synSent: timeout('30s', 'A SYN without an answer.'),
+          synReceived: timeout('30s', 'SYN and SYN ACK seen, the handshake is not finished.'),
+          established: timeout('5d', 'Established; longer than the 2 hours 4 minutes of RFC 5382.'),
+          finWait: timeout('120s', 'One side has closed.'),
+          closeWait: timeout('60s', 'The other side has acknowledged the close.'),
+          lastAck: timeout('30s', 'Both sides have closed, the last acknowledgement is missing.'),
+          timeWait: timeout('60s', 'Both sides have closed.'),
+          close: timeout('10s', 'Reset.'),
+          pickedUp: timeout('300s', 'Picked up in mid-stream and not yet seen in both directions.'),
+        }),
+        udp: section('UDP (RFC 4787).', {
+          unreplied: timeout('30s', 'Packets in one direction only.'),
+          replied: timeout('180s', 'Packets in both directions.'),
+        }),
+        sctp: section('SCTP.', {
+          opening: timeout('30s', 'INIT seen, not yet established.'),
+          established: timeout('210s', 'Established; heartbeats keep it (RFC 9260: every 30 s).'),
+          closing: timeout('10s', 'SHUTDOWN or ABORT seen.'),
+        }),
+        icmp: timeout('30s', 'ICMP and ICMPv6 echo, by identifier.'),
+        other: timeout('600s', 'Other IP protocols, by address pair.'),
+      }),
+    }),
+    services: section('Service translation.', {
+      affinityCapacity: integer({
+        help: 'Clients that are remembered for Services with sessionAffinity: ClientIP. When it is full the oldest makes room.',
+        unit: 'clients',
+        default: 65_536,
+        minimum: 64,
+        maximum: 4_194_304,
+        reload: 'restart',
+      }),
+    }),
+    fragments: section('Fragments: later ones follow the verdict of the first.', {
+      capacity: integer({
+        help: 'Fragmented packets that are followed at a time.',
+        unit: 'packets',
+        default: 4096,
+        minimum: 16,
+        maximum: 262_144,
+        reload: 'restart',
+      }),
+      quotaPerPort: integer({
+        help: 'Fragmented packets of one port.',
+        unit: 'packets',
+        default: 256,
+        minimum: 1,
+        maximum: 262_144,
+        reload: 'live',
+      }),
+      timeout: duration({
+        help: 'How long the fragments of a packet are followed, and early ones are kept for their first.',
+        default: '5s',
+        minimum: '100ms',
+        maximum: '120s',
+        reload: 'live',
+      }),
+    }),
+    rateLimits: section('Limits of what the switch itself sends and tells. 0: none at all.', {
+      icmp: integer({
+        help: 'ICMP, ICMPv6, reset, ARP and neighbour answers to one port.',
+        unit: 'packets per second',
+        default: 1000,
+        minimum: 0,
+        maximum: 10_000_000,
+        reload: 'live',
+      }),
+      log: integer({
+        help: 'Lines in the log about one port.',
+        unit: 'lines per second',
+        default: 5,
+        minimum: 0,
+        maximum: 10_000,
+        reload: 'live',
+      }),
+    }),
+    flows: section('Flow events to the agent.', {
+      ring: integer({
+        help: 'Events that wait for the agent; what does not fit is counted as lost. Rounded up to a power of two.',
+        unit: 'events',
+        default: 8192,
+        minimum: 64,
+        maximum: 1_048_576,
+        reload: 'restart',
+      }),
+      sampleAllowed: integer({
+        help: 'Of the new allowed connections one in this many makes an event. 1: all, 0: none.',
+        unit: 'connections',
+        default: 1,
+        minimum: 0,
+        maximum: 1_000_000,
+        reload: 'live',
+      }),
+      sampleDropped: integer({
+        help: 'Of the dropped packets one in this many makes an event. 1: all, 0: none.',
+        unit: 'packets',
+        default: 1,
+        minimum: 0,
+        maximum: 1_000_000,
+        reload: 'live',
+      }),
+      perPort: integer({
+        help: 'Events of one port, so that a flood does not hide the others.',
+        unit: 'events per second',
+        default: 1000,
+        minimum: 1,
+        maximum: 1_000_000,
+        reload: 'live',
+      }),
+    }),
+  }),
+  agent: section('The control plane process.', {
+    tick: duration({
+      help: 'How long the agent gathers changes before it compiles: many events, one compile.',
+      default: '10ms',
+      minimum: '0',
+      maximum: '10s',
+      reload: 'live',
+    }),
+    attachTimeout: duration({
+      help: 'How long CNI ADD waits until its pod is known, its port live and its policies in force.',
+      default: '30s',
+      minimum: '1s',
+      maximum: '10m',
+      reload: 'live',
+    }),
+    reconnect: duration({
+      help: 'The longest pause between two attempts to reach the switch; the first follows at once.',
+      default: '500ms',
+      minimum: '10ms',
+      maximum: '60s',
+      reload: 'live',
+    }),
+    flowHistory: integer({
+      help: 'Flow events that the agent keeps for `weft flows` without --follow.',
+      unit: 'events',
+      default: 4096,
+      minimum: 0,
+      maximum: 1_048_576,
+      reload: 'live',
+    }),
+    observers: integer({
+      help: 'Clients that may follow flows, drops and captures at a time.',
+      unit: 'clients',
+      default: 16,
+      minimum: 1,
+      maximum: 1024,
+      reload: 'live',
+    }),
+  }),
+  limits: section('Bounds of what one node carries. At its edge the new thing fails, the old things go on.', {
+    ports: integer({
+      help: 'Pods on this node (kubelet allows 110 by default), and the host.',
+      unit: 'ports',
+      default: 512,
+      minimum: 1,
+      maximum: 65_535,
+      reload: 'restart',
+    }),
+    identities: integer({
+      help: 'Label identities that policies of this node can tell apart.',
+      unit: 'identities',
+      default: 65_536,
+      minimum: 16,
+      maximum: 4_194_304,
+      reload: 'live',
+    }),
+    classes: integer({
+      help: 'Peer classes: identities times the sets of ipBlocks that contain their addresses.',
+      unit: 'classes',
+      default: 262_144,
+      minimum: 16,
+      maximum: 16_777_216,
+      reload: 'live',
+    }),
+    services: integer({
+      help: 'Service addresses and ports that are translated.',
+      unit: 'services',
+      default: 65_536,
+      minimum: 1,
+      maximum: 1_048_576,
+      reload: 'live',
+    }),
+  }),
+  telemetry: section('Metrics and health over HTTP: /metrics, /healthz, /readyz.', {
+    enabled: flag({
+      help: 'Serve them at all.',
+      default: true,
+      reload: 'restart',
+    }),
+    address: text({
+      what: 'an IPv4 or IPv6 address',
+      help: 'Address to listen on. The default is reachable from the node itself only; there is no authentication.',
+      default: '127.0.0.1',
+      reload: 'restart',
+      check: isAddress,
+    }),
+    port: integer({
+      help: 'TCP port to listen on. 0: one that is free, told in the log.',
+      unit: 'port',
+      default: 9464,
+      minimum: 0,
+      maximum: 65_535,
+      reload: 'restart',
+    }),
+    portLabels: integer({
+      help: 'Ports that have series of their own; the others are summed as `other`. Each costs up to one series for each drop reason that it has met. 0: all are summed.',
+      unit: 'ports',
+      default: 128,
+      minimum: 0,
+      maximum: 65_535,
+      reload: 'live',
+    }),
+  }),
+  log: section('Log, to standard error.', {
+    level: choice({
+      help: 'The least severe level that is written.',
+      choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      default: 'info',
+      reload: 'live',
+    }),
+    format: choice({
+      help: '`json` one object a line, `pretty` for people, `auto` pretty on a terminal and JSON elsewhere.',
+      choices: ['auto', 'json', 'pretty'],
+      default: 'auto',
+      reload: 'restart',
+    }),
+  }),
+  paths: section('Where things are.', {
+    run: text({
+      what: 'an absolute path',
+      help: 'Run directory: sockets, images, leases, connection table. It should be on tmpfs, so that a reboot empties it.',
+      default: '/run/weft',
+      reload: 'restart',
+      check: absolutePath,
+    }),
+    manifests: text({
+      what: 'an absolute path',
+      help: 'Folder of Kubernetes manifests that takes the place of the Kubernetes API. Empty: the folder `manifests` in the run directory.',
+      default: '',
+      reload: 'restart',
+      check: optionalPath,
+    }),
+  }),
+});
+
+/** The configuration: validated, frozen; durations in microseconds. */
+export type Config = ValueOf<typeof options>;
