@@ -1,0 +1,252 @@
+/**
+ * Text → Kubernetes objects that remember where each field stands.
+ *
+ * Every finding about a manifest must name file, line and column, also when it is found much later (a selector that matches
+ * no pod is only known once all files are read). So an object keeps a `locate` function over the syntax tree of its own document
+ * instead of a copy of all positions: most objects are never asked. JSON text takes the fast way through JSON.parse, and its
+ * syntax tree is only built when the first position is wanted (100,000 pods as JSON parse in a second, as YAML in half a minute).
+ *
+ * YAML is read as YAML 1.2 core plus merge keys. kubectl reads YAML 1.1, where the bare words yes, no, on, off, y and n are
+ * booleans; they stay strings here and `weft policy lint` points at them.
+ */
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseAllDocuments,
+  type YAMLError,
+} from 'yaml';
+import type { Problem, SourceRef } from '../errors/problem.js';
+
+/** A field path inside one object: `['spec', 'ingress', 0, 'ports']`. */
+export type FieldPath = readonly (string | number)[];
+
+/** A plain Kubernetes object as it was written: nothing defaulted, nothing validated beyond apiVersion and kind being text. */
+export interface KubernetesObject {
+  readonly apiVersion?: unknown;
+  readonly kind?: unknown;
+  readonly metadata?: unknown;
+  readonly [field: string]: unknown;
+}
+
+/** One object of a manifest with the way back to its text. */
+export interface ManifestObject {
+  readonly value: KubernetesObject;
+  readonly file: string;
+  /**
+   * Where a field stands, as line and column from 1. `what: 'key'` points at the field's name instead of its value. A
+   * field that is absent resolves to its nearest ancestor that is present; the returned path is always the one asked for.
+   */
+  locate(path: FieldPath, what?: 'key' | 'value'): SourceRef;
+}
+
+export interface ParsedManifests {
+  /** In the order of the text; a `List` is replaced by its items. */
+  readonly objects: readonly ManifestObject[];
+  /** Syntax errors (code `syntax`) and documents that are no objects (code `not-an-object`). */
+  readonly problems: readonly Problem[];
+}
+
+/** `spec.ingress[0].ports[1].port`; keys that are no plain words are quoted in brackets. */
+export function formatPath(path: FieldPath): string {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else if (/^[A-Za-z_][A-Za-z0-9_-]*$/.test(part)) text += text === '' ? part : `.${part}`;
+    else text += `[${JSON.stringify(part)}]`;
+  }
+  return text;
+}
+
+/** Reads every document of a text. Never throws for any input; `file` is only used to name the source. */
+export function parseManifests(text: string, file: string): ParsedManifests {
+  const objects: ManifestObject[] = [];
+  const problems: Problem[] = [];
+  for (const { value, tree } of readDocuments(text, file, problems)) {
+    if (value === null || value === undefined) continue; // an empty document between two `---`
+    collect(value, file, [], tree, objects, problems);
+  }
+  return { objects, problems };
+}
+
+/** The syntax tree of one document; a function, because for JSON it is built when first asked for. */
+type Tree = () => { document: Document.Parsed; lines: LineCounter } | undefined;
+interface ReadDocument {
+  readonly value: unknown;
+  readonly tree: Tree;
+}
+
+function readDocuments(text: string, file: string, problems: Problem[]): ReadDocument[] {
+  const start = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+  if (/^\s*[{[]/.test(start)) {
+    try {
+      const value: unknown = JSON.parse(start);
+      let built: ReturnType<Tree>;
+      const tree = () => {
+        built ??= yamlTrees(start, file, [])[0];
+        return built;
+      };
+      return [{ value, tree }];
+    } catch {
+      // Not one JSON document: YAML flow syntax, several documents, or an error that the YAML reader explains with a position.
+    }
+  }
+  const documents: ReadDocument[] = [];
+  for (const built of yamlTrees(start, file, problems)) {
+    try {
+      documents.push({ value: built.document.toJS({ maxAliasCount: 100 }), tree: () => built });
+    } catch (error) {
+      problems.push({
+        code: 'syntax',
+        severity: 'error',
+        message: `The document cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
+        source: { file, ...position(built.lines, built.document.range?.[0] ?? 0) },
+      });
+    }
+  }
+  return documents;
+}
+
+function yamlTrees(text: string, file: string, problems: Problem[]): NonNullable<ReturnType<Tree>>[] {
+  const lines = new LineCounter();
+  let documents: Document.Parsed[];
+  try {
+    const parsed = parseAllDocuments(text, {
+      lineCounter: lines,
+      prettyErrors: false,
+      merge: true,
+      logLevel: 'silent',
+    });
+    documents = Array.isArray(parsed) ? (parsed as Document.Parsed[]) : [];
+  } catch (error) {
+    // The reader recurses: text nested tens of thousands deep ends here instead of in a crash.
+    const message = error instanceof RangeError ? 'it is nested too deeply' : String(error);
+    problems.push({
+      code: 'syntax',
+      severity: 'error',
+      message: `The text cannot be read: ${message}.`,
+      source: { file, line: 1, column: 1 },
+    });
+    return [];
+  }
+  const sound: NonNullable<ReturnType<Tree>>[] = [];
+  for (const document of documents) {
+    for (const error of document.errors) problems.push(syntaxProblem(error, file, lines));
+    if (document.errors.length === 0) sound.push({ document, lines });
+  }
+  return sound;
+}
+
+function syntaxProblem(error: YAMLError, file: string, lines: LineCounter): Problem {
+  const hint = syntaxFixes[error.code];
+  return {
+    code: 'syntax',
+    severity: 'error',
+    message: `YAML: ${error.message.replace(/\s+at line \d+.*$/s, '').replace(/\.?$/, '.')}`,
+    ...(hint === undefined ? {} : { fix: hint }),
+    source: { file, ...position(lines, error.pos[0]) },
+  };
+}
+
+const syntaxFixes: Readonly<Record<string, string>> = {
+  DUPLICATE_KEY: 'Keep one of the two; where two objects run into each other, put `---` between them.',
+  TAB_AS_INDENT: 'Indent with spaces; YAML does not allow tabs.',
+  BAD_INDENT: 'Give all keys of one mapping the same indentation.',
+  BLOCK_AS_IMPLICIT_KEY:
+    'Give all keys of one mapping the same indentation, and put a value on its own line only when it is deeper.',
+  BAD_ALIAS: 'Define the anchor (&name) before its alias (*name), or quote the text.',
+};
+
+function position(lines: LineCounter, offset: number): { line: number; column: number } {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(line, 1), column: Math.max(col, 1) };
+}
+
+function collect(
+  value: unknown,
+  file: string,
+  prefix: FieldPath,
+  tree: Tree,
+  objects: ManifestObject[],
+  problems: Problem[],
+): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    problems.push({
+      code: 'not-an-object',
+      severity: 'error',
+      message: `A Kubernetes object was expected, ${Array.isArray(value) ? 'a list' : `"${String(value)}"`} was found.`,
+      fix: 'Write one object per document, with apiVersion, kind and metadata; separate documents by `---`.',
+      source: locateIn(tree, file, prefix, [], 'value'),
+    });
+    return;
+  }
+  const object = value as KubernetesObject;
+  const { kind, items } = object;
+  if (typeof kind === 'string' && kind.endsWith('List') && Array.isArray(items)) {
+    const itemKind = kind === 'List' ? undefined : kind.slice(0, -'List'.length);
+    items.forEach((item: unknown, index) => {
+      const named =
+        itemKind !== undefined && typeof item === 'object' && item !== null && !Array.isArray(item)
+          ? { apiVersion: object.apiVersion, kind: itemKind, ...item }
+          : item;
+      collect(named, file, [...prefix, 'items', index], tree, objects, problems);
+    });
+    return;
+  }
+  objects.push({
+    value: object,
+    file,
+    locate: (path, what = 'value') => locateIn(tree, file, prefix, path, what),
+  });
+}
+
+function locateIn(
+  tree: Tree,
+  file: string,
+  prefix: FieldPath,
+  path: FieldPath,
+  what: 'key' | 'value',
+): SourceRef {
+  const text = formatPath(path);
+  const named = text === '' ? {} : { path: text };
+  const built = tree();
+  if (built === undefined) return { file, ...named };
+  const offset = offsetOf(built.document, [...prefix, ...path], what);
+  return { file, ...position(built.lines, offset), ...named };
+}
+
+/** Walks down as far as the path goes; remembers the last place that exists. */
+function offsetOf(document: Document.Parsed, path: FieldPath, what: 'key' | 'value'): number {
+  let node: Node | null | undefined = document.contents;
+  let offset = node?.range?.[0] ?? 0;
+  for (const [depth, part] of path.entries()) {
+    if (isAlias(node)) node = node.resolve(document) as Node | undefined;
+    const last = depth === path.length - 1;
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(part));
+      if (pair === undefined) return offset;
+      const key = pair.key as Node;
+      const value = pair.value as Node | null;
+      const keyOffset = key.range?.[0] ?? offset;
+      offset = (last && what === 'key') || !hasText(value) ? keyOffset : (value?.range?.[0] ?? keyOffset);
+      node = value;
+    } else if (isSeq(node)) {
+      const item = node.items[Number(part)] as Node | undefined;
+      if (item === undefined || item === null) return offset;
+      offset = item.range?.[0] ?? offset;
+      node = item;
+    } else {
+      return offset;
+    }
+  }
+  return offset;
+}
+
+/** An empty value (`podSelector:` and nothing behind it) has a range on the next token; its key is the better place. */
+function hasText(node: Node | null): boolean {
+  return node !== null && node.range !== null && node.range !== undefined && node.range[1] > node.range[0];
+}

@@ -1,0 +1,106 @@
+/**
+ * Files, folders and standard input → manifests. A folder is read whole, subfolders included, in the order of its names, so that
+ * the same folder always gives the same world; only *.yaml, *.yml and *.json count, names that start with a dot do not (the
+ * links that Kubernetes keeps in a mounted ConfigMap are such names). What cannot be read is a Problem, never an exception.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+import type { Problem } from '../errors/problem.js';
+import { type ManifestObject, parseManifests } from './parse.js';
+
+/** `-` as a path stands for standard input; its objects name this as their file. */
+export const standardInput = '<stdin>';
+
+export interface ManifestText {
+  readonly file: string;
+  readonly text: string;
+}
+
+export interface ReadManifests {
+  readonly objects: readonly ManifestObject[];
+  /** Code `unreadable`, and those of the parser. */
+  readonly problems: readonly Problem[];
+  /** Every text that was read, for findings that show the line they are about. */
+  readonly texts: ReadonlyMap<string, string>;
+}
+
+/** Reads and parses; `stdin` is called once, only when a path is `-`. */
+export function readManifestFiles(
+  paths: readonly string[],
+  stdin: () => string = () => readFileSync(0, 'utf8'),
+): ReadManifests {
+  const problems: Problem[] = [];
+  const texts = new Map<string, string>();
+  for (const { file, text } of readTexts(paths, stdin, problems)) texts.set(file, text);
+  const objects: ManifestObject[] = [];
+  for (const [file, text] of texts) {
+    const parsed = parseManifests(text, file);
+    for (const object of parsed.objects) objects.push(object);
+    for (const problem of parsed.problems) problems.push(problem);
+  }
+  return { objects, problems, texts };
+}
+
+function readTexts(paths: readonly string[], stdin: () => string, problems: Problem[]): ManifestText[] {
+  const found: ManifestText[] = [];
+  for (const given of paths) {
+    if (given === '-') {
+      found.push({ file: standardInput, text: stdin() });
+      continue;
+    }
+    for (const file of listFiles(given, problems)) {
+      try {
+        found.push({ file, text: readFileSync(file, 'utf8') });
+      } catch (error) {
+        problems.push(unreadable(file, error));
+      }
+    }
+  }
+  return found;
+}
+
+/** The manifest files under a path, sorted; a file that is named itself counts whatever its name ends in. */
+export function listFiles(given: string, problems: Problem[]): string[] {
+  try {
+    if (!statSync(given).isDirectory()) return [given];
+  } catch (error) {
+    problems.push(unreadable(given, error));
+    return [];
+  }
+  const files: string[] = [];
+  const folders = [given];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    let entries: import('node:fs').Dirent[];
+    try {
+      entries = readdirSync(folder, { withFileTypes: true });
+    } catch (error) {
+      problems.push(unreadable(folder, error));
+      continue;
+    }
+    for (const entry of entries) {
+      const name = path.join(folder, entry.name);
+      if (entry.name.startsWith('.')) continue;
+      // A link to a folder is not followed: it could lead back up.
+      if (entry.isDirectory()) folders.push(name);
+      else if (/\.(ya?ml|json)$/i.test(entry.name)) files.push(name);
+    }
+  }
+  return files.sort();
+}
+
+function unreadable(file: string, error: unknown): Problem {
+  const code = (error as NodeJS.ErrnoException).code;
+  const reason =
+    code === 'ENOENT'
+      ? 'there is no such file or folder'
+      : code === 'EACCES'
+        ? 'permission was denied'
+        : String(error);
+  return {
+    code: 'unreadable',
+    severity: 'error',
+    message: `${file} cannot be read: ${reason}.`,
+    fix: 'Name an existing YAML or JSON file, a folder of them, or - for standard input.',
+    source: { file },
+  };
+}
