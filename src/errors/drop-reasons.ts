@@ -164,6 +164,11 @@ export const dropReasons = [
     'An answer by the switch (ICMP, ARP, ND) was suppressed by its rate limit.',
   ),
   reason('internal', 'limit', 'A state that cannot be; the packet was dropped rather than guessed about.'),
+  reason(
+    'sctp-fragment',
+    'limit',
+    'A fragmented SCTP packet would need another port, and a fragment alone does not allow to renew its checksum.',
+  ),
 ] as const satisfies readonly DropReason[];
 
 export type DropReasonName = (typeof dropReasons)[number]['name'];

@@ -1,0 +1,30 @@
+/**
+ * Writes every checked-in file that is made from a TypeScript table. `npm run generate` runs it; a unit test fails when a
+ * checked-in file is not what this makes.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { dropReasonHeader } from './generate-drop-reason.js';
+
+export interface GeneratedFile {
+  /** Relative to the root of the repository. */
+  readonly path: string;
+  /** The whole text; pure: the same tables give the same bytes. */
+  readonly make: () => string;
+}
+
+export const generatedFiles: readonly GeneratedFile[] = [
+  { path: 'native/generated/drop_reason.h', make: dropReasonHeader },
+];
+
+function main(): void {
+  for (const { path, make } of generatedFiles) {
+    const target = join(process.cwd(), path);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, make());
+    process.stderr.write(`wrote ${path}\n`);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main();
