@@ -1,0 +1,61 @@
+// The switch's limits and times. TypeScript validates configuration and hands over finished values; `check`
+// guards the C++ side against a caller that does not.
+#pragma once
+
+#include <cstdint>
+
+#include "base/address.h"
+#include "base/mac.h"
+#include "base/result.h"
+
+namespace weft {
+
+struct Settings {
+  // Threads that move packets. One is best on two cores; ports are spread over them.
+  uint32_t workers = 1;
+  // Ports at the same time. At most kMaxPorts.
+  uint32_t max_ports = 1024;
+
+  // The gateway of every pod, and the MAC address that the switch answers for it with.
+  MacAddress gateway_mac = {0x02, 0x77, 0x65, 0x66, 0x74, 0x01};
+  Address gateway_v4 = Address::v4(0xa9fe0101);  // 169.254.1.1
+  Address gateway_v6{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+
+  // One port's turn ends after so many frames or so much time, whichever comes first: a write runs the
+  // receiver's stack in our thread, so that frames alone do not bound it.
+  uint32_t drain_frames = 64;
+  uint64_t drain_ns = 500'000;
+  // How long a worker goes on polling after its last frame before it sleeps. 0 sleeps at once.
+  uint64_t poll_ns = 0;
+
+  // Quotas of one pod port (the host port may use the whole table). 0 is no quota.
+  uint32_t connections_per_port = 65536;
+  uint32_t fragments_per_port = 64;
+  uint32_t fragments = 1024;  // over all ports of a worker
+  // Answers that the switch itself sends to one port (ARP, ND, ICMP, resets): so many a second, and so many
+  // at once.
+  uint32_t answers_per_second = 1000;
+  uint32_t answer_burst = 200;
+
+  // Flow events. One in `flow_sample` new connections is told (1: all, 0: none); denials are always told,
+  // within the rate.
+  uint32_t flow_sample = 1;
+  uint32_t flow_ring = 8192;        // events held for each worker until they are drained
+  uint32_t flows_per_second = 200;  // denials of one port
+  uint32_t flow_burst = 100;
+
+  // Capture: bytes held for each worker until they are drained.
+  uint32_t capture_ring = 4u << 20;
+
+  // Secrets of the hashes and the seed of service choice; random for each process.
+  uint64_t seed_low = 0;
+  uint64_t seed_high = 0;
+};
+
+inline constexpr uint32_t kMaxPorts = 16384;
+inline constexpr uint32_t kMaxWorkers = 32;
+
+// Refuses values that the switch cannot run with: the setting, what was found, what is allowed.
+Status check(const Settings& settings);
+
+}  // namespace weft

@@ -1,0 +1,136 @@
+// The switch as a whole: ports, the current image, workers, and what can be read from them.
+//
+// Threads. One control thread makes all calls here. Workers read one immutable View (ports, routes, image,
+// generation) through an atomic pointer and never wait for the control thread; the control thread waits until
+// every worker has passed a quiescent point before it frees what an old View held (see quiescence.h). Such a
+// wait is as long as one port's turn, at most some milliseconds.
+//
+// Closed first: without an image every packet is dropped with `no-image`; only ARP and neighbour
+// solicitations are answered.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "conntrack/table.h"
+#include "packet/flow.h"
+#include "policy/image.h"
+#include "switch/capture.h"
+#include "switch/clock.h"
+#include "switch/counters.h"
+#include "switch/device.h"
+#include "switch/flow_ring.h"
+#include "switch/poller.h"
+#include "switch/port.h"
+#include "switch/settings.h"
+
+namespace weft {
+
+class Worker;
+struct View;
+
+struct PortHandle {
+  PortIndex index = kNoPort;
+  PortInstance instance = 0;  // tells apart the lives of one index
+};
+
+struct PortSnapshot {
+  std::string id;
+  PortHandle handle;
+  PortKind kind = PortKind::pod;
+  PortStatus status = PortStatus::live;
+  uint32_t worker = 0;
+  PortTotals totals;
+};
+
+struct WorkerSnapshot {
+  uint64_t wakeups = 0;     // times that it woke from sleep
+  uint64_t turns = 0;       // ports drained
+  uint64_t flows_lost = 0;  // flow events refused by a full ring
+  uint64_t captures_lost = 0;
+};
+
+struct Snapshot {
+  uint64_t generation = 0;  // 0: no image has ever been set
+  bool has_image = false;
+  std::vector<PortSnapshot> ports;
+  std::vector<WorkerSnapshot> workers;
+  PortTotals removed;  // what ports that are gone had counted, so that sums never go back
+  uint64_t connections = 0;
+  uint64_t connection_capacity = 0;
+};
+
+class Switch {
+ public:
+  // Takes over the connections in `table` (already opened or recovered over its memory); every one of them is
+  // judged again at its next packet. `table` and `clock` outlive the switch. Errors: a setting out of range,
+  // a poller that cannot be made.
+  static Result<std::unique_ptr<Switch>> create(const Settings& settings, ConnectionTable& table,
+                                                const PollerFactory& make_poller, Clock& clock);
+  ~Switch();  // stops the workers
+  Switch(const Switch&) = delete;
+  Switch& operator=(const Switch&) = delete;
+
+  // Starts the worker threads; stop() joins them, drains nothing, and may be followed by start().
+  Status start();
+  void stop();
+
+  // Errors: "port-limit", "port-exists" (same id), "address-taken" (another port has one of the addresses),
+  // "host-exists" (there is a host port already), "mac-invalid", "poller". The device is destroyed on error.
+  Result<PortHandle> add_port(PortSpec spec, std::unique_ptr<Device> device);
+
+  // Ends the port's connections. Returns its device, for a caller that wants to keep it open; dropping it
+  // closes it. Errors: "port-unknown".
+  Result<std::unique_ptr<Device>> remove_port(PortHandle handle);
+
+  // From the return on every packet is judged by `image`, connections at their next packet. Null: back to
+  // `no-image`. Returns the generation, which grows with each call, also over restarts that kept the
+  // connection table.
+  uint64_t set_image(std::shared_ptr<const Image> image);
+  [[nodiscard]] uint64_t generation() const noexcept;
+  // The image of that generation if it is the current one or the one before; for naming what events refer to.
+  [[nodiscard]] std::shared_ptr<const Image> image_of(uint64_t generation) const;
+
+  [[nodiscard]] Snapshot snapshot() const;
+
+  // Calls `visit` for up to `limit` live connections; entries that change meanwhile are skipped. Returns how
+  // many.
+  size_t visit_connections(size_t limit, const std::function<void(const ConnectionSnapshot&)>& visit) const;
+
+  // Takes up to `limit` flow events out of the workers' rings, each worker's oldest first. Returns how many.
+  size_t drain_flows(size_t limit, const std::function<void(const FlowEvent&)>& take);
+
+  // snap_length: bytes copied of each frame. The first call allocates the rings. Errors: "port-unknown".
+  Status set_capture(PortHandle handle, CaptureMode mode, uint32_t snap_length);
+  size_t drain_captures(size_t limit,
+                        const std::function<void(const CaptureRecord&, std::span<const uint8_t>)>& take);
+
+  // Workers by number, for tests that drive them without threads.
+  [[nodiscard]] Worker& worker(uint32_t index) noexcept { return *workers_[index]; }
+  [[nodiscard]] const Settings& settings() const noexcept { return settings_; }
+
+ private:
+  Switch(const Settings& settings, ConnectionTable& table, Clock& clock);
+  // Makes `next` current and destroys the View before it when no worker can hold it any more.
+  void publish(std::unique_ptr<View> next);
+  [[nodiscard]] std::shared_ptr<Port> find(PortHandle handle) const;
+
+  const Settings settings_;
+  ConnectionTable& table_;
+  Clock& clock_;
+  std::unique_ptr<struct Shared> shared_;  // what workers share: the view pointer and the epoch
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::shared_ptr<const Image> previous_image_;
+  uint64_t previous_generation_ = 0;
+  PortInstance last_instance_ = 0;
+  PortTotals removed_;
+  bool capturing_ = false;
+  bool running_ = false;
+};
+
+}  // namespace weft
