@@ -1,0 +1,73 @@
+// Network namespaces as the lab uses them. Everything here changes the calling thread's namespace, which is
+// per thread, and restores it; call it on a thread of the lab's own, never on the JavaScript thread or one of
+// libuv's.
+#pragma once
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "base/address.h"
+#include "base/result.h"
+
+namespace weft::lab {
+
+// Owns a file descriptor.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_ = -1;
+};
+
+// An error whose message names call, object and errno.
+Error system_error(const char* code, const char* call, const std::string& object);
+
+// A stay in another network namespace; the destructor returns. A thread that cannot return is of no use to
+// anyone: it aborts.
+class Visit {
+ public:
+  // Path of a namespace; empty: the one that the thread is in.
+  static Result<Visit> enter(const std::string& path);
+  Visit(Visit&&) noexcept = default;
+  Visit& operator=(Visit&&) = delete;
+  ~Visit();
+
+ private:
+  explicit Visit(Descriptor home) : home_(std::move(home)) {}
+  Descriptor home_;
+};
+
+// Makes a network namespace with its loopback up and keeps it at `path` (created, then bind-mounted over)
+// until remove_namespace. Runs on a thread of its own, which ends.
+Status create_namespace(const std::string& path);
+// Unmounts and removes; what is gone already is fine.
+Status remove_namespace(const std::string& path);
+
+// A bound socket in the namespace at `path`, for servers that are written in JavaScript; TCP listens. On ::
+// it serves IPv4 too.
+Result<int> open_server(const std::string& path, int type, uint16_t port);
+
+// A wildcard socket for both families where the kernel has IPv6, else for IPv4. Non-blocking, close-on-exec.
+// Caller's namespace.
+Result<Descriptor> bind_wildcard(int type, uint16_t port);
+
+// Returns the length of the sockaddr written.
+socklen_t to_sockaddr(const Address& address, uint8_t family, uint16_t port, sockaddr_storage& out);
+
+}  // namespace weft::lab
