@@ -74,6 +74,6 @@ fi
 stamp="$(sha256sum package-lock.json | cut -d' ' -f1) $(node -p process.versions.modules)"
 if [ "$(cat node_modules/.weft-setup 2>/dev/null)" != "$stamp" ]; then
   say "installing npm packages"
-  npm ci --no-audit --no-fund --prefer-offline --loglevel=error >&2
+  npm ci --ignore-scripts --no-audit --no-fund --prefer-offline --loglevel=error >&2
   echo "$stamp" >node_modules/.weft-setup
 fi
