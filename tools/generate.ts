@@ -5,6 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { renderDefaultConfig } from '../src/config/render.js';
 import { dropReasonHeader } from './generate-drop-reason.js';
 
 export interface GeneratedFile {
@@ -16,6 +17,7 @@ export interface GeneratedFile {
 
 export const generatedFiles: readonly GeneratedFile[] = [
   { path: 'native/generated/drop_reason.h', make: dropReasonHeader },
+  { path: 'config/default.yaml', make: renderDefaultConfig },
 ];
 
 function main(): void {
