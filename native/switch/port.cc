@@ -1,0 +1,17 @@
+#include "switch/port.h"
+
+#include <utility>
+
+namespace weft {
+
+Port::Port(PortSpec port_spec, std::unique_ptr<Device> port_device, PortIndex port_index,
+           PortInstance port_instance, uint32_t owner, uint32_t workers)
+    : spec(std::move(port_spec)),
+      device(std::move(port_device)),
+      offloads(device->offloads()),
+      index(port_index),
+      instance(port_instance),
+      worker(owner),
+      counters(std::make_unique<PortCounters[]>(workers)) {}
+
+}  // namespace weft
