@@ -26,7 +26,7 @@ struct PortSpec {
   std::string id;  // unique; for messages
   PortKind kind = PortKind::pod;
   MacAddress mac{};                // of the far side's interface
-  std::vector<Address> addresses;  // the far side's own; each belongs to at most one port
+  std::vector<Address> addresses;  // the far side's own at first; each belongs to one port (View::routes)
   uint32_t mtu = 1500;             // of the far side's interface: largest IP packet, bytes
 };
 
@@ -38,12 +38,6 @@ enum class PortStatus : uint8_t {
 struct Port {
   Port(PortSpec port_spec, std::unique_ptr<Device> port_device, PortIndex port_index,
        PortInstance port_instance, uint32_t owner, uint32_t workers);
-
-  [[nodiscard]] bool owns(const Address& address) const noexcept {
-    for (const Address& own : spec.addresses)
-      if (own == address) return true;
-    return false;
-  }
 
   const PortSpec spec;
   std::unique_ptr<Device> device;

@@ -7,9 +7,28 @@
 #include "base/address.h"
 #include "base/mac.h"
 #include "base/result.h"
+#include "conntrack/timeouts.h"
 
 namespace weft {
 
+// What may change while the switch runs.
+struct LiveSettings {
+  // Quotas of one pod port; the host port may use the whole table. 0 is no quota.
+  uint32_t connections_per_port = 65536;
+  uint32_t fragments_per_port = 64;
+  // Answers that the switch itself sends to one port (ARP, ND, ICMP, resets): so many a second (0: no limit),
+  // so many at once.
+  uint32_t answers_per_second = 1000;
+  uint32_t answer_burst = 200;
+  // Flow events. One in `flow_sample` new connections is told (1: all, 0: none); drops are always told,
+  // within the rate.
+  uint32_t flow_sample = 1;
+  uint32_t flows_per_second = 200;  // drops of one port; 0: no limit
+  uint32_t flow_burst = 100;
+  Timeouts timeouts;
+};
+
+// What is fixed for the life of the process.
 struct Settings {
   // Threads that move packets. One is best on two cores; ports are spread over them.
   uint32_t workers = 1;
@@ -28,24 +47,13 @@ struct Settings {
   // How long a worker goes on polling after its last frame before it sleeps. 0 sleeps at once.
   uint64_t poll_ns = 0;
 
-  // Quotas of one pod port (the host port may use the whole table). 0 is no quota.
-  uint32_t connections_per_port = 65536;
-  uint32_t fragments_per_port = 64;
-  uint32_t fragments = 1024;  // over all ports of a worker
-  // Answers that the switch itself sends to one port (ARP, ND, ICMP, resets): so many a second, and so many
-  // at once.
-  uint32_t answers_per_second = 1000;
-  uint32_t answer_burst = 200;
+  uint32_t fragments = 1024;  // held over all ports of a worker
 
-  // Flow events. One in `flow_sample` new connections is told (1: all, 0: none); denials are always told,
-  // within the rate.
-  uint32_t flow_sample = 1;
-  uint32_t flow_ring = 8192;        // events held for each worker until they are drained
-  uint32_t flows_per_second = 200;  // denials of one port
-  uint32_t flow_burst = 100;
-
+  uint32_t flow_ring = 8192;  // flow events held for each worker until they are drained
   // Capture: bytes held for each worker until they are drained.
   uint32_t capture_ring = 4u << 20;
+
+  LiveSettings live;
 
   // Secrets of the hashes and the seed of service choice; random for each process.
   uint64_t seed_low = 0;

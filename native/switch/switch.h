@@ -21,13 +21,13 @@
 #include "packet/flow.h"
 #include "policy/image.h"
 #include "switch/capture.h"
-#include "switch/clock.h"
 #include "switch/counters.h"
 #include "switch/device.h"
 #include "switch/flow_ring.h"
 #include "switch/poller.h"
 #include "switch/port.h"
 #include "switch/settings.h"
+#include "switch/worker_clock.h"
 
 namespace weft {
 
@@ -87,6 +87,13 @@ class Switch {
   // Ends the port's connections. Returns its device, for a caller that wants to keep it open; dropping it
   // closes it. Errors: "port-unknown".
   Result<std::unique_ptr<Device>> remove_port(PortHandle handle);
+
+  // Which addresses the port has from now on. Connections of those it loses end.
+  // Errors: "port-unknown", "address-taken".
+  Status update_addresses(PortHandle handle, std::span<const Address> addresses);
+
+  // Takes effect at each port's next turn.
+  void configure(const LiveSettings& live);
 
   // From the return on every packet is judged by `image`, connections at their next packet. Null: back to
   // `no-image`. Returns the generation, which grows with each call, also over restarts that kept the

@@ -1,4 +1,4 @@
-#include "switch/clock.h"
+#include "switch/worker_clock.h"
 
 #include <chrono>
 
