@@ -1,0 +1,43 @@
+// In-place rewriting of a parsed packet: NAT, TTL, MAC. Checksums are updated from the difference alone (RFC
+// 1624, CRC linearity): the payload is not touched, a partial checksum stays partial, and a checksum that was
+// wrong stays wrong, so that the receiver still sees damage that happened before the switch.
+//
+// What is rewritten where:
+//   * addresses: every packet, later fragments too (their transport header is not there).
+//   * ports: TCP, UDP, SCTP, and the identifier of an ICMP echo, in whole packets and first fragments. A
+//   first fragment's transport
+//     checksum covers the whole packet, but the difference is in this fragment, so the update is right.
+//   * UDP checksum 0 ("none") stays 0; a computed 0 is written as 0xffff (RFC 768).
+//   * SCTP: the CRC32c does not cover addresses; for new ports it is updated, which needs the length of the
+//   whole SCTP packet.
+//     A first fragment does not tell it: refused with DropReason::sctp_fragment (SCTP avoids IP
+//     fragmentation, RFC 9260 6.9).
+//   * an ICMP error: outer addresses by rewrite(), the quoted packet by rewrite_quoted(), each updating the
+//   checksums that cover it.
+#pragma once
+
+#include "base/mac.h"
+#include "generated/drop_reason.h"
+#include "packet/packet.h"
+
+namespace weft {
+
+// Makes the packet's addresses and ports those of `to` (same family and protocol as packet.tuple; anything
+// else is a bug and returns DropReason::internal). packet.tuple is `to` afterwards. On a later fragment the
+// ports of `to` are ignored; on an ICMP error and any protocol without ports, too. For an echo,
+// to.source_port is the new identifier. Returns none, or a reason and then nothing was changed.
+[[nodiscard]] DropReason rewrite(Packet& packet, const FlowTuple& to);
+
+// Makes the quoted packet's addresses and ports those of `to`: quoted IPv4 header checksum, quoted transport
+// checksum where the quote reaches that far, and the ICMP checksum around them. A quoted SCTP CRC is left as
+// it is: the quote is cut, and nobody can verify it. packet.icmp_error must be true (else
+// DropReason::internal).
+[[nodiscard]] DropReason rewrite_quoted(Packet& packet, const FlowTuple& to);
+
+// Takes one from TTL or hop limit. False, and nothing changed, where that would leave 0 (RFC 1812
+// section 5.3.1).
+[[nodiscard]] bool decrement_ttl(Packet& packet);
+
+void set_macs(Packet& packet, const MacAddress& source, const MacAddress& destination);
+
+}  // namespace weft
