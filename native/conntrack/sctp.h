@@ -1,0 +1,54 @@
+// SCTP associations as seen from between the ends (RFC 9260 section 4; the state table is that of Linux's
+// nf_conntrack_proto_sctp, reduced to what the two ends' chunks prove). Verification tags (section 8.5) are
+// learnt from INIT and INIT ACK and are checked leniently: a wrong tag passes without effect, except on
+// chunks that end the association, which are refused.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "conntrack/entry.h"
+
+namespace weft {
+
+enum class SctpChunk : uint8_t {
+  data = 0,
+  init = 1,
+  init_ack = 2,
+  heartbeat = 4,
+  heartbeat_ack = 5,
+  abort = 6,
+  shutdown = 7,
+  shutdown_ack = 8,
+  error = 9,
+  cookie_echo = 10,
+  cookie_ack = 11,
+  shutdown_complete = 14,
+};
+
+struct SctpPacket {
+  uint32_t tag = 0;           // verification tag of the common header
+  uint32_t initiate_tag = 0;  // of INIT and INIT ACK
+  uint32_t chunks = 0;        // bit n: a chunk of type n (n < 32) is in the packet
+  bool reflected = false;     // T bit of ABORT or SHUTDOWN COMPLETE: the tag is the sender's own
+  [[nodiscard]] bool has(SctpChunk chunk) const { return (chunks >> static_cast<unsigned>(chunk) & 1) != 0; }
+};
+
+// Reads common header and chunks, at most 32 of them; `transport` begins at the SCTP header. False: truncated
+// or a chunk length under 4.
+bool read_sctp(const uint8_t* transport, size_t length, SctpPacket& out);
+
+enum class SctpStart : uint8_t { begin, pick_up, refuse };
+SctpStart sctp_start(const SctpPacket& packet);
+// Fills the tags of an entry that is being written (odd) and returns its state.
+State sctp_open(Entry& entry, const SctpPacket& packet);
+
+enum class SctpVerdict : uint8_t { pass, invalid, restart };
+struct SctpStep {
+  SctpVerdict verdict = SctpVerdict::pass;
+  State state = State::sctp_established;
+  bool refresh = true;
+};
+SctpStep sctp_advance(Entry& entry, State state, Side side, const SctpPacket& packet);
+
+}  // namespace weft
