@@ -24,9 +24,11 @@ Status raise_loopback() {
   if (!control.valid()) return system_error("lab-netns", "socket", "AF_INET");
   ifreq request{};
   std::memcpy(request.ifr_name, "lo", 3);
-  if (::ioctl(control.get(), SIOCGIFFLAGS, &request) != 0) return system_error("lab-netns", "SIOCGIFFLAGS", "lo");
+  if (::ioctl(control.get(), SIOCGIFFLAGS, &request) != 0)
+    return system_error("lab-netns", "SIOCGIFFLAGS", "lo");
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return system_error("lab-netns", "SIOCSIFFLAGS", "lo");
+  if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0)
+    return system_error("lab-netns", "SIOCSIFFLAGS", "lo");
   return Ok{};
 }
 
