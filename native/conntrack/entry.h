@@ -78,7 +78,6 @@ constexpr size_t at(Side side) {
   return static_cast<size_t>(side);
 }
 
-inline constexpr uint32_t kNoService = 0xffffffff;
 
 // The sequence word taken apart.
 struct Word {

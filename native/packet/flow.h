@@ -10,8 +10,8 @@ namespace weft {
 // IANA protocol numbers that weft treats by name; any other value is valid and is tracked by address pair.
 enum class Protocol : uint8_t { icmp = 1, tcp = 6, udp = 17, icmpv6 = 58, sctp = 132 };
 
-// One direction of a flow. Ports are host order. For ICMP echo, source_port and destination_port both hold the identifier;
-// for protocols without ports both are 0.
+// One direction of a flow. Ports are host order. For ICMP echo, source_port and destination_port both hold
+// the identifier; for protocols without ports both are 0.
 struct FlowTuple {
   Address source;
   Address destination;
@@ -34,6 +34,17 @@ inline constexpr PortIndex kNoPort = 0xffff;
 
 using RuleIndex = uint32_t;  // index into the image's rule section
 inline constexpr RuleIndex kNoRule = 0xffffffff;
+
+inline constexpr uint32_t kNoService =
+    0xffffffff;  // "no Service", where a Service is named by its number in the image
+
+// Where a Service's flows go, as it lies in the image.
+struct Backend {
+  Address address;
+  uint16_t port = 0;
+  uint16_t reserved = 0;
+};
+static_assert(sizeof(Backend) == 20);
 
 enum class Direction : uint8_t { egress = 0, ingress = 1 };  // seen from the pod, as in NetworkPolicy
 

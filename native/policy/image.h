@@ -31,7 +31,6 @@ namespace weft {
 enum class DenyAction : uint8_t { drop = 0, reject = 1 };
 
 inline constexpr uint32_t kNoProgram = 0xffffffff;
-inline constexpr uint32_t kNoService = 0xffffffff;
 inline constexpr uint32_t kNoIdentity = 0xffffffff;
 
 // Flags of an address that the image knows by name.
@@ -41,14 +40,6 @@ inline constexpr uint32_t kEndpointOwnNode = 1u << 2;    // an address of this n
 inline constexpr uint32_t kEndpointOtherNode = 1u << 3;  // an address of another node
 inline constexpr uint32_t kEndpointService = 1u
                                              << 4;  // a Service's address; meaningful only before translation
-
-// Where a Service's flows go. Both families hold addresses in the 16-byte form.
-struct Backend {
-  Address address;
-  uint16_t port = 0;
-  uint16_t reserved = 0;
-};
-static_assert(sizeof(Backend) == 20);
 
 // One port of one Service in one address family. Spans and views point into the image and live as long as it
 // does.

@@ -15,11 +15,6 @@
 
 namespace weft {
 
-struct Backend {
-  Address address;
-  uint16_t port = 0;
-};
-
 enum class BalanceStatus : uint8_t { chosen, no_endpoint };
 
 struct Choice {
