@@ -1,0 +1,167 @@
+/**
+ * One connection of the agent to the switch: requests with their answers, subscriptions with their events. A link does not
+ * reconnect; when it ends, everything that waits on it fails with `switch-away` and its user opens another.
+ */
+import { createConnection } from 'node:net';
+import {
+  type Acknowledge,
+  type CaptureEvent,
+  type CaptureFilter,
+  type FlowEvent,
+  type FlowFilter,
+  maximumFrameBytes,
+  type PublishRequest,
+  type QueryAnswers,
+  type QueryName,
+  type SwitchAnswer,
+  type SwitchEvent,
+  type SwitchRequest,
+  type Welcome,
+} from '../dataplane/protocol.js';
+import { WeftError } from '../errors/problem.js';
+import { Lines } from './lines.js';
+
+/** A request without the id, which the link gives. */
+type Unnumbered<Request> = Request extends { readonly id: number } ? Omit<Request, 'id'> : never;
+
+interface Waiting {
+  resolve(answer: Exclude<SwitchAnswer, { type: 'error' }>): void;
+  reject(error: Error): void;
+}
+
+export interface SubscriptionHandlers<Event> {
+  events(events: readonly Event[], lost: number): void;
+}
+
+export class SwitchLink {
+  /** Settles when the connection has ended, with the reason. */
+  readonly ended: Promise<Error>;
+  readonly #lines: Lines;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #subscriptions = new Map<number, (event: SwitchEvent) => void>();
+  #next = 1;
+  #over = false;
+  #end: (error: Error) => void = () => {};
+
+  private constructor(lines: (link: SwitchLink) => Lines) {
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#lines = lines(this);
+  }
+
+  /** Connects; rejects with `switch-away` when there is no switch at that socket. */
+  static open(path: string): Promise<SwitchLink> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection(path);
+      socket.once('error', (error) => reject(away(path, error)));
+      socket.once('connect', () => {
+        socket.removeAllListeners('error');
+        resolve(
+          new SwitchLink(
+            (link) =>
+              new Lines(socket, maximumFrameBytes, {
+                message: (value) => link.#message(value),
+                garbage: () => link.close(),
+                closed: (error) => link.#closed(away(path, error)),
+              }),
+          ),
+        );
+      });
+    });
+  }
+
+  async hello(epoch: number): Promise<Welcome> {
+    return (await this.#request({ type: 'hello', role: 'agent', epoch })) as Welcome;
+  }
+
+  async publish(publication: Omit<PublishRequest, 'id' | 'type'>): Promise<Acknowledge> {
+    return (await this.#request({ type: 'publish', ...publication })) as Acknowledge;
+  }
+
+  async query<What extends QueryName>(
+    what: What,
+    options: { readonly port?: string; readonly limit?: number } = {},
+  ): Promise<QueryAnswers[What]> {
+    const answer = await this.#request({ type: 'query', what, ...options });
+    return (answer as unknown as { readonly data: QueryAnswers[What] }).data;
+  }
+
+  async flows(filter: FlowFilter, handlers: SubscriptionHandlers<FlowEvent>): Promise<() => void> {
+    return this.#subscribe({ type: 'subscribe', what: 'flows', filter }, (event) => {
+      if (event.what === 'flows') handlers.events(event.events, event.lost);
+    });
+  }
+
+  async capture(filter: CaptureFilter, handlers: SubscriptionHandlers<CaptureEvent>): Promise<() => void> {
+    return this.#subscribe({ type: 'subscribe', what: 'capture', filter }, (event) => {
+      if (event.what === 'capture') handlers.events(event.events, event.lost);
+    });
+  }
+
+  close(): void {
+    this.#lines.destroy();
+  }
+
+  async #subscribe(
+    request: Unnumbered<SwitchRequest>,
+    handle: (event: SwitchEvent) => void,
+  ): Promise<() => void> {
+    // The first events may stand right behind the answer, so the handler is there before the request leaves.
+    const id = this.#next;
+    this.#subscriptions.set(id, handle);
+    try {
+      await this.#request(request);
+    } catch (error) {
+      this.#subscriptions.delete(id);
+      throw error;
+    }
+    return () => {
+      if (!this.#subscriptions.delete(id) || this.#over) return;
+      this.#request({ type: 'unsubscribe', subscription: id }).catch(() => {});
+    };
+  }
+
+  #request(request: Unnumbered<SwitchRequest>): Promise<Exclude<SwitchAnswer, { type: 'error' }>> {
+    return new Promise((resolve, reject) => {
+      if (this.#over || !this.#lines.open) {
+        reject(new WeftError('switch-away', 'The connection to the switch has ended.'));
+        return;
+      }
+      const id = this.#next++;
+      this.#waiting.set(id, { resolve, reject });
+      this.#lines.send({ id, ...request });
+    });
+  }
+
+  #message(value: Readonly<Record<string, unknown>>): void {
+    if (value.type === 'event') {
+      this.#subscriptions.get(value.subscription as number)?.(value as unknown as SwitchEvent);
+      return;
+    }
+    const answer = value as unknown as SwitchAnswer;
+    const waiting = answer.id === null ? undefined : this.#waiting.get(answer.id);
+    if (answer.id === null || waiting === undefined) return;
+    this.#waiting.delete(answer.id);
+    if (answer.type === 'error') waiting.reject(new WeftError(answer.code, answer.message));
+    else waiting.resolve(answer);
+  }
+
+  #closed(error: WeftError): void {
+    this.#over = true;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    this.#subscriptions.clear();
+    this.#end(error);
+  }
+}
+
+function away(path: string, error: Error | null): WeftError {
+  const reason =
+    error === null ? 'it closed the connection' : ((error as NodeJS.ErrnoException).code ?? error.message);
+  return new WeftError(
+    'switch-away',
+    `The switch does not answer at ${path} (${reason}). Start it with \`weft switch\`, or look into its log.`,
+    error === null ? {} : { cause: error },
+  );
+}
