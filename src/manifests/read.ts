@@ -6,7 +6,11 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Problem } from '../errors/problem.js';
+import { decodeInto, type ModelObjects, noObjects } from './decode.js';
+import { expandWorkload } from './expand.js';
+import { recognise } from './kinds.js';
 import { type ManifestObject, parseManifests } from './parse.js';
+import { nameOf, textOf } from './plain.js';
 
 /** `-` as a path stands for standard input; its objects name this as their file. */
 export const standardInput = '<stdin>';
@@ -14,6 +18,80 @@ export const standardInput = '<stdin>';
 export interface ManifestText {
   readonly file: string;
   readonly text: string;
+}
+
+/** An object of a kind that weft does not read. */
+export interface SkippedObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly object: ManifestObject;
+}
+
+export interface ResolvedManifests {
+  /** Plain objects of the kinds that weft reads; a workload is replaced by its pods. */
+  readonly objects: readonly ManifestObject[];
+  /** The same, typed. */
+  readonly model: ModelObjects;
+  readonly skipped: readonly SkippedObject[];
+  readonly problems: readonly Problem[];
+}
+
+export interface Manifests extends ResolvedManifests {
+  /** As written: before expansion, and with the kinds that are skipped. */
+  readonly written: readonly ManifestObject[];
+  readonly texts: ReadonlyMap<string, string>;
+}
+
+/**
+ * Everything under the paths, typed. Problems are those of reading, parsing and expanding; what is wrong inside an object is
+ * `validateObjects`' to say (`validate.ts`) and is decoded closed (`decode.ts`), so a caller that refuses invalid input calls both.
+ */
+export function readManifests(paths: readonly string[], stdin?: () => string): Manifests {
+  const read = readManifestFiles(paths, stdin);
+  const resolved = resolveManifests(read.objects);
+  return {
+    ...resolved,
+    problems: [...read.problems, ...resolved.problems],
+    written: read.objects,
+    texts: read.texts,
+  };
+}
+
+/** Expands workloads, types what weft reads and names what it does not. */
+export function resolveManifests(written: readonly ManifestObject[]): ResolvedManifests {
+  const objects: ManifestObject[] = [];
+  const model = noObjects();
+  const skipped: SkippedObject[] = [];
+  const problems: Problem[] = [];
+  const nodes = written
+    .filter(({ value }) => value.kind === 'Node')
+    .map(({ value }) => nameOf(value)?.name)
+    .filter((name) => name !== undefined);
+  const take = (object: ManifestObject) => {
+    objects.push(object);
+    decodeInto(model, object.value, object);
+  };
+  for (const object of written) {
+    const known = recognise(object.value);
+    if (known === undefined) {
+      skipped.push({
+        apiVersion: textOf(object.value.apiVersion),
+        kind: textOf(object.value.kind),
+        namespace: nameOf(object.value)?.namespace ?? '',
+        name: nameOf(object.value)?.name ?? '',
+        object,
+      });
+    } else if (known.kind.use === 'expand') {
+      const expansion = expandWorkload(object, nodes);
+      for (const pod of expansion.pods) take(pod);
+      problems.push(...expansion.problems);
+    } else {
+      take(object);
+    }
+  }
+  return { objects, model, skipped, problems };
 }
 
 export interface ReadManifests {

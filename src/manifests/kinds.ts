@@ -1,0 +1,59 @@
+/**
+ * Which objects weft reads. A kind is its name and its API group: projectcalico.org has a NetworkPolicy too, and knative a Service.
+ */
+import type { KubernetesObject } from './parse.js';
+
+interface KnownKind {
+  /** '' is the core group. */
+  readonly groups: readonly string[];
+  /** What an author should write. */
+  readonly apiVersion: string;
+  readonly use: 'decode' | 'expand';
+  readonly namespaced: boolean;
+}
+
+const decoded = (groups: readonly string[], apiVersion: string, namespaced = true): KnownKind => ({
+  groups,
+  apiVersion,
+  use: 'decode',
+  namespaced,
+});
+const workload = (groups: readonly string[], apiVersion: string): KnownKind => ({
+  groups,
+  apiVersion,
+  use: 'expand',
+  namespaced: true,
+});
+
+/** `extensions` is the group that these kinds had before Kubernetes 1.16; lint says so, and the object is read all the same. */
+export const knownKinds: ReadonlyMap<string, KnownKind> = new Map([
+  ['Namespace', decoded([''], 'v1', false)],
+  ['Node', decoded([''], 'v1', false)],
+  ['Pod', decoded([''], 'v1')],
+  ['Service', decoded([''], 'v1')],
+  ['Endpoints', decoded([''], 'v1')],
+  ['EndpointSlice', decoded(['discovery.k8s.io'], 'discovery.k8s.io/v1')],
+  ['NetworkPolicy', decoded(['networking.k8s.io', 'extensions'], 'networking.k8s.io/v1')],
+  ['Deployment', workload(['apps', 'extensions'], 'apps/v1')],
+  ['StatefulSet', workload(['apps'], 'apps/v1')],
+  ['DaemonSet', workload(['apps', 'extensions'], 'apps/v1')],
+  ['ReplicaSet', workload(['apps', 'extensions'], 'apps/v1')],
+  ['Job', workload(['batch'], 'batch/v1')],
+]);
+
+/** The API group; '' for the core group, undefined where there is no readable apiVersion. */
+export function groupOf(value: KubernetesObject): string | undefined {
+  const { apiVersion } = value;
+  if (typeof apiVersion !== 'string' || apiVersion === '') return undefined;
+  const slash = apiVersion.indexOf('/');
+  return slash < 0 ? '' : apiVersion.slice(0, slash);
+}
+
+/** The kind that weft reads this object as; an object without apiVersion is judged by its kind alone. */
+export function recognise(value: KubernetesObject): { name: string; kind: KnownKind } | undefined {
+  if (typeof value.kind !== 'string') return undefined;
+  const kind = knownKinds.get(value.kind);
+  if (kind === undefined) return undefined;
+  const group = groupOf(value);
+  return group === undefined || kind.groups.includes(group) ? { name: value.kind, kind } : undefined;
+}
