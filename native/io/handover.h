@@ -1,4 +1,4 @@
-// The switch's end of the supervisor's socket (the wire is described in handover_wire.h). Losing the
+// The switch's end of the supervisor's socket (base/handover_wire.h describes the wire). Losing the
 // supervisor is never an error for the switch: ports then survive a restart by namespace path instead. One
 // thread: the namespace thread.
 #pragma once
@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/handover_wire.h"
 #include "base/result.h"
 #include "io/descriptor.h"
 
@@ -15,7 +16,7 @@ class Handover {
  public:
   Handover() = default;  // without a supervisor: everything is a no-op
   // Takes ownership of the inherited descriptor.
-  explicit Handover(Descriptor socket) : socket_(std::move(socket)) {}
+  explicit Handover(Descriptor socket);
 
   [[nodiscard]] bool connected() const { return socket_.valid(); }
   // All descriptors that were kept, by port id. Errors: handover-version, handover-receive; the socket is
@@ -25,7 +26,7 @@ class Handover {
   void forget(const std::string& key);
 
  private:
-  void send(uint32_t kind, const std::string& key, int descriptor);
+  bool send(const handover::Message& message, int descriptor);
   Descriptor socket_;
 };
 

@@ -6,7 +6,6 @@
 // it should be.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -14,12 +13,11 @@
 #include <vector>
 
 #include "base/address.h"
+#include "base/mac.h"
 #include "base/result.h"
 #include "io/descriptor.h"
 
 namespace weft::io {
-
-using Mac = std::array<uint8_t, 6>;
 
 // An address together with its family, for places where no packet gives the family.
 struct NetworkAddress {
@@ -37,7 +35,7 @@ struct Network {
 struct Link {
   int index = 0;
   std::string name;
-  Mac mac{};
+  MacAddress mac{};
   uint32_t mtu = 0;
   bool up = false;
   bool carrier = false;
@@ -72,7 +70,7 @@ class Netlink {
   // One message: the kernel renames while it moves, so that the name `eth0` of the target cannot clash on the
   // way.
   Status move_link(int index, int namespace_fd, const std::string& new_name);
-  Status set_mac(int index, const std::string& name, const Mac& mac);
+  Status set_mac(int index, const std::string& name, const MacAddress& mac);
   Status set_mtu(int index, const std::string& name, uint32_t mtu);
   Status set_up(int index, const std::string& name, bool up);
   Status delete_link(int index, const std::string& name);
@@ -84,7 +82,7 @@ class Netlink {
   // `onlink`: the gateway need not be reachable by another route first.
   Status add_route(int index, const std::string& name, const Route& route, bool onlink);
   Status add_permanent_neighbour(int index, const std::string& name, const NetworkAddress& neighbour,
-                                 const Mac& mac);
+                                 const MacAddress& mac);
   // qdisc `noqueue`: the TAP's own ring is the queue.
   Status set_noqueue(int index, const std::string& name);
 

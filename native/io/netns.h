@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -94,6 +95,7 @@ class NamespaceThread {
 
  private:
   NamespaceThread() = default;
+  std::optional<Error> prepare();
   void serve();
 
   NamespaceContext context_;

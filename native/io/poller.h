@@ -1,38 +1,24 @@
-// Level-triggered epoll for one worker, with an eventfd by which other threads wake it. wait() is the
-// worker's; add, remove and wake may be called by any thread (the kernel serialises epoll_ctl).
-//
-// Level-triggered on purpose: a worker that leaves frames in a TAP because its drain budget is used up is
-// told again, and no frame can be forgotten.
+// The switch's Poller by epoll, with an eventfd by which other threads wake it. Level-triggered on purpose: a
+// worker that leaves frames in a TAP because its turn was over is told again, and no frame can be forgotten.
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <span>
+#include <memory>
 
-#include "base/result.h"
 #include "io/descriptor.h"
+#include "switch/poller.h"
 
 namespace weft::io {
 
-struct PollEvent {
-  uint64_t token = 0;
-  bool readable = false;
-  bool failed = false;  // POLLERR or POLLHUP: the device is gone
-};
-
-class EpollPoller {
+class EpollPoller final : public Poller {
  public:
   // Error: poller-open.
-  static Result<EpollPoller> open();
+  static Result<std::unique_ptr<Poller>> open();
 
-  // `token` comes back with each event of this descriptor; ~0 is reserved.
-  Status add(int descriptor, uint64_t token);
-  // Of a descriptor that was closed already: nothing to do.
-  void remove(int descriptor);
-  // Number of events; waits at most `timeout_ns` (0: not at all; negative: until one comes). A wake ends it
-  // without an event.
-  int wait(std::span<PollEvent> events, int64_t timeout_ns);
-  void wake();
+  // Any token but ~0, which is the eventfd's.
+  Status add(Device& device, uint64_t token) override;
+  void remove(Device& device) noexcept override;
+  uint32_t wait(std::span<Ready> ready, int64_t timeout_ns) noexcept override;
+  void wake() noexcept override;
 
  private:
   EpollPoller(Descriptor epoll, Descriptor event) : epoll_(std::move(epoll)), event_(std::move(event)) {}

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mac.h"
 #include "base/result.h"
 #include "io/descriptor.h"
 #include "io/netlink.h"
@@ -21,54 +22,52 @@
 
 namespace weft::io {
 
-// Bytes of struct virtio_net_hdr in front of each frame, little-endian on every machine (TUNSETVNETLE).
-inline constexpr uint32_t kVnetHeaderBytes = 10;
-
 struct TapConfig {
   std::string netns;  // path; empty: the process's own namespace (host port)
   std::string ifname;
-  Mac mac{};
+  MacAddress mac{};
   std::vector<NetworkAddress> addresses;
   uint32_t mtu = 1500;
-  Mac gateway_mac{};
-  // Pods get a default route by way of the gateways. A host port gets `routes` instead.
-  bool default_route = true;
+  MacAddress gateway_mac{};
+  // A pod's namespace is made ready whole: loopback up, default routes by way of the gateways. The host's is
+  // not ours: it gets `routes`.
+  bool host = false;
   std::vector<Route> routes;
 };
 
 // 169.254.1.1 and fe80::1: link-local, so the same in every pod of every cluster.
-NetworkAddress gateway(uint8_t family);
+NetworkAddress gateway_address(uint8_t family);
 
 enum class TapOrigin : uint8_t { created, reattached, adopted };
 
 struct Tap {
-  Descriptor descriptor;  // non-blocking
-  std::string netns;
-  std::string ifname;
+  Descriptor descriptor;  // non-blocking, vnet headers of 10 bytes in host byte order, no packet information
   NamespaceIdentity identity;  // zeros for a host port
   TapOrigin origin = TapOrigin::created;
-  bool pinned = false;
-  bool udp_segmentation = false;  // USO; false on kernels before 6.2
+  bool pinned = false;            // the descriptor keeps the pod's namespace alive
+  bool udp_segmentation = false;  // USO; kernels before 6.2 have none
 };
 
 // Makes the TAP, or re-attaches one that is there with the same MAC and flags.
-// Errors: tap-open, tap-create, tap-busy (another process holds it), tap-flags (there, but made with other
-// flags), tap-taken (an interface of that name is there and is not this port's), namespace-*, netlink-*,
-// sysctl.
+// Errors: tap-open (/dev/net/tun), tap-create, tap-busy (another process holds it), tap-flags (there, but
+// made with other flags), tap-taken (an interface of that name is there and is not this port's), namespace-*,
+// netlink-*, sysctl-write.
 Result<Tap> attach_tap(const NamespaceContext& context, const TapConfig& config);
 
-// Takes over a descriptor that the supervisor kept. The device is what this descriptor is attached to,
-// wherever it is; MAC, name and flags must be the config's. Errors: tap-gone, tap-flags, tap-taken.
+// Takes over a descriptor that the supervisor kept, if what it is attached to is what the config means: same
+// namespace, MAC and flags. Errors: tap-gone, tap-flags, tap-taken; the descriptor is closed then.
 Result<Tap> adopt_tap(const TapConfig& config, Descriptor descriptor);
 
 // Brings addresses, MTU, routes and neighbours inside the namespace to the config: adds what is missing,
-// removes other global addresses.
+// removes other global addresses of this interface.
 Status configure_tap(const NamespaceContext& context, const TapConfig& config);
 
-// Deletes the device and closes the descriptor. Success when interface or namespace are gone.
-Status remove_tap(const NamespaceContext& context, Tap tap);
+// Deletes the device, wherever it was moved or renamed to, and closes the descriptor. Without a descriptor (a
+// port that failed) it deletes the interface that the config names, if it is this port's. Success when
+// interface or namespace are gone.
+Status remove_tap(const NamespaceContext& context, const TapConfig& config, Descriptor descriptor);
 
-// What is wrong with a TAP's descriptor, if something is: the device was deleted (EBADFD). Any thread.
+// tap-gone when the device was deleted (EBADFD). Any thread.
 Status tap_alive(int descriptor, const std::string& ifname);
 
 }  // namespace weft::io
