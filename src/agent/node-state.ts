@@ -1,0 +1,169 @@
+/**
+ * The world as this node sees it: what the sources tell, with what only this node knows laid over it. A pod that is attached here has
+ * the addresses that IPAM gave it and runs on this node, whatever a source says of it yet; this node has the addresses of the host.
+ *
+ * A pure value apart from its World: no clock, no input or output. Everything that changes it goes through here, so that the
+ * compiler needs to know nothing of attachments.
+ */
+import { type Kind, keyOf, type Objects, type WorldEvent } from '../model/event.js';
+import type { Node } from '../model/node.js';
+import type { Pod } from '../model/pod.js';
+import { World } from '../model/world.js';
+import type { Address } from '../net/address.js';
+import type { Cidr } from '../net/cidr.js';
+
+/** A pod that is attached to this node's switch. */
+export interface AttachedPod {
+  readonly namespace: string;
+  readonly name: string;
+  /** '' where the caller did not know it. */
+  readonly uid: string;
+  readonly addresses: readonly Address[];
+}
+
+export interface ThisNode {
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  readonly podCidrs: readonly Cidr[];
+}
+
+export class NodeState {
+  /** What the compiler sees. */
+  readonly world = new World();
+  #node: ThisNode;
+  readonly #attached = new Map<string, AttachedPod>();
+  /** Pods and nodes as the source told them, under the overlay. */
+  readonly #pods = new Map<string, Pod>();
+  #sourceNode: Node | null = null;
+
+  constructor(node: ThisNode) {
+    this.#node = node;
+    this.#refreshNode();
+  }
+
+  get node(): ThisNode {
+    return this.#node;
+  }
+
+  /** Keys (`namespace/name`) of attached pods that a source knows: the pods that get a program. */
+  localPods(): ReadonlySet<string> {
+    const keys = new Set<string>();
+    for (const key of this.#attached.keys()) if (this.knows(key)) keys.add(key);
+    return keys;
+  }
+
+  /** Whether a source has told of the attached pod, and not of a predecessor with another uid. */
+  knows(key: string): boolean {
+    const attached = this.#attached.get(key);
+    const pod = this.#pods.get(key);
+    return attached !== undefined && pod !== undefined && sameLife(attached, pod);
+  }
+
+  /** The pod as its source tells it. */
+  sourcePod(key: string): Pod | undefined {
+    return this.#pods.get(key);
+  }
+
+  /** Events of a source; false: nothing changed. */
+  apply(events: readonly WorldEvent[]): boolean {
+    const before = this.world.revision;
+    for (const event of events) this.#applyOne(event);
+    return this.world.revision !== before;
+  }
+
+  attach(pod: AttachedPod): void {
+    const key = keyOf(pod.namespace, pod.name);
+    this.#attached.set(key, pod);
+    this.#refreshPod(key);
+  }
+
+  detach(key: string): void {
+    if (this.#attached.delete(key)) this.#refreshPod(key);
+  }
+
+  setNode(node: ThisNode): void {
+    this.#node = node;
+    this.#refreshNode();
+    for (const key of this.#attached.keys()) this.#refreshPod(key);
+  }
+
+  #applyOne(event: WorldEvent): void {
+    if (event.kind === 'pod') {
+      const key = keyOf(
+        event.type === 'upsert' ? event.object.namespace : event.namespace,
+        event.type === 'upsert' ? event.object.name : event.name,
+      );
+      if (event.type === 'upsert') this.#pods.set(key, event.object);
+      else if (event.uid === undefined || this.#pods.get(key)?.uid === event.uid) this.#pods.delete(key);
+      this.#refreshPod(key);
+      return;
+    }
+    const ownNode = event.kind === 'node' && (event.type === 'upsert' ? event.object.name : event.name);
+    if (event.kind === 'node' && ownNode === this.#node.name) {
+      this.#sourceNode = event.type === 'upsert' ? event.object : null;
+      this.#refreshNode();
+      return;
+    }
+    this.world.apply(event);
+  }
+
+  #refreshPod(key: string): void {
+    const pod = this.#pods.get(key);
+    const held = this.world.get('pod', key);
+    if (pod === undefined) {
+      if (held !== undefined)
+        this.world.apply({ type: 'delete', kind: 'pod', namespace: held.namespace, name: held.name });
+      return;
+    }
+    const attached = this.#attached.get(key);
+    const effective = attached !== undefined && sameLife(attached, pod) ? this.#overlay(pod, attached) : pod;
+    if (held === undefined || !samePod(held, effective)) this.#put('pod', effective, held);
+  }
+
+  #overlay(pod: Pod, attached: AttachedPod): Pod {
+    return {
+      ...pod,
+      addresses: attached.addresses,
+      hostAddresses: this.#node.addresses,
+      nodeName: this.#node.name,
+      // The sandbox runs, or nobody would have attached it; a source that says otherwise is late. Finished stays finished.
+      phase: pod.phase === 'Pending' || pod.phase === 'Unknown' ? 'Running' : pod.phase,
+    };
+  }
+
+  /** The World keeps the later life of a name; here the source has decided already, so a former life is removed first. */
+  #put<K extends Kind>(kind: K, object: Objects[K], held: Objects[K] | undefined): void {
+    if (held !== undefined && 'uid' in held && 'uid' in object && held.uid !== object.uid)
+      this.world.apply({
+        type: 'delete',
+        kind,
+        namespace: 'namespace' in held ? held.namespace : '',
+        name: held.name,
+      });
+    this.world.put(kind, object);
+  }
+
+  #refreshNode(): void {
+    const source = this.#sourceNode;
+    const addresses = new Map<string, Address>();
+    for (const address of [...this.#node.addresses, ...(source?.addresses ?? [])])
+      addresses.set(address.text, address);
+    this.world.put('node', {
+      name: this.#node.name,
+      addresses: [...addresses.values()],
+      podCidrs: this.#node.podCidrs.length > 0 ? this.#node.podCidrs : (source?.podCidrs ?? []),
+      ...(source?.source === undefined ? {} : { source: source.source }),
+    });
+  }
+}
+
+function sameLife(attached: AttachedPod, pod: Pod): boolean {
+  return attached.uid === '' || pod.uid === '' || attached.uid === pod.uid;
+}
+
+/** Shallow: members of pods are shared, frozen values. */
+function samePod(one: Pod, other: Pod): boolean {
+  const keys = new Set([...Object.keys(one), ...Object.keys(other)]) as Set<keyof Pod>;
+  for (const key of keys) if (one[key] !== other[key]) return false;
+  return true;
+}
