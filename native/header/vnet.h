@@ -32,8 +32,6 @@ struct VnetHeader {
 };
 static_assert(sizeof(VnetHeader) == 10);
 
-inline constexpr uint32_t kVnetHeaderBytes = 10;
-
 [[nodiscard]] inline VnetHeader load_vnet(const uint8_t* p) {
   VnetHeader header;
   std::memcpy(&header, p, sizeof header);

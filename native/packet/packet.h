@@ -33,7 +33,9 @@ struct QuotedPacket {
   FlowTuple tuple;         // ports 0 where has_ports is false
   uint16_t l3_offset = 0;  // in the frame
   uint16_t l4_offset = 0;
-  bool has_ports = false;  // false for a later fragment and for protocols without ports
+  bool has_transport =
+      false;  // its first 8 transport bytes are quoted (not for a later fragment or an unknown protocol)
+  bool has_ports = false;  // has_transport, and the protocol has ports or it is an echo
 };
 
 struct Packet {
@@ -64,7 +66,8 @@ struct Packet {
   uint32_t fragment_offset = 0;
   uint32_t fragment_length = 0;  // bytes of the original IP payload in this fragment
   bool more_fragments = false;
-  bool dont_fragment = false;  // IPv4 DF; always true for IPv6
+  bool atomic_fragment = false;  // IPv6: a fragment header, but a whole packet
+  bool dont_fragment = false;    // IPv4 DF; always true for IPv6
 
   // TCP; the window scale is that of a SYN's option, 0xff where there is none.
   uint8_t tcp_flags = 0;
@@ -84,7 +87,7 @@ struct Packet {
   uint8_t icmp_code = 0;
   bool icmp_error = false;  // `quoted` is filled (an IPv4 redirect counts as an error; the switch drops it)
   uint32_t icmp_rest = 0;   // bytes 4 to 7: id and sequence of an echo, MTU of "too big"
-  QuotedPacket quoted;
+  QuotedPacket quoted;      // only where icmp_error
 
   [[nodiscard]] bool needs_checksum() const { return (vnet.flags & VnetHeader::kNeedsChecksum) != 0; }
   [[nodiscard]] bool is_gso() const { return vnet.gso_type != VnetHeader::kGsoNone; }
