@@ -5,7 +5,7 @@
 // ever sees its carrier drop (the hand-over is described in base/handover_wire.h). The descriptor number of
 // the switch's end is appended to its arguments as `--supervised-fd N`.
 //
-// Restarts: at once, unless the switch lived less than a second; then 50 ms, doubled each time up to 5 s,
+// Restarts: at once, unless two in a row lived less than a second; then 50 ms, doubled each time up to 5 s,
 // until one lives. Exit status 2 of the switch (bad usage) ends the supervisor too: starting it again cannot
 // help. SIGTERM, SIGINT, SIGHUP and SIGQUIT are handed on; after the first two the supervisor ends with the
 // switch. When the supervisor itself is killed, the kernel kills the switch (PR_SET_PDEATHSIG): whoever
@@ -249,7 +249,8 @@ class Supervisor {
       ending_ = true;
       return;
     }
-    if (lived >= kLivedNs) {
+    quick_deaths_ = lived >= kLivedNs ? 0 : quick_deaths_ + 1;
+    if (quick_deaths_ <= 1) {
       delay_ = 0;
     } else {
       delay_ = delay_ == 0 ? kFirstDelayNs : std::min(delay_ * 2, kLongestDelayNs);
@@ -274,6 +275,7 @@ class Supervisor {
   int64_t started_at_ = 0;
   int64_t restart_at_ = 0;
   int64_t delay_ = 0;
+  int quick_deaths_ = 0;  // in a row
   bool ending_ = false;
   int exit_status_ = 0;
 };
