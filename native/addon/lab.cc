@@ -192,6 +192,14 @@ void remove_namespace(const Napi::CallbackInfo& info) {
   }
 }
 
+void raise_loopback(const Napi::CallbackInfo& info) {
+  if (const Status status = lab::raise_loopback(); !status) throw_error(info.Env(), status.error());
+}
+
+void prove_tap(const Napi::CallbackInfo& info) {
+  if (const Status status = lab::prove_tap(); !status) throw_error(info.Env(), status.error());
+}
+
 // (netns path, 'udp' | 'tcp', port) → descriptor, owned by the caller.
 Napi::Value open_server(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -209,6 +217,8 @@ void register_lab(Napi::Env env, Napi::Object exports) {
   exports.Set("labProbe", Napi::Function::New(env, probe, "labProbe"));
   exports.Set("labCreateNamespace", Napi::Function::New(env, create_namespace, "labCreateNamespace"));
   exports.Set("labRemoveNamespace", Napi::Function::New(env, remove_namespace, "labRemoveNamespace"));
+  exports.Set("labRaiseLoopback", Napi::Function::New(env, raise_loopback, "labRaiseLoopback"));
+  exports.Set("labProveTap", Napi::Function::New(env, prove_tap, "labProveTap"));
   exports.Set("labOpenServer", Napi::Function::New(env, open_server, "labOpenServer"));
 }
 

@@ -1,12 +1,14 @@
 #include "io/lab_netns.h"
 
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -19,24 +21,11 @@ namespace {
 
 constexpr const char* kOwnNamespace = "/proc/thread-self/ns/net";
 
-Status raise_loopback() {
-  const Descriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!control.valid()) return system_error("lab-netns", "socket", "AF_INET");
-  ifreq request{};
-  std::memcpy(request.ifr_name, "lo", 3);
-  if (::ioctl(control.get(), SIOCGIFFLAGS, &request) != 0)
-    return system_error("lab-netns", "SIOCGIFFLAGS", "lo");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0)
-    return system_error("lab-netns", "SIOCSIFFLAGS", "lo");
-  return Ok{};
-}
-
 Status create_on_this_thread(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
-  if (!file.valid()) return system_error("lab-netns", "open", path);
+  if (!file.valid()) return io::call_failed("lab-netns", "open", path);
   if (::unshare(CLONE_NEWNET) != 0) {
-    const Error error = system_error("lab-netns", "unshare(CLONE_NEWNET)", path);
+    const Error error = io::call_failed("lab-netns", "unshare(CLONE_NEWNET)", path);
     ::unlink(path.c_str());
     return error;
   }
@@ -46,7 +35,7 @@ Status create_on_this_thread(const std::string& path) {
     return loopback;
   }
   if (::mount(kOwnNamespace, path.c_str(), "none", MS_BIND, nullptr) != 0) {
-    const Error error = system_error("lab-netns", "mount", path);
+    const Error error = io::call_failed("lab-netns", "mount", path);
     ::unlink(path.c_str());
     return error;
   }
@@ -55,18 +44,36 @@ Status create_on_this_thread(const std::string& path) {
 
 }  // namespace
 
-Error system_error(const char* code, const char* call, const std::string& object) {
-  const int number = errno;
-  return {code, std::string(call) + " " + object + ": " + std::strerror(number), number};
+Status raise_loopback() {
+  const Descriptor control(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!control.valid()) return io::call_failed("lab-netns", "socket", "AF_INET");
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", 3);
+  if (::ioctl(control.get(), SIOCGIFFLAGS, &request) != 0)
+    return io::call_failed("lab-netns", "SIOCGIFFLAGS", "lo");
+  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
+  if (::ioctl(control.get(), SIOCSIFFLAGS, &request) != 0)
+    return io::call_failed("lab-netns", "SIOCSIFFLAGS", "lo");
+  return Ok{};
+}
+
+Status prove_tap() {
+  const Descriptor tun(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!tun.valid()) return io::call_failed("lab-tap-open", "open", "/dev/net/tun");
+  ifreq request{};
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (::ioctl(tun.get(), TUNSETIFF, &request) != 0)
+    return io::call_failed("lab-tap-create", "TUNSETIFF", "a new TAP");
+  return Ok{};
 }
 
 Result<Visit> Visit::enter(const std::string& path) {
   if (path.empty()) return Visit(Descriptor());
   const Descriptor target(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!target.valid()) return system_error("lab-netns", "open", path);
+  if (!target.valid()) return io::call_failed("lab-netns", "open", path);
   Descriptor home(::open(kOwnNamespace, O_RDONLY | O_CLOEXEC));
-  if (!home.valid()) return system_error("lab-netns", "open", kOwnNamespace);
-  if (::setns(target.get(), CLONE_NEWNET) != 0) return system_error("lab-netns", "setns", path);
+  if (!home.valid()) return io::call_failed("lab-netns", "open", kOwnNamespace);
+  if (::setns(target.get(), CLONE_NEWNET) != 0) return io::call_failed("lab-netns", "setns", path);
   return Visit(std::move(home));
 }
 
@@ -86,9 +93,9 @@ Status create_namespace(const std::string& path) {
 
 Status remove_namespace(const std::string& path) {
   if (::umount2(path.c_str(), MNT_DETACH) != 0 && errno != EINVAL && errno != ENOENT) {
-    return system_error("lab-netns", "umount", path);
+    return io::call_failed("lab-netns", "umount", path);
   }
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return system_error("lab-netns", "unlink", path);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return io::call_failed("lab-netns", "unlink", path);
   return Ok{};
 }
 
@@ -99,7 +106,7 @@ Result<Descriptor> bind_wildcard(int type, uint16_t port) {
     Descriptor fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd.valid()) {
       if (family == AF_INET6 && errno == EAFNOSUPPORT) continue;
-      return system_error("lab-socket", "socket", "port " + std::to_string(port));
+      return io::call_failed("lab-socket", "socket", "port " + std::to_string(port));
     }
     if (type == SOCK_STREAM) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
@@ -108,10 +115,10 @@ Result<Descriptor> bind_wildcard(int type, uint16_t port) {
     const socklen_t length = to_sockaddr(unspecified, family == AF_INET ? 4 : 6, port, any);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&any), length) != 0) {
       if (family == AF_INET6 && errno == EADDRNOTAVAIL) continue;  // IPv6 disabled at boot
-      return system_error("lab-socket", "bind", "port " + std::to_string(port));
+      return io::call_failed("lab-socket", "bind", "port " + std::to_string(port));
     }
     if (type == SOCK_STREAM && ::listen(fd.get(), 1024) != 0) {
-      return system_error("lab-socket", "listen", "port " + std::to_string(port));
+      return io::call_failed("lab-socket", "listen", "port " + std::to_string(port));
     }
     return fd;
   }

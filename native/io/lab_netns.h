@@ -4,39 +4,16 @@
 #pragma once
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <string>
-#include <utility>
 
 #include "base/address.h"
 #include "base/result.h"
+#include "io/descriptor.h"
 
 namespace weft::lab {
 
-// Owns a file descriptor.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_ = -1;
-};
-
-// An error whose message names call, object and errno.
-Error system_error(const char* code, const char* call, const std::string& object);
+using io::Descriptor;
 
 // A stay in another network namespace; the destructor returns. A thread that cannot return is of no use to
 // anyone: it aborts.
@@ -58,6 +35,13 @@ class Visit {
 Status create_namespace(const std::string& path);
 // Unmounts and removes; what is gone already is fine.
 Status remove_namespace(const std::string& path);
+
+// Brings `lo` of the calling thread's namespace up.
+Status raise_loopback();
+
+// Makes a TAP in the process's namespace and lets it go: whether a lab can run here. Errors: lab-tap-open
+// (/dev/net/tun missing or not permitted), lab-tap-create.
+Status prove_tap();
 
 // A bound socket in the namespace at `path`, for servers that are written in JavaScript; TCP listens. On ::
 // it serves IPv4 too.

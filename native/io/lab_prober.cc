@@ -6,6 +6,7 @@
 
 // After netinet/in.h, which it needs.
 #include <linux/errqueue.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>

@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -132,12 +133,12 @@ void reply(int fd, Datagram& to, std::span<const uint8_t> bytes) {
 Result<std::unique_ptr<Responder>> Responder::start() {
   std::unique_ptr<Responder> responder(new Responder());
   responder->epoll_ = Descriptor(::epoll_create1(EPOLL_CLOEXEC));
-  if (!responder->epoll_.valid()) return system_error("lab-responder", "epoll_create1", "responder");
+  if (!responder->epoll_.valid()) return io::call_failed("lab-responder", "epoll_create1", "responder");
   responder->wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!responder->wake_.valid()) return system_error("lab-responder", "eventfd", "responder");
+  if (!responder->wake_.valid()) return io::call_failed("lab-responder", "eventfd", "responder");
   epoll_event event{.events = EPOLLIN, .data = {.u64 = 0}};
   if (::epoll_ctl(responder->epoll_.get(), EPOLL_CTL_ADD, responder->wake_.get(), &event) != 0) {
-    return system_error("lab-responder", "epoll_ctl", "eventfd");
+    return io::call_failed("lab-responder", "epoll_ctl", "eventfd");
   }
   responder->thread_ = std::thread([raw = responder.get()] { raw->run(); });
   return responder;
@@ -302,7 +303,7 @@ Status Responder::open_sctp(Pod& pod) {
     Descriptor fd(::socket(family, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_SCTP));
     if (!fd.valid()) {
       if (family == AF_INET6 && errno == EAFNOSUPPORT) continue;
-      return system_error("lab-responder", "socket(SOCK_RAW)", "SCTP");
+      return io::call_failed("lab-responder", "socket(SOCK_RAW)", "SCTP");
     }
     want_packet_info(fd.get());
     const bool four = family == AF_INET;
