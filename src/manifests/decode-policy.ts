@@ -29,10 +29,11 @@ export function decodePolicy(value: KubernetesObject, origin?: ManifestObject): 
   if (named === undefined) return undefined;
   const spec = objectOf(value.spec);
   const podSelector = isAbsent(spec.podSelector) ? everything : decodeSelector(spec.podSelector);
-  const isolates = directions(spec);
+  const understood = hasKnownShape(value);
+  const isolates = understood ? directions(spec) : { ingress: true, egress: true };
   const rules = (direction: 'ingress' | 'egress') => {
     if (!isolates[direction]) return null;
-    if (podSelector === undefined || !Array.isArray(spec[direction])) return [];
+    if (!understood || podSelector === undefined || !Array.isArray(spec[direction])) return [];
     return spec[direction].map((rule: unknown, index) =>
       decodeRule(rule, direction === 'ingress' ? ingressFields : egressFields, origin, [
         'spec',
@@ -48,6 +49,15 @@ export function decodePolicy(value: KubernetesObject, origin?: ManifestObject): 
     egress: rules('egress'),
     ...sourceAt(origin, ['metadata', 'name']),
   };
+}
+
+const topFields = new Set(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+const specFields = new Set(['podSelector', 'policyTypes', 'ingress', 'egress']);
+
+/** A field beside these may be a misspelt policyTypes or podSelector: what it was meant to restrict is anybody's guess. */
+function hasKnownShape(value: KubernetesObject): boolean {
+  if (!hasOnly(value, topFields)) return false;
+  return isAbsent(value.spec) || (isPlainObject(value.spec) && hasOnly(value.spec, specFields));
 }
 
 function directions(spec: PlainObject): { ingress: boolean; egress: boolean } {

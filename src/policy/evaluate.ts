@@ -8,8 +8,8 @@
  * A question is two addresses, a protocol and a port, as a packet has them: who stands behind an address is part of the
  * semantics (a pod, a node, or neither) and is decided here. Whatever the API server would refuse narrows and never
  * widens (25, 37, 45): a peer or port that cannot be read matches nothing, a rule with a field nobody knows allows nothing,
- * policyTypes that cannot be read isolate both directions, and a policy whose own podSelector cannot be read isolates every
- * pod of its namespace and allows nothing.
+ * policyTypes that cannot be read isolate both directions, a policy with a field nobody knows isolates both and allows nothing,
+ * and one whose own podSelector cannot be read isolates every pod of its namespace and allows nothing.
  */
 import {
   addressKey,
@@ -87,7 +87,10 @@ export class Reference {
   readonly #namespaces = new Map<string, PlainLabels>();
   readonly #ownNodeEgress: 'allow' | 'judge';
 
-  /** Objects of other kinds are ignored; of two objects of one kind and name the later one counts, as with `kubectl apply`. */
+  /**
+   * Objects of other kinds are ignored. Of two objects of one kind and name the one told later counts, as with `kubectl apply`,
+   * unless it has another uid and was created before (62).
+   */
   constructor(objects: readonly unknown[], options: ReferenceOptions = {}) {
     this.#ownNodeEgress = options.ownNodeEgress ?? 'allow';
     const latest = new Map<string, Record<string, unknown>>();
@@ -95,7 +98,9 @@ export class Reference {
       if (!isObject(object) || !isObject(object.metadata) || isForeign(object)) continue;
       const { name } = object.metadata;
       if (typeof name !== 'string' || name === '') continue;
-      latest.set(`${String(object.kind)} ${namespaceOf(object)} ${name}`, object);
+      const key = `${String(object.kind)} ${namespaceOf(object)} ${name}`;
+      const held = latest.get(key);
+      if (held === undefined || !isEarlierLife(object.metadata, held.metadata)) latest.set(key, object);
     }
     const all = [...latest.values()];
     for (const object of all) if (object.kind === 'Namespace') this.#addNamespace(object);
@@ -227,10 +232,11 @@ export class Reference {
     const spec = isObject(object.spec) ? object.spec : {};
     const selector = spec.podSelector ?? {}; // 12
     const selects = plainSelector(selector);
-    const types = policyTypes(spec);
+    const understood = isUnderstood(object);
+    const types = understood ? policyTypes(spec) : ['ingress', 'egress'];
     const rules = (direction: 'egress' | 'ingress'): Rules | undefined => {
       if (!types.includes(direction)) return undefined;
-      if (selects === undefined) return [];
+      if (selects === undefined || !understood) return [];
       const list = spec[direction] ?? []; // 9
       return Array.isArray(list) ? list.map((rule) => this.#rule(rule, direction, namespace)) : [];
     };
@@ -378,6 +384,17 @@ function isPortName(name: string): boolean {
   );
 }
 
+/** Whether every field of the policy and its spec is one that the API has. */
+function isUnderstood(object: Record<string, unknown>): boolean {
+  const top = ['apiVersion', 'kind', 'metadata', 'spec', 'status'];
+  if (Object.keys(object).some((field) => !top.includes(field))) return false;
+  const spec = object.spec ?? {};
+  return (
+    isObject(spec) &&
+    Object.keys(spec).every((field) => ['podSelector', 'policyTypes', 'ingress', 'egress'].includes(field))
+  );
+}
+
 /** 6; a list that cannot be read isolates both ways. */
 function policyTypes(spec: Record<string, unknown>): ('egress' | 'ingress')[] {
   const types = spec.policyTypes;
@@ -390,6 +407,11 @@ function policyTypes(spec: Record<string, unknown>): ('egress' | 'ingress')[] {
     return ['ingress', 'egress'];
   }
   return types.map((type) => (type === 'Ingress' ? 'ingress' : 'egress'));
+}
+
+function isEarlierLife(metadata: Record<string, unknown>, held: unknown): boolean {
+  if (!isObject(held) || String(metadata.uid ?? '') === String(held.uid ?? '')) return false;
+  return String(held.creationTimestamp ?? '') > String(metadata.creationTimestamp ?? '');
 }
 
 /** Another group's NetworkPolicy (projectcalico.org has one) is not this one; `extensions` is the group before 1.16. */
