@@ -134,7 +134,10 @@ export class Responders {
 }
 
 /** Sends every probe, side by side; results in the order of the probes. */
-export function sendProbes(probes: readonly Probe[], patience: ProbePatience = usualPatience): Promise<ProbeResult[]> {
+export function sendProbes(
+  probes: readonly Probe[],
+  patience: ProbePatience = usualPatience,
+): Promise<ProbeResult[]> {
   const namespaces: string[] = [];
   const indexes = new Map<string, number>();
   const count = probes.length;
