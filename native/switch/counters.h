@@ -28,10 +28,10 @@ class Counter {
 struct alignas(64) PortCounters {
   Counter rx_packets, rx_bytes;
   Counter tx_packets, tx_bytes;
-  Counter answers;                                   // ARP, ND, ICMP and resets by the switch itself
-  Counter connections;                               // connections that this port began
-  Counter busy_ns;                                   // time the worker spent on this port's packets
-  std::array<Counter, drop_reason_count + 1> drops;  // by DropReason; `none` stays 0
+  Counter answers;                               // ARP, ND, ICMP and resets by the switch itself
+  Counter connections;                           // connections that this port began
+  Counter busy_ns;                               // time the worker spent on this port's packets
+  std::array<Counter, drop_reason_count> drops;  // by DropReason; `none` stays 0
 };
 
 // A copy, summed over workers.
@@ -39,7 +39,7 @@ struct PortTotals {
   uint64_t rx_packets = 0, rx_bytes = 0;
   uint64_t tx_packets = 0, tx_bytes = 0;
   uint64_t answers = 0, connections = 0, busy_ns = 0;
-  std::array<uint64_t, drop_reason_count + 1> drops{};
+  std::array<uint64_t, drop_reason_count> drops{};
 
   void add(const PortCounters& counters) noexcept;
   void add(const PortTotals& totals) noexcept;

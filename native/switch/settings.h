@@ -7,15 +7,14 @@
 #include "base/address.h"
 #include "base/mac.h"
 #include "base/result.h"
-#include "conntrack/timeouts.h"
 
 namespace weft {
 
 // What may change while the switch runs.
 struct LiveSettings {
-  // Quotas of one pod port; the host port may use the whole table. 0 is no quota.
-  uint32_t connections_per_port = 65536;
-  uint32_t fragments_per_port = 64;
+  // Connections that one pod port may have begun; the host port may use the whole table. 0: the connection
+  // table's own default. For ports that are added from now on.
+  uint32_t connections_per_port = 0;
   // Answers that the switch itself sends to one port (ARP, ND, ICMP, resets): so many a second (0: no limit),
   // so many at once.
   uint32_t answers_per_second = 1000;
@@ -25,7 +24,6 @@ struct LiveSettings {
   uint32_t flow_sample = 1;
   uint32_t flows_per_second = 200;  // drops of one port; 0: no limit
   uint32_t flow_burst = 100;
-  Timeouts timeouts;
 };
 
 // What is fixed for the life of the process.
@@ -47,7 +45,14 @@ struct Settings {
   // How long a worker goes on polling after its last frame before it sleeps. 0 sleeps at once.
   uint64_t poll_ns = 0;
 
-  uint32_t fragments = 1024;  // held over all ports of a worker
+  // Fragmented packets in flight and fragments that wait for their first, for each worker and for one port of
+  // it.
+  uint32_t fragmented_packets = 1024;
+  uint32_t fragmented_packets_per_port = 256;
+  uint32_t held_fragments = 512;
+  uint32_t held_fragments_per_port = 128;
+  // Clients whose session affinity is remembered.
+  uint32_t affinity_clients = 16384;
 
   uint32_t flow_ring = 8192;  // flow events held for each worker until they are drained
   // Capture: bytes held for each worker until they are drained.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,19 +21,22 @@
 #include "conntrack/table.h"
 #include "packet/flow.h"
 #include "policy/image.h"
+#include "service/affinity.h"
+#include "service/balancer.h"
 #include "switch/capture.h"
 #include "switch/counters.h"
 #include "switch/device.h"
 #include "switch/flow_ring.h"
 #include "switch/poller.h"
 #include "switch/port.h"
+#include "switch/quiescence.h"
 #include "switch/settings.h"
+#include "switch/view.h"
 #include "switch/worker_clock.h"
 
 namespace weft {
 
 class Worker;
-struct View;
 
 struct PortHandle {
   PortIndex index = kNoPort;
@@ -61,8 +65,7 @@ struct Snapshot {
   std::vector<PortSnapshot> ports;
   std::vector<WorkerSnapshot> workers;
   PortTotals removed;  // what ports that are gone had counted, so that sums never go back
-  uint64_t connections = 0;
-  uint64_t connection_capacity = 0;
+  TableCounts connections;
 };
 
 class Switch {
@@ -80,13 +83,19 @@ class Switch {
   Status start();
   void stop();
 
-  // Errors: "port-limit", "port-exists" (same id), "address-taken" (another port has one of the addresses),
-  // "host-exists" (there is a host port already), "mac-invalid", "poller". The device is destroyed on error.
+  // A port whose id the connection table knows from a former process gets its index, instance and connections
+  // back. Errors: "connections-ports" (as many as the table holds), "connections-port-open" (same id),
+  // "address-taken" (another port has one of the addresses), "host-exists" (there is a host port already),
+  // "mac-invalid", "poller". The device is destroyed on error.
   Result<PortHandle> add_port(PortSpec spec, std::unique_ptr<Device> device);
 
   // Ends the port's connections. Returns its device, for a caller that wants to keep it open; dropping it
   // closes it. Errors: "port-unknown".
   Result<std::unique_ptr<Device>> remove_port(PortHandle handle);
+
+  // After the first desired state: ends connections of ports of the former process that nobody added again.
+  // Returns how many ports.
+  uint32_t release_unclaimed();
 
   // Which addresses the port has from now on. Connections of those it loses end.
   // Errors: "port-unknown", "address-taken".
@@ -105,9 +114,8 @@ class Switch {
 
   [[nodiscard]] Snapshot snapshot() const;
 
-  // Calls `visit` for up to `limit` live connections; entries that change meanwhile are skipped. Returns how
-  // many.
-  size_t visit_connections(size_t limit, const std::function<void(const ConnectionSnapshot&)>& visit) const;
+  // For listings: ConnectionTable::read.
+  [[nodiscard]] const ConnectionTable& connections() const noexcept { return table_; }
 
   // Takes up to `limit` flow events out of the workers' rings, each worker's oldest first. Returns how many.
   size_t drain_flows(size_t limit, const std::function<void(const FlowEvent&)>& take);
@@ -123,20 +131,25 @@ class Switch {
 
  private:
   Switch(const Settings& settings, ConnectionTable& table, Clock& clock);
-  // Makes `next` current and destroys the View before it when no worker can hold it any more.
+  // A copy of the current View to change.
+  [[nodiscard]] std::unique_ptr<View> next_view() const;
+  // Makes `next` current, with routes from addresses_, and destroys the View before it when no worker can
+  // hold it any more.
   void publish(std::unique_ptr<View> next);
-  [[nodiscard]] std::shared_ptr<Port> find(PortHandle handle) const;
+  [[nodiscard]] Port* find(PortHandle handle) const;
+  [[nodiscard]] Status addresses_free(PortIndex self, std::span<const Address> addresses) const;
 
   const Settings settings_;
   ConnectionTable& table_;
   Clock& clock_;
-  std::unique_ptr<struct Shared> shared_;  // what workers share: the view pointer and the epoch
+  AffinityTable affinity_;
+  Balancer balancer_;
+  Guarded<const View> view_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::map<PortIndex, std::vector<Address>> addresses_;  // of every port
   std::shared_ptr<const Image> previous_image_;
   uint64_t previous_generation_ = 0;
-  PortInstance last_instance_ = 0;
   PortTotals removed_;
-  bool capturing_ = false;
   bool running_ = false;
 };
 

@@ -11,6 +11,7 @@
 #include "packet/flow.h"
 #include "policy/image.h"
 #include "switch/port.h"
+#include "switch/settings.h"
 
 namespace weft {
 
@@ -55,6 +56,7 @@ class RouteMap {
 struct View {
   std::shared_ptr<const Image> image;  // null: nothing published yet
   uint64_t generation = 0;
+  LiveSettings live;
   std::vector<std::shared_ptr<Port>> ports;  // by index; null where there is none
   Port* host = nullptr;
   RouteMap routes;

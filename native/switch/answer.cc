@@ -1,0 +1,117 @@
+// What the switch says itself: it is the gateway of every pod, and tells senders why a packet does not get
+// through. Every answer goes back to the port that the packet came from, so a port can only use up its own
+// rate.
+#include "header/arp.h"
+#include "header/icmp.h"
+#include "packet/neighbour.h"
+#include "switch/forwarder.h"
+
+namespace weft {
+
+template <class Build>
+bool Forwarder::answer(Passage& way, Build&& build) noexcept {
+  if (!way.in.answers.take(way.now_ns, way.view.live.answers_per_second, way.view.live.answer_burst))
+    return false;
+  uint8_t* frame = scratch_.data() + kVnetHeaderLength;
+  const uint32_t length = build(std::span<uint8_t>(frame, scratch_.size() - kVnetHeaderLength));
+  if (length == 0) return true;
+  if (send(way.in, frame, length, VnetHeader{}) == SendStatus::sent) {
+    counters(way.in).answers.add(1);
+    if (way.in.capture.load(std::memory_order_relaxed) == CaptureMode::all) [[unlikely]]
+      capture(way, way.in, CaptureSide::to_pod, DropReason::none, length, {frame, length});
+  }
+  return true;
+}
+
+DropReason Forwarder::answer_arp(Passage& way) noexcept {
+  const ArpMessage message = arp_message(way.packet);
+  if (message.sender_mac != way.in.spec.mac) return DropReason::spoof_arp;
+  // A probe (RFC 5227) has no sender address and speaks for nobody; any other sender must be the port's own.
+  if (!message.is_probe() && way.view.routes.find(message.sender) != &way.in &&
+      way.in.spec.kind == PortKind::pod)
+    return DropReason::spoof_arp;
+  if (message.sender == settings_.gateway_v4) return DropReason::spoof_arp;
+  if (message.operation != ArpHeader::kRequest || message.is_probe() ||
+      message.target != settings_.gateway_v4)
+    return DropReason::neighbour_other;
+  const bool within = answer(
+      way, [&](std::span<uint8_t> out) { return build_arp_reply(way.packet, settings_.gateway_mac, out); });
+  way.answered = within;
+  return within ? DropReason::none : DropReason::icmp_rate_limit;
+}
+
+DropReason Forwarder::answer_neighbour(Passage& way) noexcept {
+  const NeighbourMessage message = neighbour_message(way.packet);
+  const bool pod = way.in.spec.kind == PortKind::pod;
+  const Address& source = way.packet.tuple.source;
+  // Its own addresses, and whatever link-local address its stack gave itself, but not the gateway's.
+  const auto own = [&](const Address& address) {
+    if (address == settings_.gateway_v6) return false;
+    const bool link_local = address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+    return !pod || link_local || way.view.routes.find(address) == &way.in;
+  };
+  switch (message.type) {
+    case icmpv6_type::kRouterAdvertisement:
+    case icmpv6_type::kRedirect:
+      return DropReason::router_advertisement;
+    case icmpv6_type::kRouterSolicitation:
+      return DropReason::router_solicitation;
+    case icmpv6_type::kNeighbourAdvertisement:
+      if (!own(message.target) || !own(source)) return DropReason::spoof_nd;
+      if (message.has_link_address && message.link_address != way.in.spec.mac) return DropReason::spoof_nd;
+      return DropReason::neighbour_other;
+    default:
+      break;
+  }
+  // A DAD probe is never answered: for the pod's own address it would take the address away, and nobody else
+  // is on the link.
+  if (message.is_probe) return DropReason::neighbour_other;
+  if (!own(source)) return DropReason::spoof_nd;
+  if (message.has_link_address && message.link_address != way.in.spec.mac) return DropReason::spoof_nd;
+  if (message.target != settings_.gateway_v6) return DropReason::neighbour_other;
+  const bool within = answer(way, [&](std::span<uint8_t> out) {
+    return build_neighbour_advertisement(way.packet, settings_.gateway_mac, out);
+  });
+  way.answered = within;
+  return within ? DropReason::none : DropReason::icmp_rate_limit;
+}
+
+DropReason Forwarder::answer_gateway(Passage& way) noexcept {
+  const Packet& packet = way.packet;
+  const bool echo =
+      packet.fragment == Fragment::none &&
+      (packet.tuple.family == 4 ? packet.tuple.protocol == static_cast<uint8_t>(Protocol::icmp) &&
+                                      packet.icmp_type == icmp_type::kEchoRequest
+                                : packet.tuple.protocol == static_cast<uint8_t>(Protocol::icmpv6) &&
+                                      packet.icmp_type == icmpv6_type::kEchoRequest);
+  if (!echo) {
+    refuse(way, Unreachable::port);
+    return DropReason::gateway_service;
+  }
+  const bool within = answer(
+      way, [&](std::span<uint8_t> out) { return build_echo_reply(way.packet, settings_.gateway_mac, out); });
+  way.answered = within;
+  return within ? DropReason::none : DropReason::icmp_rate_limit;
+}
+
+void Forwarder::refuse(Passage& way, Unreachable what) noexcept {
+  answer(way, [&](std::span<uint8_t> out) {
+    if (way.packet.tuple.protocol == static_cast<uint8_t>(Protocol::tcp))
+      return build_tcp_reset(way.packet, settings_.gateway_mac, out);
+    return build_unreachable(way.packet, what, gateway(way), settings_.gateway_mac, out);
+  });
+}
+
+void Forwarder::tell_too_big(Passage& way, uint32_t mtu) noexcept {
+  answer(way, [&](std::span<uint8_t> out) {
+    return build_packet_too_big(way.packet, mtu, gateway(way), settings_.gateway_mac, out);
+  });
+}
+
+void Forwarder::tell_time_exceeded(Passage& way) noexcept {
+  answer(way, [&](std::span<uint8_t> out) {
+    return build_time_exceeded(way.packet, gateway(way), settings_.gateway_mac, out);
+  });
+}
+
+}  // namespace weft

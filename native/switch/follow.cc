@@ -1,0 +1,134 @@
+// A packet of a known connection, in either direction, and the ICMP errors about one.
+#include "packet/rewrite.h"
+#include "switch/forwarder.h"
+
+namespace weft {
+namespace {
+
+Port* port_of(const View& view, const PortLife& life) {
+  return view.port(life.index, life.instance);
+}
+
+}  // namespace
+
+DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) noexcept {
+  // An entry is a permission for its ports. The host port may not use a pod's; anything else that moved (a
+  // remote pod's address that is now a local pod's) begins anew and is judged anew.
+  if (found.from.index != way.in.index || found.from.instance != way.in.instance) {
+    if (way.in.spec.kind == PortKind::host && port_of(way.view, found.from) != nullptr)
+      return DropReason::spoof_ip;
+    table_.kill(found);
+    return connect(way, key);
+  }
+  Port* out = port_of(way.view, found.to);
+  if (found.generation != way.view.generation) [[unlikely]] {
+    DropReason reason = DropReason::none;
+    switch (judge_again(way, found, reason)) {
+      case Standing::allowed:
+        break;
+      case Standing::denied:
+        return deny(way, reason);
+      case Standing::changed:
+        return connect(way, key);
+      case Standing::closed:
+        return DropReason::port_closed;
+    }
+  }
+  way.connection = found;
+  way.out = out;
+  if (out == nullptr) return DropReason::port_closed;
+  if (const DropReason reason = check_leave(way, *out); reason != DropReason::none) return reason;
+
+  const Observed observed(way.packet);
+  if (observed.malformed) return DropReason::sctp_malformed;
+  switch (table_.update(found, observed.observation(), way.now_ns)) {
+    case Update::pass:
+      break;
+    case Update::invalid:
+      return DropReason::conntrack_invalid;
+    case Update::out_of_window:
+      return DropReason::tcp_out_of_window;
+    case Update::restart:
+      table_.kill(found);
+      way.connection = {};
+      return connect(way, key);
+  }
+  if (found.translates())
+    if (const DropReason reason = rewrite(way.packet, wire_form(found.translated));
+        reason != DropReason::none)
+      return reason;
+  return transmit(way, *out);
+}
+
+// A policy change, or a restart, is applied to a connection at its next packet, of whichever side: as its
+// initiator, on the translated tuple, without choosing a backend again.
+Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, DropReason& reason) noexcept {
+  const View& view = way.view;
+  const bool original = found.side == Side::original;
+  const Port* from = port_of(view, original ? found.from : found.to);
+  const Port* to = port_of(view, original ? found.to : found.from);
+  if (from == nullptr || to == nullptr) {
+    table_.kill(found);
+    return Standing::closed;
+  }
+  const FlowTuple judged = found.judged();
+  const auto still_has = [&](const Port& port, const Address& address) {
+    const Port* owner = view.routes.find(address);
+    return owner == &port || (owner == nullptr && port.spec.kind == PortKind::host);
+  };
+  if (!still_has(*from, judged.source) || !still_has(*to, judged.destination)) {
+    table_.kill(found);
+    return Standing::changed;
+  }
+  way.source = view.image->classify(judged.source, judged.family);
+  way.destination = view.image->classify(judged.destination, judged.family);
+  reason = judge(way, *from, *to, judged);
+  if (reason != DropReason::none) {
+    table_.kill(found);
+    return Standing::denied;
+  }
+  return table_.judge(found, view.generation, way.egress_rule, way.ingress_rule) ? Standing::allowed
+                                                                                 : Standing::changed;
+}
+
+// An ICMP error follows the connection of the packet that it quotes, against that packet's direction. It
+// comes from the far end or, by the host port, from a router on the way.
+DropReason Forwarder::follow_error(Passage& way) noexcept {
+  const QuotedPacket& quoted = way.packet.quoted;
+  // An error is told to the sender of what it quotes, and nobody else.
+  if (quoted.tuple.source != way.sent.destination) return DropReason::icmp_unrelated;
+  const Lookup found = table_.find_related(quoted.tuple, way.now_ns);
+  if (!found.hit()) return DropReason::icmp_unrelated;
+  if (found.from.index != way.in.index || found.from.instance != way.in.instance)
+    return DropReason::icmp_unrelated;
+  if (found.generation != way.view.generation) [[unlikely]] {
+    DropReason reason = DropReason::none;
+    switch (judge_again(way, found, reason)) {
+      case Standing::allowed:
+        break;
+      case Standing::denied:
+        return reason;
+      case Standing::changed:
+        return DropReason::icmp_unrelated;
+      case Standing::closed:
+        return DropReason::port_closed;
+    }
+  }
+  way.connection = found;
+  way.out = port_of(way.view, found.to);
+  if (way.out == nullptr) return DropReason::port_closed;
+  if (const DropReason reason = check_leave(way, *way.out); reason != DropReason::none) return reason;
+  if (found.translates()) {
+    const FlowTuple inner = wire_form(found.translated.reversed());
+    FlowTuple outer = way.packet.tuple;
+    // From the far end itself: it is known to the receiver by the Service's address. A router keeps its own.
+    if (outer.source == quoted.tuple.destination) outer.source = found.translated.source;
+    outer.destination = found.translated.destination;
+    if (const DropReason reason = rewrite_quoted(way.packet, inner); reason != DropReason::none)
+      return reason;
+    if (const DropReason reason = rewrite(way.packet, outer); reason != DropReason::none) return reason;
+  }
+  return transmit(way, *way.out);
+}
+
+}  // namespace weft

@@ -1,0 +1,181 @@
+// The way of one packet through the switch: parse, checks of its source, connection, service, policy,
+// rewriting, transmission. Pure of threads, sleep and clocks: a worker (or a test) hands in a frame, the View
+// that is current and the time.
+//
+// Order, and why. A frame is first made harmless (parse), then tied to its sender (MAC, address, neighbour
+// messages), and only then looked up: a connection's entry is a permission, so nobody but the port that it
+// belongs to may use it. A miss is translated before it is judged, because policy is about pods and not about
+// Services, and an entry is made only for a packet that then goes out: no denied, expired or oversized packet
+// takes a slot in the table. What the sender is told (time exceeded, too big, refused) is built from the
+// packet before it was rewritten, so that the sender recognises what is quoted.
+//
+// One Forwarder belongs to one worker. It allocates in its constructor and never after.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "conntrack/fragments.h"
+#include "conntrack/table.h"
+#include "generated/drop_reason.h"
+#include "packet/packet.h"
+#include "packet/reply.h"
+#include "service/balancer.h"
+#include "switch/capture.h"
+#include "switch/flow_ring.h"
+#include "switch/port.h"
+#include "switch/settings.h"
+#include "switch/view.h"
+
+namespace weft {
+
+// One packet and what has been found out about it so far.
+struct Passage {
+  const View& view;
+  Port& in;
+  uint64_t now_ns = 0;
+  Packet packet{};
+  FlowTuple sent{};     // as the sender sent it; packet.tuple changes when the packet is rewritten
+  FlowTuple backend{};  // `sent` with the destination that a Service led to
+  Port* out = nullptr;
+  Image::Endpoint source{};
+  Image::Endpoint destination{};
+  RuleIndex egress_rule = kNoRule;
+  RuleIndex ingress_rule = kNoRule;
+  Lookup connection{};                  // once there is one
+  std::span<const uint8_t> original{};  // the frame as it came, where the port is captured
+  bool answered = false;                // the switch itself answered; nothing was forwarded
+  bool held = false;                    // a fragment that waits for its first; counted when it goes on
+};
+
+class Forwarder {
+ public:
+  // worker: selects the counters that this forwarder writes.
+  Forwarder(const Settings& settings, ConnectionTable& table, Balancer& balancer, uint32_t worker);
+
+  // Takes one frame that `in` received: `buffer` begins with the vnet header, `length` counts it. The buffer
+  // is rewritten.
+  void forward(const View& view, Port& in, std::span<uint8_t> buffer, uint32_t length,
+               uint64_t now_ns) noexcept;
+
+  // Housekeeping without a packet: lets fragments expire. Cheap; called once a loop.
+  void tick(const View& view, uint64_t now_ns) noexcept;
+
+  [[nodiscard]] FlowRing& flows() noexcept { return flows_; }
+  // Null until the first capture.
+  [[nodiscard]] CaptureRing* captures() noexcept { return captures_.load(std::memory_order_acquire); }
+  // Control thread, before the first port is captured.
+  void allocate_captures(uint32_t bytes);
+
+ private:
+  // walk.cc: the order of things. `none`: forwarded, answered, or held.
+  DropReason walk(Passage& way) noexcept;
+  DropReason route(Passage& way) noexcept;
+
+  // fragment.cc
+  DropReason route_first_fragment(Passage& way) noexcept;
+  DropReason route_later_fragment(Passage& way) noexcept;
+  DropReason follow_fragment(Passage& way, const FragmentDecision& decision) noexcept;
+  void release_fragment(const View& view, Port& in, std::span<const uint8_t> frame,
+                        const FragmentDecision& decision, uint64_t now_ns) noexcept;
+
+  // source_check.cc
+  DropReason check_link(const Passage& way) const noexcept;
+  DropReason check_addresses(const Passage& way) const noexcept;
+
+  // answer.cc: what the switch says itself.
+  DropReason answer_arp(Passage& way) noexcept;
+  DropReason answer_neighbour(Passage& way) noexcept;
+  DropReason answer_gateway(Passage& way) noexcept;
+  [[nodiscard]] bool is_gateway(const Address& address) const noexcept {
+    return address == settings_.gateway_v4 || address == settings_.gateway_v6;
+  }
+  // `build(span)` writes a frame and returns its length, 0 for none; it is sent to the port that the packet
+  // came from, within that port's rate. False: held back by the rate.
+  template <class Build>
+  bool answer(Passage& way, Build&& build) noexcept;
+  void refuse(Passage& way, Unreachable what) noexcept;  // TCP reset, else ICMP unreachable
+  void tell_too_big(Passage& way, uint32_t mtu) noexcept;
+  void tell_time_exceeded(Passage& way) noexcept;
+  [[nodiscard]] const Address& gateway(const Passage& way) const noexcept {
+    return way.packet.tuple.family == 4 ? settings_.gateway_v4 : settings_.gateway_v6;
+  }
+
+  // connect.cc: a packet of no connection.
+  DropReason connect(Passage& way, const FlowTuple& key) noexcept;
+  DropReason locate(Passage& way) noexcept;  // fills source, destination and out for way.backend
+  // follow.cc: a packet of a connection, and an ICMP error about one.
+  DropReason follow(Passage& way, const FlowTuple& key, Lookup found) noexcept;
+  DropReason follow_error(Passage& way) noexcept;
+  enum class Standing : uint8_t {
+    allowed,
+    denied,   // way has the reason's rules; the entry is gone
+    changed,  // the ends are other ports now, or the entry is gone: treat as a miss
+    closed,   // an end's port is gone
+  };
+  Standing judge_again(Passage& way, const Lookup& found, DropReason& reason) noexcept;
+
+  // judge.cc: both directions, with the exemptions. Fills the passage's rules.
+  static DropReason judge(Passage& way, const Port& from, const Port& to,
+                          const FlowTuple& translated) noexcept;
+  DropReason deny(Passage& way, DropReason reason) noexcept;  // rejects where the image says so
+
+  // transmit.cc
+  DropReason check_leave(Passage& way, const Port& out) noexcept;  // TTL and MTU; tells the sender
+  DropReason transmit(Passage& way, Port& out) noexcept;
+  SendStatus send(Port& out, uint8_t* frame, uint32_t length, const VnetHeader& vnet) noexcept;
+
+  // record.cc
+  void keep_original(Passage& way) noexcept;              // for a capture, before anything is rewritten
+  void finish(Passage& way, DropReason reason) noexcept;  // counts a drop, tells and captures
+  void tell_connection(const Passage& way) noexcept;
+  void tell(const Passage& way, FlowVerdict verdict, DropReason reason, uint32_t suppressed) noexcept;
+  void capture(const Passage& way, const Port& port, CaptureSide side, DropReason reason, uint32_t length,
+               std::span<const uint8_t> bytes) noexcept;
+  PortCounters& counters(const Port& port) const noexcept { return port.counters[worker_]; }
+
+  [[nodiscard]] uint64_t next_random() noexcept;
+
+  const Settings& settings_;
+  ConnectionTable& table_;
+  Balancer& balancer_;
+  const uint32_t worker_;
+  FragmentTable fragments_;
+  std::vector<PortInstance> fragment_lives_;  // by port index: whose fragments the table holds
+  FlowRing flows_;
+  std::atomic<CaptureRing*> captures_{nullptr};
+  std::unique_ptr<CaptureRing> capture_ring_;
+  std::vector<uint8_t> scratch_;   // vnet header and frame of an answer or a segment
+  std::vector<uint8_t> held_;      // vnet header and frame of a fragment that was held
+  std::vector<uint8_t> snapshot_;  // a captured frame as it came
+  uint32_t sample_ = 0;
+  uint64_t random_[2];
+};
+
+// The opposite of connection_key(): an echo's identifier in both ports, as packets have it.
+inline FlowTuple wire_form(FlowTuple key) noexcept {
+  if (key.protocol == static_cast<uint8_t>(Protocol::icmp) ||
+      key.protocol == static_cast<uint8_t>(Protocol::icmpv6))
+    key.source_port = key.destination_port = static_cast<uint16_t>(key.source_port | key.destination_port);
+  return key;
+}
+
+// What the connection table looks at in a packet. Points into itself: keep it while the observation is used.
+struct Observed {
+  explicit Observed(const Packet& packet) noexcept;
+  Observation observation() const noexcept;
+  [[nodiscard]] bool can_begin(const Packet& packet) const noexcept;
+
+  TcpSegment tcp{};
+  SctpPacket sctp{};
+  uint32_t bytes = 0;
+  uint32_t packets = 1;
+  bool is_tcp = false;
+  bool is_sctp = false;
+  bool malformed = false;  // SCTP chunks do not hold together
+};
+
+}  // namespace weft

@@ -1,0 +1,68 @@
+// Ties a frame to its sender. A pod sends only from its own MAC and addresses; whatever else policy decides
+// rests on that.
+#include "header/icmp.h"
+#include "switch/forwarder.h"
+
+namespace weft {
+namespace {
+
+bool is_link_local(const Address& address) {
+  if (address.is_v4()) return address.v4_value() >> 16 == 0xa9fe;
+  return address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+bool is_multicast(const Address& address) {
+  return address.is_v4() ? address.v4_value() >> 28 == 0xe : address.bytes[0] == 0xff;
+}
+constexpr MacAddress kBroadcastMac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+}  // namespace
+
+DropReason Forwarder::check_link(const Passage& way) const noexcept {
+  const EthernetHeader ethernet = way.packet.ethernet();
+  if (ethernet.source() != way.in.spec.mac) return DropReason::spoof_mac;
+  if (ethernet.destination() == settings_.gateway_mac) return DropReason::none;
+  if (!ethernet.destination_is_group()) return DropReason::not_for_gateway;
+  // ARP and neighbour discovery speak to groups; for the rest check_addresses has the words.
+  return DropReason::none;
+}
+
+DropReason Forwarder::check_addresses(const Passage& way) const noexcept {
+  const Packet& packet = way.packet;
+  const Address& source = packet.tuple.source;
+  const Address& destination = packet.tuple.destination;
+
+  // Expected chatter first: its source may be :: or link-local, which is no spoofing.
+  const bool group = packet.ethernet().destination_is_group();
+  if (group || is_multicast(destination)) {
+    constexpr uint8_t kIgmp = 2;
+    const uint8_t type = packet.icmp_type;
+    const bool listener =
+        packet.tuple.family == 4
+            ? packet.tuple.protocol == kIgmp
+            : packet.tuple.protocol == static_cast<uint8_t>(Protocol::icmpv6) &&
+                  (type == icmpv6_type::kListenerQuery || type == icmpv6_type::kListenerReport ||
+                   type == icmpv6_type::kListenerDone || type == icmpv6_type::kListenerReport2);
+    if (listener) return DropReason::multicast_listener;
+    return packet.ethernet().destination() == kBroadcastMac ? DropReason::broadcast : DropReason::multicast;
+  }
+  if (destination == Address::v4(0xffffffff)) return DropReason::broadcast;
+
+  if (is_gateway(source)) return DropReason::spoof_ip;
+  const Port* owner = way.view.routes.find(source);
+  if (way.in.spec.kind == PortKind::pod) {
+    // A pod's own link-local address may speak to the gateway (echo), and nobody else is on that link.
+    if (owner != &way.in) {
+      if (packet.tuple.family == 4 || !is_link_local(source)) return DropReason::spoof_ip;
+      if (!is_gateway(destination)) return DropReason::link_local;
+    }
+  } else if (owner != nullptr && owner != &way.in) {
+    // What the host forwards keeps its client's address, so a pod's address on the host port is somebody
+    // else's claim.
+    return DropReason::spoof_ip;
+  }
+  if (packet.tuple.family == 6 && is_link_local(destination) && !is_gateway(destination))
+    return DropReason::link_local;
+  return DropReason::none;
+}
+
+}  // namespace weft

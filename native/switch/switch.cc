@@ -1,0 +1,252 @@
+#include "switch/switch.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "switch/worker.h"
+
+namespace weft {
+
+Switch::Switch(const Settings& settings, ConnectionTable& table, Clock& clock)
+    : settings_(settings),
+      table_(table),
+      clock_(clock),
+      affinity_(settings.affinity_clients, {settings.seed_low, settings.seed_high}),
+      balancer_(affinity_) {
+  auto first = std::make_unique<View>();
+  first->ports.resize(settings.max_ports);
+  first->live = settings.live;
+  first->generation = table.generation();
+  publish(std::move(first));
+}
+
+Switch::~Switch() {
+  stop();
+  workers_.clear();
+  delete view_.current();
+}
+
+Result<std::unique_ptr<Switch>> Switch::create(const Settings& settings, ConnectionTable& table,
+                                               const PollerFactory& make_poller, Clock& clock) {
+  if (Status status = check(settings); !status) return status.error();
+  std::unique_ptr<Switch> made(new Switch(settings, table, clock));
+  for (uint32_t i = 0; i < settings.workers; ++i) {
+    Result<std::unique_ptr<Poller>> poller = make_poller();
+    if (!poller) return poller.error();
+    made->workers_.push_back(std::make_unique<Worker>(made->settings_, table, made->balancer_, made->view_,
+                                                      clock, std::move(poller).value(), i));
+  }
+  return made;
+}
+
+Status Switch::start() {
+  if (running_) return Ok{};
+  for (const auto& worker : workers_) worker->start();
+  running_ = true;
+  return Ok{};
+}
+
+void Switch::stop() {
+  for (const auto& worker : workers_) worker->stop();
+  running_ = false;
+}
+
+std::unique_ptr<View> Switch::next_view() const {
+  return std::make_unique<View>(*view_.current());
+}
+
+void Switch::publish(std::unique_ptr<View> next) {
+  size_t count = 0;
+  for (const auto& [index, addresses] : addresses_) count += addresses.size();
+  next->routes = RouteMap(count);
+  for (const auto& [index, addresses] : addresses_)
+    for (const Address& address : addresses) next->routes.insert(address, next->ports[index].get());
+  delete view_.replace(next.release());
+}
+
+Port* Switch::find(PortHandle handle) const {
+  return view_.current()->port(handle.index, handle.instance);
+}
+
+Status Switch::addresses_free(PortIndex self, std::span<const Address> addresses) const {
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const Port* owner = view_.current()->routes.find(addresses[i]);
+    const bool twice = std::find(addresses.begin(), addresses.begin() + static_cast<ptrdiff_t>(i),
+                                 addresses[i]) != addresses.begin() + static_cast<ptrdiff_t>(i);
+    if (twice || (owner != nullptr && owner->index != self))
+      return Error{"address-taken", "The address " + to_string(addresses[i]) + " belongs to the port " +
+                                        (twice ? "twice" : owner->spec.id) +
+                                        "; give each port its own addresses."};
+  }
+  return Ok{};
+}
+
+Result<PortHandle> Switch::add_port(PortSpec spec, std::unique_ptr<Device> device) {
+  const View& current = *view_.current();
+  if ((spec.mac[0] & 1) != 0 || spec.mac == MacAddress{} || spec.mac == settings_.gateway_mac)
+    return Error{"mac-invalid",
+                 "The MAC address of port " + spec.id +
+                     " is a group address, all zeros or the gateway's; give it a unicast address."};
+  if (spec.kind == PortKind::host && current.host != nullptr)
+    return Error{"host-exists",
+                 "There is a host port already (" + current.host->spec.id + "); remove it first."};
+  if (Status status = addresses_free(kNoPort, spec.addresses); !status) return status.error();
+
+  const uint32_t quota = spec.kind == PortKind::host ? table_.capacity() : current.live.connections_per_port;
+  Result<PortLife> life = table_.open_port(spec.id, quota);
+  if (!life) return life.error();
+  const PortIndex index = life.value().index;
+  if (index >= current.ports.size()) {
+    table_.release_port(life.value());
+    return Error{"port-limit", "The switch is configured for " + std::to_string(settings_.max_ports) +
+                                   " ports and has them; raise the limit or remove ports."};
+  }
+
+  std::vector<uint32_t> load(workers_.size());
+  for (const auto& port : current.ports)
+    if (port != nullptr) ++load[port->worker];
+  const auto owner = static_cast<uint32_t>(std::min_element(load.begin(), load.end()) - load.begin());
+
+  auto port = std::make_shared<Port>(std::move(spec), std::move(device), index, life.value().instance, owner,
+                                     static_cast<uint32_t>(workers_.size()));
+  addresses_[index] = port->spec.addresses;
+  std::unique_ptr<View> next = next_view();
+  next->ports[index] = port;
+  if (port->spec.kind == PortKind::host) next->host = port.get();
+  publish(std::move(next));
+  const PortHandle handle{index, port->instance};
+  if (Status status = workers_[owner]->poller().add(*port->device, Worker::token(*port)); !status) {
+    port.reset();
+    (void)remove_port(handle);
+    return status.error();
+  }
+  return handle;
+}
+
+Result<std::unique_ptr<Device>> Switch::remove_port(PortHandle handle) {
+  if (find(handle) == nullptr)
+    return Error{"port-unknown", "There is no port " + std::to_string(handle.index) + " of instance " +
+                                     std::to_string(handle.instance) + "; it may have been removed already."};
+  std::unique_ptr<View> next = next_view();
+  const std::shared_ptr<Port> port = std::exchange(next->ports[handle.index], nullptr);
+  if (next->host == port.get()) next->host = nullptr;
+  addresses_.erase(handle.index);
+  workers_[port->worker]->poller().remove(*port->device);
+  publish(std::move(next));
+  // No worker knows the port any more: nothing can be inserted for it behind this.
+  table_.release_port({handle.index, handle.instance});
+  for (size_t i = 0; i < workers_.size(); ++i) removed_.add(port->counters[i]);
+  return std::move(port->device);
+}
+
+uint32_t Switch::release_unclaimed() {
+  return table_.release_unclaimed();
+}
+
+Status Switch::update_addresses(PortHandle handle, std::span<const Address> addresses) {
+  if (find(handle) == nullptr)
+    return Error{"port-unknown", "There is no such port; it may have been removed already."};
+  if (Status status = addresses_free(handle.index, addresses); !status) return status;
+  addresses_[handle.index].assign(addresses.begin(), addresses.end());
+  // A new generation: every connection is judged again at its next packet, which ends those whose ends are
+  // other ports now.
+  std::unique_ptr<View> next = next_view();
+  previous_image_ = next->image;
+  previous_generation_ = next->generation;
+  next->generation = table_.next_generation();
+  publish(std::move(next));
+  return Ok{};
+}
+
+void Switch::configure(const LiveSettings& live) {
+  std::unique_ptr<View> next = next_view();
+  next->live = live;
+  publish(std::move(next));
+}
+
+uint64_t Switch::set_image(std::shared_ptr<const Image> image) {
+  std::unique_ptr<View> next = next_view();
+  previous_image_ = next->image;
+  previous_generation_ = next->generation;
+  const uint64_t generation = table_.next_generation();
+  next->image = std::move(image);
+  next->generation = generation;
+  publish(std::move(next));
+  return generation;
+}
+
+uint64_t Switch::generation() const noexcept {
+  return view_.current()->generation;
+}
+
+std::shared_ptr<const Image> Switch::image_of(uint64_t generation) const {
+  const View& current = *view_.current();
+  if (generation == current.generation) return current.image;
+  return generation == previous_generation_ ? previous_image_ : nullptr;
+}
+
+Snapshot Switch::snapshot() const {
+  const View& current = *view_.current();
+  Snapshot snapshot;
+  snapshot.generation = current.generation;
+  snapshot.has_image = current.image != nullptr;
+  snapshot.removed = removed_;
+  snapshot.connections = table_.counts();
+  for (const auto& port : current.ports) {
+    if (port == nullptr) continue;
+    PortSnapshot one;
+    one.id = port->spec.id;
+    one.handle = {port->index, port->instance};
+    one.kind = port->spec.kind;
+    one.status = port->status.load(std::memory_order_relaxed);
+    one.worker = port->worker;
+    for (size_t i = 0; i < workers_.size(); ++i) one.totals.add(port->counters[i]);
+    snapshot.ports.push_back(std::move(one));
+  }
+  for (const auto& worker : workers_) {
+    Forwarder& forwarder = worker->forwarder();
+    const CaptureRing* captures = forwarder.captures();
+    snapshot.workers.push_back({worker->wakeups(), worker->turns(), forwarder.flows().lost(),
+                                captures == nullptr ? 0 : captures->lost()});
+  }
+  return snapshot;
+}
+
+size_t Switch::drain_flows(size_t limit, const std::function<void(const FlowEvent&)>& take) {
+  size_t taken = 0;
+  FlowEvent event;
+  for (const auto& worker : workers_)
+    while (taken < limit && worker->forwarder().flows().pop(event)) {
+      take(event);
+      ++taken;
+    }
+  return taken;
+}
+
+Status Switch::set_capture(PortHandle handle, CaptureMode mode, uint32_t snap_length) {
+  Port* port = find(handle);
+  if (port == nullptr)
+    return Error{"port-unknown", "There is no such port; it may have been removed already."};
+  if (mode != CaptureMode::off)
+    for (const auto& worker : workers_) worker->forwarder().allocate_captures(settings_.capture_ring);
+  port->snap_length.store(snap_length, std::memory_order_relaxed);
+  port->capture.store(mode, std::memory_order_relaxed);
+  return Ok{};
+}
+
+size_t Switch::drain_captures(
+    size_t limit, const std::function<void(const CaptureRecord&, std::span<const uint8_t>)>& take) {
+  size_t taken = 0;
+  CaptureRecord record;
+  std::vector<uint8_t> bytes;
+  for (const auto& worker : workers_) {
+    CaptureRing* ring = worker->forwarder().captures();
+    while (ring != nullptr && taken < limit && ring->pop(record, bytes)) {
+      take(record, bytes);
+      ++taken;
+    }
+  }
+  return taken;
+}
+
+}  // namespace weft

@@ -1,0 +1,103 @@
+// The last stage: may the packet leave, in which form, and what the device said. A stage of its own, so that
+// frames can be gathered here before they are written (UDP coalescing).
+#include "packet/checksum.h"
+#include "packet/rewrite.h"
+#include "packet/segment.h"
+#include "switch/forwarder.h"
+
+namespace weft {
+namespace {
+
+bool takes_gso(const DeviceOffloads& offloads, const Packet& packet) {
+  switch (packet.vnet.gso_kind()) {
+    case VnetHeader::kGsoTcp4:
+      return offloads.tso4;
+    case VnetHeader::kGsoTcp6:
+      return offloads.tso6;
+    case VnetHeader::kGsoUdp:
+      return offloads.uso;
+    default:
+      return true;
+  }
+}
+
+DropReason reason_of(SendStatus status) {
+  switch (status) {
+    case SendStatus::sent:
+      return DropReason::none;
+    case SendStatus::full:
+      return DropReason::tx_full;
+    case SendStatus::down:
+    case SendStatus::gone:
+      return DropReason::port_closed;
+    case SendStatus::refused:
+      break;
+  }
+  return DropReason::tx_error;
+}
+
+}  // namespace
+
+DropReason Forwarder::check_leave(Passage& way, const Port& out) noexcept {
+  if (way.packet.ttl <= 1) {
+    tell_time_exceeded(way);
+    return DropReason::ttl_exceeded;
+  }
+  // Both interfaces of a link have one MTU here, so a sender that respects its own never meets this. IPv4
+  // without DF would have to be fragmented by us; it is told the MTU instead, which a sender that looks for
+  // it takes just as well.
+  if (way.packet.network_length() > out.spec.mtu) {
+    tell_too_big(way, out.spec.mtu);
+    return DropReason::packet_too_big;
+  }
+  return DropReason::none;
+}
+
+DropReason Forwarder::transmit(Passage& way, Port& out) noexcept {
+  Packet& packet = way.packet;
+  if (!decrement_ttl(packet)) return DropReason::ttl_exceeded;
+  set_macs(packet, settings_.gateway_mac, out.spec.mac);
+  if (out.capture.load(std::memory_order_relaxed) == CaptureMode::all) [[unlikely]]
+    capture(way, out, CaptureSide::to_pod, DropReason::none, packet.length, {packet.frame, packet.length});
+
+  SendStatus status = SendStatus::sent;
+  uint64_t bytes = packet.length;
+  if (packet.is_gso() && !(takes_gso(out.offloads, packet) && out.offloads.checksum)) {
+    bytes = 0;
+    bool some = false;
+    const auto sink = [&](uint8_t* frame, uint32_t length) {
+      const SendStatus one = send(out, frame, length, VnetHeader{});
+      if (one != SendStatus::sent) {
+        status = one;
+        return;
+      }
+      some = true;
+      bytes += length;
+    };
+    if (!segment(packet, std::span<uint8_t>(scratch_).subspan(kVnetHeaderLength), sink))
+      return DropReason::segment_failed;
+    // Part of it got through: the transport will send the rest again, and the frame counts as sent.
+    if (some) status = SendStatus::sent;
+  } else {
+    if (packet.needs_checksum() && !out.offloads.checksum && !complete_checksum(packet))
+      return DropReason::segment_failed;
+    status = send(out, packet.frame, packet.length, packet.vnet);
+  }
+  if (status != SendStatus::sent) return reason_of(status);
+  PortCounters& count = counters(out);
+  count.tx_packets.add(1);
+  count.tx_bytes.add(bytes);
+  return DropReason::none;
+}
+
+// `frame` has kVnetHeaderLength bytes of room in front of it.
+SendStatus Forwarder::send(Port& out, uint8_t* frame, uint32_t length, const VnetHeader& vnet) noexcept {
+  uint8_t* start = frame - kVnetHeaderLength;
+  store_vnet(start, vnet);
+  const SendStatus status = out.device->send({start, length + kVnetHeaderLength});
+  if (status == SendStatus::gone) [[unlikely]]
+    out.status.store(PortStatus::gone, std::memory_order_relaxed);
+  return status;
+}
+
+}  // namespace weft

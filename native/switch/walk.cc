@@ -1,0 +1,147 @@
+#include "header/icmp.h"
+#include "packet/parse.h"
+#include "switch/forwarder.h"
+
+namespace weft {
+namespace {
+
+// One frame and its vnet header, and a little for what a priority tag moves.
+constexpr uint32_t kBufferLength = kVnetHeaderLength + kMaxFrameLength + 64;
+
+FragmentOptions fragment_options(const Settings& settings) {
+  FragmentOptions options;
+  options.max_datagrams = settings.fragmented_packets;
+  options.max_port_datagrams = settings.fragmented_packets_per_port;
+  options.max_held = settings.held_fragments;
+  options.max_port_held = settings.held_fragments_per_port;
+  options.max_ports = static_cast<uint16_t>(settings.max_ports);
+  options.seed = {settings.seed_low, settings.seed_high};
+  return options;
+}
+
+}  // namespace
+
+Forwarder::Forwarder(const Settings& settings, ConnectionTable& table, Balancer& balancer, uint32_t worker)
+    : settings_(settings),
+      table_(table),
+      balancer_(balancer),
+      worker_(worker),
+      fragments_(fragment_options(settings)),
+      fragment_lives_(settings.max_ports),
+      flows_(settings.flow_ring),
+      scratch_(kBufferLength),
+      held_(kBufferLength),
+      snapshot_(kBufferLength),
+      random_{settings.seed_low ^ worker, settings.seed_high | 1} {}
+
+void Forwarder::forward(const View& view, Port& in, std::span<uint8_t> buffer, uint32_t length,
+                        uint64_t now_ns) noexcept {
+  Passage way{.view = view, .in = in, .now_ns = now_ns};
+  const uint32_t frame_length = length < kVnetHeaderLength ? 0 : length - kVnetHeaderLength;
+  PortCounters& count = counters(in);
+  count.rx_packets.add(1);
+  count.rx_bytes.add(frame_length);
+  way.packet.frame = buffer.data() + kVnetHeaderLength;
+  way.packet.length = frame_length;
+  way.packet.capacity = static_cast<uint32_t>(buffer.size()) - kVnetHeaderLength;
+  keep_original(way);
+  DropReason reason = DropReason::frame_short;
+  if (length >= kVnetHeaderLength) reason = parse(way.packet, load_vnet(buffer.data()));
+  if (reason == DropReason::none) reason = walk(way);
+  finish(way, reason);
+}
+
+DropReason Forwarder::walk(Passage& way) noexcept {
+  way.sent = way.packet.tuple;
+  if (const DropReason reason = check_link(way); reason != DropReason::none) return reason;
+  switch (way.packet.kind) {
+    case PacketKind::arp:
+      return answer_arp(way);
+    case PacketKind::neighbour:
+      return answer_neighbour(way);
+    case PacketKind::ip:
+      break;
+  }
+  if (const DropReason reason = check_addresses(way); reason != DropReason::none) return reason;
+  way.backend = way.sent;
+  if (way.view.image == nullptr && !is_gateway(way.sent.destination)) return DropReason::no_image;
+  switch (way.packet.fragment) {
+    case Fragment::none:
+      return route(way);
+    case Fragment::first:
+      return route_first_fragment(way);
+    case Fragment::later:
+      return route_later_fragment(way);
+  }
+  return DropReason::internal;
+}
+
+DropReason Forwarder::route(Passage& way) noexcept {
+  const Packet& packet = way.packet;
+  if (packet.icmp_error) {
+    if (packet.tuple.family == 4 && packet.icmp_type == icmp_type::kRedirect)
+      return DropReason::router_advertisement;
+    return way.view.image == nullptr ? DropReason::no_image : follow_error(way);
+  }
+  const FlowTuple key = connection_key(packet.tuple, packet.icmp_type);
+  // A connection comes before the gateway: a pod that reaches itself by a Service is answered to the
+  // gateway's address.
+  if (way.view.image != nullptr)
+    if (const Lookup found = table_.find(key, way.now_ns); found.hit()) return follow(way, key, found);
+  if (is_gateway(packet.tuple.destination)) return answer_gateway(way);
+  return connect(way, key);
+}
+
+void Forwarder::tick(const View& view, uint64_t now_ns) noexcept {
+  fragments_.sweep(16, now_ns, [&](PortIndex index, uint32_t fragments) {
+    if (Port* port = view.port(index))
+      counters(*port).drops[static_cast<size_t>(DropReason::fragment_no_first)].add(fragments);
+  });
+}
+
+// xorshift128+ (Vigna 2017): spreads flows over backends; nothing secret depends on it.
+uint64_t Forwarder::next_random() noexcept {
+  uint64_t x = random_[0];
+  const uint64_t y = random_[1];
+  random_[0] = y;
+  x ^= x << 23;
+  random_[1] = x ^ y ^ (x >> 17) ^ (y >> 26);
+  return random_[1] + y;
+}
+
+Observed::Observed(const Packet& packet) noexcept
+    : bytes(packet.length - packet.l3_offset), packets(packet.segments()) {
+  if (packet.fragment == Fragment::later) return;
+  if (packet.tuple.protocol == static_cast<uint8_t>(Protocol::tcp)) {
+    is_tcp = true;
+    tcp.sequence = packet.tcp_sequence;
+    tcp.acknowledgement = packet.tcp_acknowledgement;
+    tcp.data_length = packet.payload_length;
+    tcp.window = packet.tcp_window;
+    tcp.flags = packet.tcp_flags;
+    tcp.scale = packet.tcp_window_scale == 0xff ? kNoScale : packet.tcp_window_scale;
+  } else if (packet.tuple.protocol == static_cast<uint8_t>(Protocol::sctp)) {
+    is_sctp = true;
+    malformed = !read_sctp(packet.frame + packet.l4_offset, packet.length - packet.l4_offset, sctp);
+  }
+}
+
+Observation Observed::observation() const noexcept {
+  return {bytes, packets, is_tcp ? &tcp : nullptr, is_sctp ? &sctp : nullptr};
+}
+
+bool Observed::can_begin(const Packet& packet) const noexcept {
+  if (is_tcp) return tcp_start(tcp) != TcpStart::refuse;
+  if (is_sctp) return sctp_start(sctp) != SctpStart::refuse;
+  if (packet.tuple.protocol == static_cast<uint8_t>(Protocol::icmp) && packet.tuple.family == 4) {
+    // Echo, and the timestamp, information and mask requests of RFC 792 and 950. Everything else answers or
+    // tells.
+    const uint8_t type = packet.icmp_type;
+    return type == icmp_type::kEchoRequest || type == 13 || type == 15 || type == 17;
+  }
+  if (packet.tuple.protocol == static_cast<uint8_t>(Protocol::icmpv6) && packet.tuple.family == 6)
+    return packet.icmp_type == icmpv6_type::kEchoRequest;
+  return true;
+}
+
+}  // namespace weft

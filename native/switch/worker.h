@@ -1,0 +1,65 @@
+// A worker: one thread that drains the ports given to it. It sleeps in its poller while nothing is to be
+// read.
+//
+// A port's turn is bounded in frames and in time, and ports that have frames left wait for the next round, so
+// a flooding pod costs the others at most its turn. Between turns the worker is quiescent (see quiescence.h).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "switch/forwarder.h"
+#include "switch/poller.h"
+#include "switch/quiescence.h"
+#include "switch/worker_clock.h"
+
+namespace weft {
+
+class Worker {
+ public:
+  Worker(const Settings& settings, ConnectionTable& table, Balancer& balancer, Guarded<const View>& view,
+         Clock& clock, std::unique_ptr<Poller> poller, uint32_t index);
+  ~Worker();
+
+  // Control thread.
+  void start();
+  void stop();
+  [[nodiscard]] Poller& poller() noexcept { return *poller_; }
+  [[nodiscard]] Forwarder& forwarder() noexcept { return forwarder_; }
+
+  // One round: waits up to timeout_ns, gives each readable port one turn, keeps house. The thread's loop
+  // body; a test calls it instead of start(). Returns the number of frames.
+  uint32_t round(int64_t timeout_ns) noexcept;
+
+  [[nodiscard]] uint64_t wakeups() const noexcept { return wakeups_.value(); }
+  [[nodiscard]] uint64_t turns() const noexcept { return turns_.value(); }
+
+  // A port's token in the poller.
+  static uint64_t token(const Port& port) noexcept { return uint64_t{port.instance} << 16 | port.index; }
+
+ private:
+  void run() noexcept;
+  uint32_t drain(const Ready& ready) noexcept;
+  void keep_house(uint64_t now_ns) noexcept;
+
+  const Settings& settings_;
+  ConnectionTable& table_;
+  Guarded<const View>& view_;
+  Clock& clock_;
+  const std::unique_ptr<Poller> poller_;
+  const uint32_t index_;
+  Forwarder forwarder_;
+  std::vector<uint8_t> buffer_;
+  std::vector<Ready> ready_;
+  uint64_t last_frame_ns_ = 0;
+  uint64_t last_sweep_ns_ = 0;
+  Counter wakeups_, turns_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace weft
