@@ -8,6 +8,7 @@
  *
  * Every expected failure is an `error` answer with a stable code of `src/errors/catalogue.ts`; the connection stays usable.
  */
+import type { SwitchStatus } from '../dataplane/protocol.js';
 import type { DropReasonName } from '../errors/drop-reasons.js';
 import type { Problem } from '../errors/problem.js';
 
@@ -208,7 +209,6 @@ export interface StatusAnswer {
     readonly classes: number;
     readonly programs: number;
     readonly ports: number;
-    readonly connections: number;
   };
   readonly compile: {
     readonly count: number;
@@ -218,7 +218,7 @@ export interface StatusAnswer {
   readonly addresses: readonly { readonly cidr: string; readonly used: number; readonly total: string }[];
   readonly problems: readonly Problem[];
   /** The switch's own status answer, as it gave it. */
-  readonly switch?: Readonly<Record<string, unknown>>;
+  readonly switch?: SwitchStatus;
 }
 
 export interface PortRow {
@@ -237,7 +237,8 @@ export interface PortRow {
   readonly received?: { readonly packets: number; readonly bytes: number };
   readonly sent?: { readonly packets: number; readonly bytes: number };
   readonly drops?: Readonly<Partial<Record<DropReasonName, number>>>;
-  readonly connections?: number;
+  /** Time that the switch's workers have spent on frames of this port. */
+  readonly workerSeconds?: number;
 }
 
 export interface PortsAnswer {
@@ -258,24 +259,23 @@ export interface FlowEnd {
 
 export interface ConnectionRow {
   readonly protocol: string;
+  readonly family: 4 | 6;
   readonly state: string;
   readonly source: FlowEnd;
   /** As the client addressed it (a Service's address, where there is one). */
   readonly destination: FlowEnd;
-  /** After translation; equal to `destination` when nothing was translated. */
-  readonly target: FlowEnd;
-  readonly packets: readonly [original: number, reply: number];
-  readonly bytes: readonly [original: number, reply: number];
+  /** Where the packets really go, when a Service was translated. */
+  readonly translated?: FlowEnd;
+  readonly packets: { readonly original: number; readonly reply: number };
+  readonly bytes: { readonly original: number; readonly reply: number };
   readonly idleSeconds: number;
-  readonly expiresSeconds: number;
-  readonly egressRule: RuleName | null;
-  readonly ingressRule: RuleName | null;
+  /** Generation of the policy that it was last judged at; '0': it is judged anew at its next packet. */
+  readonly generation: string;
 }
 
 export interface ConnectionsAnswer {
   readonly type: 'connections';
   readonly id: number;
-  readonly total: number;
   readonly connections: readonly ConnectionRow[];
 }
 
@@ -301,33 +301,30 @@ export interface SubscribedAnswer {
 
 // ------------------------------------------------------------------------------------------------------------------ events
 
-/** A policy and the rule of it: `rule` counts from 0 within the direction; null: the policy isolates and no rule of it matched. */
+/** A rule that allowed: `rule` is its index in the policy's list of that direction, from 0. */
 export interface RuleName {
+  /** `namespace/name` of the NetworkPolicy. */
   readonly policy: string;
   readonly direction: 'egress' | 'ingress';
-  readonly rule: number | null;
+  readonly rule: number;
 }
 
 export interface FlowRecord {
-  /** RFC 3339 with microseconds, UTC. */
+  /** RFC 3339 with milliseconds, UTC. */
   readonly time: string;
+  /** denied: by policy; dropped: for any other reason. */
   readonly verdict: 'allowed' | 'denied' | 'dropped';
-  /** Drop reason; absent when allowed. */
+  /** Absent when allowed. */
   readonly reason?: DropReasonName;
-  /** Port on which the packet entered the switch: `namespace/name`. */
-  readonly port: string;
   readonly family: 4 | 6;
   /** 'TCP', 'UDP', 'SCTP', 'ICMP', 'ICMPv6' or the protocol number. */
   readonly protocol: string;
   readonly source: FlowEnd;
   readonly destination: FlowEnd;
-  readonly target?: FlowEnd;
-  /** The rules that allowed it, or the policies that isolate and did not. Empty: not isolated. */
+  /** The rules that allowed it; a direction that is not isolated has none. */
   readonly rules: readonly RuleName[];
-  /** Bytes of the packet that made the event; 0 when the switch did not say. */
-  readonly length: number;
-  /** Events like this one that sampling left out before it. */
-  readonly suppressed?: number;
+  /** When denied: the policies that isolate the pod in the direction that denied, none of whose rules allows it. */
+  readonly isolatedBy: readonly string[];
 }
 
 export interface FlowEvent {
@@ -342,12 +339,13 @@ export interface PacketRecord {
   readonly time: string;
   /** Base64 of the frame from its Ethernet header on. */
   readonly data: string;
-  /** Length on the wire; data may be cut at the snap length. */
+  /** Length of the whole frame; data may be cut at the snap length. */
   readonly length: number;
-  readonly direction: 'from-pod' | 'to-pod';
+  /** Seen from the pod: egress is what it sent. */
+  readonly direction: 'egress' | 'ingress';
   readonly verdict: 'allowed' | 'denied' | 'dropped';
   readonly reason?: DropReasonName;
-  readonly rules: readonly RuleName[];
+  readonly rule?: RuleName;
 }
 
 export interface PacketEvent {

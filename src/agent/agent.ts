@@ -1,0 +1,477 @@
+/**
+ * The control plane of one node, as plain synchronous steps wired in one place:
+ *
+ *     sources → NodeState → tick → compile → image file → Publisher → acknowledgement → those who wait
+ *
+ * Changes only mark the state dirty. The tick gathers them (many events, one compile), compiles if policy could be different, and
+ * hands the publisher the new desired state. While a publication is under way further changes wait for its acknowledgement,
+ * which bounds the work whatever the rate of events.
+ *
+ * Everything that asks for more than "some time" (CNI ADD, CNI DEL, sync) waits for a revision: each desired state has one, and an
+ * acknowledgement says what has become of each port at that revision. The run directory holds what must survive this process: leases
+ * with the attachments in them, the image in force, the epoch.
+ */
+import type { Config } from '../config/options.js';
+import type { Acknowledge, PortSpec, PortStatus, Welcome } from '../dataplane/protocol.js';
+import { type Problem, WeftError } from '../errors/problem.js';
+import type { Leases } from '../ipam/leases.js';
+import { keyOf } from '../model/event.js';
+import {
+  type Attachment,
+  type AttachmentDetails,
+  attachOrder,
+  isMeant,
+  podKey,
+  portSpec,
+} from './attachment.js';
+import type { Compile, CompiledFigures } from './compile.js';
+import type { ImageFiles } from './image-files.js';
+import { NodeState, type ThisNode } from './node-state.js';
+import { type CompileFigures, PolicyStage } from './policy-stage.js';
+import type { AttachRequest, DetachRequest } from './protocol.js';
+import { type Desired, Publisher } from './publisher.js';
+import type { Source } from './source.js';
+import type { SwitchLink } from './switch-link.js';
+import { switchSettings } from './switch-settings.js';
+import { Waiters } from './waiters.js';
+
+/** What the agent tells about itself; `log` lines and metrics hang on these. */
+export interface AgentObserver {
+  log(
+    level: 'debug' | 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Readonly<Record<string, unknown>>,
+  ): void;
+  compiled(figures: CompileFigures): void;
+  /** Called when the switch is there (again), with the link for flows and queries. */
+  connected(link: SwitchLink): void;
+  attached(milliseconds: number): void;
+}
+
+export interface AgentOptions {
+  readonly config: Config;
+  readonly node: ThisNode;
+  readonly epoch: number;
+  readonly sources: readonly Source[];
+  readonly leases: Leases<AttachmentDetails>;
+  readonly images: ImageFiles;
+  readonly compile: Compile;
+  readonly openSwitch: () => Promise<SwitchLink>;
+  /** The node's own port, where there is one. */
+  readonly hostPort: PortSpec | null;
+  readonly observer: AgentObserver;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now: () => number;
+  /** Another agent has taken over: this one can only end. */
+  readonly fenced: (error: Error) => void;
+}
+
+export interface Attached {
+  readonly attachment: Attachment;
+  readonly revision: number;
+}
+
+interface SourceState {
+  readonly source: Source;
+  synced: boolean;
+  problems: readonly Problem[];
+}
+
+const detachPatience = 5000;
+
+export class Agent {
+  readonly state: NodeState;
+  readonly #options: AgentOptions;
+  readonly #publisher: Publisher;
+  readonly #sources: readonly SourceState[];
+  readonly #waiters = new Waiters();
+  readonly #policy: PolicyStage;
+  #config: Config;
+  #tick: NodeJS.Timeout | null = null;
+  /** Something changed that the next desired state has to carry. */
+  #dirty = true;
+  #revision = 0;
+  #acknowledged = 0;
+  #generation = '';
+  #imageError: string | null = null;
+  #portStatus = new Map<string, PortStatus>();
+  #localPodsAt = new Map<number, ReadonlySet<string>>();
+  #acknowledgedPods: ReadonlySet<string> = new Set();
+  #stopped = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.state = new NodeState(options.node);
+    this.#policy = new PolicyStage(options.compile, options.images, options.now);
+    this.#sources = options.sources.map((source) => ({ source, synced: false, problems: [] }));
+    this.#publisher = new Publisher({
+      epoch: options.epoch,
+      open: options.openSwitch,
+      longestPause: () => this.#config.agent.reconnect / 1000,
+      handlers: {
+        connected: (link, welcome) => this.#connected(link, welcome),
+        disconnected: (reason) => this.#disconnected(reason),
+        acknowledged: (desired, acknowledge) => this.#acknowledge(desired, acknowledge),
+        refused: (desired, error) => this.#refused(desired, error),
+        fenced: (error) => options.fenced(error),
+      },
+    });
+    for (const lease of options.leases.list()) this.#lay(lease);
+  }
+
+  start(): void {
+    this.#publisher.start();
+    for (const state of this.#sources) {
+      state.source.start({
+        apply: (events) => {
+          if (this.state.apply(events)) this.#changed();
+        },
+        synced: () => {
+          if (state.synced) return;
+          state.synced = true;
+          this.#options.observer.log('info', 'source has synced', {
+            source: state.source.name,
+            objects: state.source.size,
+          });
+          this.#changed();
+        },
+        problems: (problems) => this.#newProblems(state, problems),
+      });
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const { source } of this.#sources) source.stop();
+    if (this.#tick !== null) clearTimeout(this.#tick);
+    this.#publisher.stop();
+    this.#waiters.stop();
+  }
+
+  // ---- what clients ask
+
+  /** Resolves once the pod's port is live at a published state that knows the pod; rejects with a WeftError otherwise, undone. */
+  async attach(request: AttachRequest): Promise<Attached> {
+    const started = this.#options.now();
+    const order = attachOrder(request, this.#config.network.mtu);
+    const key = keyOf(order.details.namespace, order.details.name);
+    const { leases } = this.#options;
+    const existing = leases.get(order.id);
+    if (existing === undefined && leases.list().length >= this.#config.limits.ports)
+      throw new WeftError(
+        'ports-exhausted',
+        `This node carries ${this.#config.limits.ports} pods already, ${key} cannot be added. Raise limits.ports, or place the pod elsewhere.`,
+      );
+    for (const other of leases.list()) {
+      // A new sandbox of the same pod takes the place of the old one, whose DEL may come late or never.
+      if (podKey(other) === key && other.details.ifname === order.details.ifname && other.id !== order.id)
+        this.#remove(other);
+    }
+    const source = this.#sources.find(({ source }) => source.assignsAddresses);
+    const assigned = source === undefined ? [] : (this.state.sourcePod(key)?.addresses ?? []);
+    const given = leases.allocate(
+      order.id,
+      key,
+      order.details,
+      order.addresses.length > 0 ? order.addresses : assigned,
+    );
+    if (given.lease === undefined) throw problemError(given.problem);
+    const attachment = given.lease;
+    this.#lay(attachment);
+    this.#portStatus.delete(attachment.id);
+    this.#changed();
+    const from = this.#revision + 1;
+    const patience = request.timeoutMilliseconds ?? this.#config.agent.attachTimeout / 1000;
+    try {
+      const revision = await this.#waiters.wait(
+        patience,
+        () => this.#attachOutcome(attachment, key, from),
+        () => this.#attachComplaint(attachment, key),
+      );
+      this.#options.observer.attached(this.#options.now() - started);
+      return { attachment, revision };
+    } catch (error) {
+      // Undo only what this request did: an attachment that was there before stays for its DEL.
+      if (existing === undefined && leases.get(attachment.id) === attachment) {
+        this.#remove(attachment);
+        this.#changed();
+      }
+      throw error;
+    }
+  }
+
+  /** Idempotent. Resolves when the switch has let the port go, or after a while when it does not answer: desired state does the rest. */
+  async detach(request: Partial<DetachRequest>): Promise<boolean> {
+    const meant = this.#options.leases.list().filter((lease) => isMeant(lease, request));
+    if (meant.length === 0) return false;
+    for (const attachment of meant) this.#remove(attachment);
+    this.#changed();
+    const from = this.#revision + 1;
+    await this.#waiters
+      .wait(
+        this.#publisher.state === 'connected' ? detachPatience : 0,
+        () => (this.#acknowledged >= from ? { value: undefined } : null),
+        () => new WeftError('switch-away', 'The switch has not confirmed the removal yet.'),
+      )
+      .catch(() => {});
+    return true;
+  }
+
+  /** Resolves when all that is in the sources now is in force, with the revision. */
+  async sync(timeoutMilliseconds = 30_000): Promise<number> {
+    for (const { source } of this.#sources) await source.refresh();
+    this.#flush();
+    // Without a change the revision that is there already is the one to wait for.
+    const from = this.#dirty ? this.#revision + 1 : this.#revision;
+    return this.#waiters.wait(
+      timeoutMilliseconds,
+      () => {
+        if (this.#policy.error !== null) throw problemError(this.#policy.error);
+        if (this.#acknowledged < from || !this.#synced) return null;
+        if (this.#imageError !== null) throw new WeftError('image-refused', this.#imageError);
+        return { value: this.#acknowledged };
+      },
+      () => this.#syncComplaint(),
+    );
+  }
+
+  // ---- what it knows
+
+  get config(): Config {
+    return this.#config;
+  }
+  get link(): SwitchLink | null {
+    return this.#publisher.link;
+  }
+  get figures(): CompiledFigures {
+    return this.#policy.figures;
+  }
+  get compiles(): CompileFigures {
+    return this.#policy.compiles;
+  }
+  get progress(): { readonly revision: number; readonly acknowledged: number; readonly generation: string } {
+    return { revision: this.#revision, acknowledged: this.#acknowledged, generation: this.#generation };
+  }
+  get imageError(): string | null {
+    return this.#imageError;
+  }
+  get attachments(): readonly Attachment[] {
+    return this.#options.leases.list();
+  }
+  /** Every port that is desired, the node's own first. */
+  get ports(): readonly PortSpec[] {
+    const pods = this.#options.leases.list().map(portSpec);
+    return this.#options.hostPort === null ? pods : [this.#options.hostPort, ...pods];
+  }
+  portStatus(id: string): PortStatus | undefined {
+    return this.#portStatus.get(id);
+  }
+  get failedPorts(): readonly PortStatus[] {
+    return [...this.#portStatus.values()].filter(({ status }) => status === 'failed');
+  }
+  get sources(): readonly { name: string; synced: boolean; objects: number; problems: number }[] {
+    return this.#sources.map(({ source, synced, problems }) => ({
+      name: source.name,
+      synced,
+      objects: source.size,
+      problems: problems.length,
+    }));
+  }
+  get problems(): readonly Problem[] {
+    return [...this.#sources.flatMap(({ problems }) => problems), ...this.#policy.problems];
+  }
+
+  /** Whether the switch enforces what the sources say: every source has synced, and the latest image is in force. */
+  get ready(): boolean {
+    return (
+      this.#publisher.state === 'connected' &&
+      this.#synced &&
+      this.#acknowledged > 0 &&
+      this.#imageError === null &&
+      this.#policy.error === null
+    );
+  }
+
+  // ---- configuration
+
+  /** Takes over the live options of a new configuration. */
+  configure(config: Config): void {
+    this.#config = config;
+    this.#changed();
+  }
+
+  setNode(node: ThisNode): void {
+    this.state.setNode(node);
+    this.#changed();
+  }
+
+  // ---- change → publication
+
+  get #synced(): boolean {
+    return this.#sources.every(({ synced }) => synced);
+  }
+
+  #changed(): void {
+    this.#dirty = true;
+    if (this.#tick !== null || this.#stopped) return;
+    this.#tick = setTimeout(() => {
+      this.#tick = null;
+      this.#flush();
+    }, this.#config.agent.tick / 1000);
+  }
+
+  /** Makes the next desired state now, if there is something new and the switch has dealt with the last one. */
+  #flush(): void {
+    if (!this.#dirty || this.#stopped || !this.#synced || this.#publisher.busy) return;
+    this.#dirty = false;
+    if (this.#policy.update(this.state, this.#config)) this.#options.observer.compiled(this.compiles);
+    else if (this.#policy.error !== null)
+      this.#options.observer.log('error', 'no new policy image', { error: this.#policy.error });
+    // Without any image there is nothing to publish: ports would only take what is then dropped.
+    if (this.#policy.image === null) return;
+    this.#revision++;
+    this.#localPodsAt.set(this.#revision, this.state.localPods());
+    this.#publisher.want({
+      revision: this.#revision,
+      image: this.#policy.image,
+      ports: this.ports,
+      settings: switchSettings(this.#config),
+    });
+  }
+
+  // ---- switch → agent
+
+  #connected(link: SwitchLink, welcome: Welcome): void {
+    this.#generation = welcome.generation;
+    // What an earlier switch acknowledged says nothing about this one.
+    this.#acknowledged = 0;
+    this.#portStatus.clear();
+    this.#options.observer.log('info', 'connected to the switch', {
+      generation: welcome.generation,
+      revision: welcome.revision,
+    });
+    this.#options.observer.connected(link);
+  }
+
+  #disconnected(reason: Error): void {
+    this.#options.observer.log('debug', 'no connection to the switch', { reason: reason.message });
+  }
+
+  #acknowledge(desired: Desired, acknowledge: Acknowledge): void {
+    this.#generation = acknowledge.generation;
+    this.#portStatus = new Map(acknowledge.ports.map((port) => [port.id, port]));
+    const { image } = acknowledge;
+    const refused = image.status === 'refused' || image.status === 'none';
+    this.#imageError = refused
+      ? (image.error?.message ?? 'The switch has no policy image; nothing passes.')
+      : null;
+    if (refused)
+      this.#options.observer.log('error', 'the switch refused the policy image', { error: image.error });
+    else this.#options.images.keepOnly([desired.image, this.#policy.image]);
+    for (const port of acknowledge.ports) {
+      if (port.status === 'failed')
+        this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });
+    }
+    this.#acknowledged = acknowledge.revision;
+    this.#acknowledgedPods = this.#localPodsAt.get(acknowledge.revision) ?? new Set();
+    for (const revision of this.#localPodsAt.keys())
+      if (revision < acknowledge.revision) this.#localPodsAt.delete(revision);
+    this.#waiters.settle();
+    if (this.#dirty) this.#changed();
+  }
+
+  #refused(desired: Desired, error: Error): void {
+    this.#options.observer.log('error', 'the switch refused the desired state', {
+      revision: desired.revision,
+      error: error.message,
+    });
+    this.#imageError = error.message;
+    if (this.#dirty) this.#changed();
+  }
+
+  // ---- attachments
+
+  #lay(attachment: Attachment): void {
+    const { namespace, name, uid } = attachment.details;
+    this.state.attach({ namespace, name, uid, addresses: attachment.addresses });
+  }
+
+  #remove(attachment: Attachment): void {
+    this.#options.leases.release(attachment.id);
+    this.#portStatus.delete(attachment.id);
+    const key = podKey(attachment);
+    const others = this.#options.leases.list().filter((lease) => podKey(lease) === key);
+    const other = others.at(-1);
+    if (other === undefined) this.state.detach(key);
+    else this.#lay(other);
+  }
+
+  #attachOutcome(attachment: Attachment, key: string, from: number): { readonly value: number } | null {
+    if (this.#options.leases.get(attachment.id) !== attachment)
+      throw new WeftError(
+        'attach-replaced',
+        `${key} was detached or attached anew while it was being attached.`,
+      );
+    const status = this.#portStatus.get(attachment.id);
+    if (this.#acknowledged < from || status === undefined) return null;
+    if (status.status === 'failed')
+      throw new WeftError(
+        status.error?.code ?? 'port-failed',
+        status.error?.message ?? `The switch could not bring up the port of ${key}.`,
+      );
+    if (this.#imageError !== null || this.#policy.error !== null) return null;
+    return this.#acknowledgedPods.has(key) ? { value: this.#acknowledged } : null;
+  }
+
+  #attachComplaint(attachment: Attachment, key: string): WeftError {
+    if (!this.#synced || this.#publisher.state !== 'connected' || this.#imageError || this.#policy.error)
+      return this.#syncComplaint();
+    if (!this.state.knows(key)) {
+      const other = this.state.sourcePod(key);
+      return new WeftError(
+        'pod-unknown',
+        other === undefined
+          ? `No source knows the pod ${key}, so its policies are not known either. Was it deleted, or is its manifest missing?`
+          : `The pod ${key} that the sources know has the uid ${other.uid}, not ${attachment.details.uid}.`,
+      );
+    }
+    return new WeftError('port-pending', `The port of ${key} did not come up in time.`);
+  }
+
+  #syncComplaint(): WeftError {
+    const waiting = this.#sources.filter(({ synced }) => !synced);
+    const first = waiting.flatMap(({ problems }) => problems)[0];
+    if (waiting.length > 0)
+      return new WeftError(
+        'source-not-synced',
+        `The source ${waiting.map(({ source }) => source.name).join(', ')} has not synced${first === undefined ? '' : `: ${first.message}`}`,
+        { problems: waiting.flatMap(({ problems }) => problems) },
+      );
+    if (this.#publisher.state !== 'connected')
+      return new WeftError(
+        'switch-away',
+        'There is no connection to the switch. Start it with `weft switch`, or look into its log.',
+      );
+    if (this.#policy.error !== null) return problemError(this.#policy.error);
+    if (this.#imageError !== null) return new WeftError('image-refused', this.#imageError);
+    return new WeftError('switch-slow', 'The switch has not acknowledged the latest state in time.');
+  }
+
+  #newProblems(state: SourceState, problems: readonly Problem[]): void {
+    const before = new Set(state.problems.map((problem) => JSON.stringify(problem)));
+    state.problems = problems;
+    for (const problem of problems) {
+      if (problem.severity === 'info' || before.has(JSON.stringify(problem))) continue;
+      this.#options.observer.log(problem.severity === 'error' ? 'error' : 'warn', problem.message, {
+        code: problem.code,
+        source: problem.source,
+      });
+    }
+  }
+}
+
+function problemError(problem: Problem): WeftError {
+  const message = problem.fix === undefined ? problem.message : `${problem.message} ${problem.fix}`;
+  return new WeftError(problem.code, message, { problems: [problem] });
+}

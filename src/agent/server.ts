@@ -1,0 +1,129 @@
+/**
+ * The agent's socket: `RUN/agent.sock`, mode 0600, peers checked. It is the agent's lock too: a socket that answers belongs to a
+ * living agent, and a second one refuses to start.
+ */
+import { chmodSync, rmSync } from 'node:fs';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { WeftError } from '../errors/problem.js';
+import { Lines } from './lines.js';
+import { maxLineBytes } from './protocol.js';
+
+export interface PeerIdentity {
+  readonly pid: number;
+  readonly uid: number;
+}
+
+/** Who is at the other end; null where it cannot be told, which refuses the peer. */
+export type IdentifyPeer = (socket: Socket) => PeerIdentity | null;
+
+export interface Client {
+  send(message: object): void;
+  /** Bytes that wait for the client to read. */
+  readonly backlog: number;
+  /** Runs when the client has gone; at once if it has already. */
+  onClose(run: () => void): void;
+}
+
+export type HandleMessage = (message: Readonly<Record<string, unknown>>, client: Client) => void;
+
+export class AgentServer {
+  readonly #path: string;
+  readonly #identify: IdentifyPeer;
+  readonly #handle: HandleMessage;
+  readonly #server: Server;
+  readonly #open = new Set<Lines>();
+
+  constructor(path: string, identify: IdentifyPeer, handle: HandleMessage) {
+    this.#path = path;
+    this.#identify = identify;
+    this.#handle = handle;
+    this.#server = createServer((socket) => this.#accept(socket));
+  }
+
+  /** Throws `agent-running` when another agent answers at the socket. */
+  async listen(): Promise<void> {
+    if (await answers(this.#path))
+      throw new WeftError(
+        'agent-running',
+        `Another agent answers at ${this.#path}. Stop it first, or use another run directory (--run-dir).`,
+      );
+    rmSync(this.#path, { force: true });
+    // The socket must never be there with another mode, not even for a moment.
+    const mask = process.umask(0o177);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once('error', reject);
+        this.#server.listen(this.#path, resolve);
+      });
+    } catch (error) {
+      throw new WeftError(
+        'agent-listen',
+        `The agent cannot listen at ${this.#path} (${(error as NodeJS.ErrnoException).code}). Is the run directory there and writable?`,
+        { cause: error },
+      );
+    } finally {
+      process.umask(mask);
+    }
+    chmodSync(this.#path, 0o600);
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const lines of this.#open) lines.destroy();
+    await closed;
+  }
+
+  #accept(socket: Socket): void {
+    const peer = this.#identify(socket);
+    if (peer === null || (peer.uid !== 0 && peer.uid !== process.getuid?.())) {
+      socket.end(
+        `${JSON.stringify({
+          type: 'error',
+          id: 0,
+          code: 'peer-refused',
+          message: 'Only root and the user that the agent runs as may talk to it.',
+        })}\n`,
+      );
+      return;
+    }
+    const gone: (() => void)[] = [];
+    let closed = false;
+    const client: Client = {
+      send: (message) => lines.send(message),
+      get backlog() {
+        return lines.backlog;
+      },
+      onClose: (run) => {
+        if (closed) run();
+        else gone.push(run);
+      },
+    };
+    const lines: Lines = new Lines(socket, maxLineBytes, {
+      message: (value) => this.#handle(value, client),
+      garbage: () =>
+        lines.send({
+          type: 'error',
+          id: 0,
+          code: 'request-invalid',
+          message: 'A request is one JSON object a line.',
+        }),
+      closed: () => {
+        closed = true;
+        this.#open.delete(lines);
+        for (const run of gone) run();
+      },
+    });
+    this.#open.add(lines);
+  }
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
