@@ -22,6 +22,10 @@ export interface Service {
   readonly type: ServiceType;
   /** Empty for headless and ExternalName services, and until one is allotted. */
   readonly clusterIPs: readonly Address[];
+  /** clusterIP is `None`: the name stands for the pods themselves and nothing is translated. Absent: false. */
+  readonly headless?: boolean;
+  /** spec.ipFamilies; absent where the source has none, then the addresses tell. */
+  readonly ipFamilies?: readonly Family[];
   readonly externalIPs: readonly Address[];
   readonly loadBalancerIPs: readonly Address[];
   readonly ports: readonly ServicePort[];
