@@ -359,6 +359,8 @@ Status remove_tap(const NamespaceContext& context, const TapConfig& config, Desc
     name.assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
     actual = Descriptor(::ioctl(descriptor.get(), TUNGETDEVNETNS));
     if (actual.valid()) path = "/proc/self/fd/" + std::to_string(actual.get());
+    // Without a path an empty one would mean the host's namespace, whose `eth0` is not ours to delete.
+    if (!actual.valid() && path.empty() && !config.host) return Ok{};
   }
   auto inside = Inside::enter(context, path);
   if (!inside.ok()) {

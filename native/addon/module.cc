@@ -1,0 +1,47 @@
+// The addon's one entry point.
+#include <napi.h>
+
+#include "addon/image_binding.h"
+#include "addon/lab.h"
+#include "addon/raw_socket_binding.h"
+#include "addon/switch_binding.h"
+#include "addon/value.h"
+#include "io/peer.h"
+
+namespace weft::addon {
+
+namespace {
+
+// (descriptor) → {pid, uid, gid}
+Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const auto peer = io::peer_credentials(info[0].ToNumber().Int32Value());
+  if (!peer.ok()) {
+    raise(env, peer.error());
+    return env.Undefined();
+  }
+  Napi::Object answer = Napi::Object::New(env);
+  answer.Set("pid", to_number(env, peer.value().pid));
+  answer.Set("uid", to_number(env, peer.value().uid));
+  answer.Set("gid", to_number(env, peer.value().gid));
+  return answer;
+}
+
+}  // namespace
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  exports.Set("Switch", define_switch(env));
+  exports.Set("Image", define_image(env));
+  exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));
+  register_raw_socket(env, exports);
+  register_lab(env, exports);
+  return exports;
+}
+
+}  // namespace weft::addon
+
+// The macro wants an unqualified name.
+static Napi::Object weft_initialise(Napi::Env env, Napi::Object exports) {
+  return weft::addon::initialise(env, exports);
+}
+NODE_API_MODULE(weft, weft_initialise)
