@@ -1,0 +1,70 @@
+// Small policy images for tests of the switch, written by hand against the generated layout: every pod has an
+// identity and a program of its own. (The compiler's images are tested against it elsewhere; here only the
+// layout is common.)
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "generated/layout.h"
+#include "policy/image.h"
+
+namespace weft::test {
+
+// "10.0.0.1" or "fd00::1".
+Address address(std::string_view text);
+
+class ImageBuilder {
+ public:
+  static constexpr uint32_t kAnyPod = 0xfffffffe;   // every pod
+  static constexpr uint32_t kOutside = 0xfffffffd;  // whatever is no pod
+  static constexpr uint32_t kEverybody = 0xfffffffc;
+
+  // What an isolated direction lets through. protocol 0: all of it.
+  struct Allow {
+    uint32_t peer = kEverybody;
+    uint8_t protocol = 0;
+    uint16_t first = 0, last = 65535;
+  };
+
+  // A pod of this node, or (local false) of another. Returns its identity.
+  uint32_t pod(const std::vector<std::string>& addresses, bool local = true);
+  void own_node(std::string_view text) { endpoint(text, 0, layout::kNone, layout::kFlagOwnNode); }
+  void other_node(std::string_view text) { endpoint(text, 0, layout::kNone, layout::kFlagOtherNode); }
+  void isolate(uint32_t identity, Direction direction, std::vector<Allow> allow);
+  void service(std::string_view frontend, uint16_t port, uint8_t protocol,
+               const std::vector<std::pair<std::string, uint16_t>>& backends, uint32_t affinity_seconds = 0);
+
+  bool judge_own_node = false;
+  bool reject_egress = false, reject_ingress = false;
+
+  [[nodiscard]] std::vector<uint8_t> bytes() const;
+  // Fails the test where the loader refuses the image.
+  [[nodiscard]] std::shared_ptr<const Image> load() const;
+
+ private:
+  struct Row {
+    uint32_t identity;
+    Direction direction;
+    std::vector<Allow> allow;
+  };
+  void endpoint(std::string_view text, uint32_t peer_class, uint32_t program, uint32_t flags);
+
+  struct Pod {
+    bool local;
+    uint32_t program;
+  };
+  std::vector<Pod> pods_;
+  uint32_t programs_ = 0;
+  std::vector<Row> rows_;
+  std::vector<layout::ImageEndpoint> endpoints_;
+  std::vector<layout::ImageFrontend> frontends_;
+  std::vector<layout::ImageService> services_;
+  std::vector<layout::ImageBackend> backends_;
+};
+
+}  // namespace weft::test
