@@ -39,6 +39,7 @@ export interface SwitchOptions {
   readonly busyPollMicroseconds: number;
   /** The socket inherited from `weft-supervise`, or -1. */
   readonly supervisorDescriptor: number;
+  readonly settings: SwitchSettings;
 }
 
 export interface AttachedPort {
@@ -53,6 +54,9 @@ export interface LoadedImage {
   readonly error?: { readonly code: string; readonly message: string };
 }
 
+/** As the protocol's CaptureEvent, with the frame as bytes. */
+export type NativeCapture = Omit<CaptureEvent, 'data'> & { readonly data: Uint8Array };
+
 export interface SwitchFigures {
   readonly generation: string;
   readonly workers: number;
@@ -61,6 +65,11 @@ export interface SwitchFigures {
   /** What became of the table that the previous switch left. */
   readonly connectionsRecovered: number;
   readonly connectionsDiscarded: number;
+  /** Why the table that was found could not be used, if there was one. */
+  readonly tableRefused?: string;
+  /** Why there is no supervisor, although a socket was inherited. */
+  readonly supervisorRefused?: string;
+  readonly onTmpfs: boolean;
   readonly udpSegmentation: boolean;
   readonly lostEvents: number;
   readonly imageBytes: number;
@@ -70,17 +79,21 @@ export interface NativeSwitch {
   /** Starts the workers. Ports and image may be set before or after; nothing passes without an image. */
   start(): void;
   /** Stops workers, closes descriptors; TAPs stay (they are persistent). Idempotent. */
-  stop(): Promise<void>;
+  stop(): void;
+  /** Settles in the order of the calls; the same for detach and updateAddresses. */
   attach(spec: PortSpec): Promise<AttachedPort>;
-  /** Deletes the TAP, kills its connections. Resolves also when interface or namespace are gone. */
-  detach(id: string): Promise<void>;
-  /** Takes effect for the next packet; the port itself is untouched. */
-  updateAddresses(id: string, addresses: readonly string[]): void;
+  /**
+   * Takes the port out of the switch before it returns, ends its connections, then deletes its TAP. Resolves also when interface or
+   * namespace are gone. For a port that is not live (its attach had failed) deletes what may be left of it.
+   */
+  detach(spec: PortSpec): Promise<void>;
+  /** Addresses and routes of a live port, for the next packet; the device stays. */
+  updateAddresses(spec: PortSpec): Promise<void>;
   /** Copies, validates whole, swaps in. A refused image leaves the old one. */
   loadImage(bytes: Uint8Array): LoadedImage;
   configure(settings: SwitchSettings): void;
-  /** Ids of ports whose device or namespace is gone since the last call. Cheap; asked once a second. */
-  takeBrokenPorts(): readonly { readonly id: string; readonly code: string; readonly message: string }[];
+  /** Live ports whose device or namespace is gone; they wait to be detached. Some system calls a port: asked once a second. */
+  brokenPorts(): readonly { readonly id: string; readonly code: string; readonly message: string }[];
   figures(): SwitchFigures;
   counters(port?: string): CountersReport;
   connections(limit: number, port?: string): readonly ConnectionReport[];
@@ -93,8 +106,8 @@ export interface NativeSwitch {
     limit: number,
   ): { readonly events: readonly CaptureEvent[]; readonly lost: number };
   stopCapture(capture: number): void;
-  /** Asks the supervisor to close the duplicates of descriptors that no live port uses. */
-  forgetUnclaimed(): void;
+  /** After the first desired state: deletes devices that the supervisor kept and no port claimed, and ends their connections. */
+  releaseUnclaimed(): void;
 }
 
 /** A rule as the image names it; `ImageHandle.ruleNames` lists them in the order of rule indexes. */
@@ -146,9 +159,16 @@ export interface PeerCredentials {
   readonly gid: number;
 }
 
+export interface RawSocketOptions {
+  /** Path; empty: the process's own namespace. */
+  readonly netns: string;
+  readonly ifname: string;
+  readonly vnetHeader: boolean;
+}
+
 /** A packet socket on one interface, for probing and capture; never for forwarding. */
 export interface RawSocketHandle {
-  /** With `vnetHeader` the bytes start with the 10-byte header, which the kernel takes as it is. */
+  /** Bytes sent, or -errno. With `vnetHeader` the bytes start with the 10-byte header, which the kernel takes as it is. */
   send(bytes: Uint8Array): number;
   /** Null when nothing waits. */
   receive(): Uint8Array | null;
@@ -156,7 +176,6 @@ export interface RawSocketHandle {
 }
 
 export interface Addon {
-  readonly version: string;
   Switch: new (options: SwitchOptions) => NativeSwitch;
   /** Throws an AddonError when the bytes are no valid image. */
   Image: new (
@@ -164,11 +183,7 @@ export interface Addon {
   ) => ImageHandle;
   /** Of the process at the other end of a unix socket, by its descriptor. */
   peerCredentials(descriptor: number): PeerCredentials;
-  openRawSocket(options: {
-    readonly netns: string;
-    readonly ifname: string;
-    readonly vnetHeader: boolean;
-  }): Promise<RawSocketHandle>;
+  RawSocket: new (options: RawSocketOptions) => RawSocketHandle;
 }
 
 const require = createRequire(import.meta.url);

@@ -65,9 +65,33 @@ export interface SwitchSettings {
   readonly flowSampling?: number;
   /** Flow events a second, at most. */
   readonly flowEventsPerSecond?: number;
-  /** Seconds, by protocol and state: `tcp-established`, `tcp-closing`, `tcp-opening`, `udp`, `udp-stream`, `sctp`, `icmp`, `other`. */
-  readonly timeouts?: Readonly<Record<string, number>>;
+  /** Seconds. The connection table is opened with them: new values take effect at the next start of the switch. */
+  readonly timeouts?: Readonly<Partial<Record<TimeoutName, number>>>;
 }
+
+/** Protocols and states whose idle time can be set; the same names as in native/conntrack/timeouts.h. */
+export const timeoutNames = [
+  'tcp-syn-sent',
+  'tcp-syn-received',
+  'tcp-established',
+  'tcp-picked-up',
+  'tcp-fin-wait',
+  'tcp-closing',
+  'tcp-time-wait',
+  'tcp-closed',
+  'udp-unreplied',
+  'udp-replied',
+  'udp-stream',
+  'sctp-handshake',
+  'sctp-established',
+  'sctp-picked-up',
+  'sctp-shutdown',
+  'sctp-closed',
+  'icmp',
+  'other-unreplied',
+  'other-replied',
+] as const;
+export type TimeoutName = (typeof timeoutNames)[number];
 
 // ---- requests ----
 
@@ -219,6 +243,10 @@ export interface PortCounters {
   readonly receivedBytes: number;
   readonly sentPackets: number;
   readonly sentBytes: number;
+  /** ARP, ND, ICMP and resets that the switch itself sent to the port. */
+  readonly answers: number;
+  /** Connections that the port began. */
+  readonly connections: number;
   /** Nanoseconds of worker time spent on frames of this port. */
   readonly workerNanoseconds: number;
   /** Only reasons that were counted. */
@@ -227,7 +255,7 @@ export interface PortCounters {
 
 export interface CountersReport {
   readonly ports: readonly PortCounters[];
-  /** Drops that belong to no port. */
+  /** Drops of ports that are gone, so that sums never go back. */
   readonly drops: Readonly<Partial<Record<DropReasonName, number>>>;
 }
 
@@ -256,7 +284,9 @@ export interface ConnectionReport {
   readonly state: string;
   /** Zero is "not judged since": the next packet is judged anew. */
   readonly generation: string;
-  readonly idleSeconds: number;
+  readonly ageSeconds: number;
+  /** Until it is forgotten, if no packet comes. */
+  readonly expiresSeconds: number;
   readonly originalPackets: number;
   readonly originalBytes: number;
   readonly replyPackets: number;
@@ -312,6 +342,11 @@ export interface FlowEvent {
   readonly family: 4 | 6;
   readonly source: FlowEnd;
   readonly destination: FlowEnd;
+  /** Where a Service led to. */
+  readonly translated?: FlowEnd;
+  /** Ids of the ports; absent where there is none, or the packet never got that far. */
+  readonly fromPort?: string;
+  readonly toPort?: string;
   /** The rules that allowed it. A direction that is not isolated has none. */
   readonly egress?: RuleName;
   readonly ingress?: RuleName;
@@ -330,7 +365,11 @@ export interface CaptureEvent {
   /** The Ethernet frame, base64. */
   readonly data: string;
   readonly reason?: DropReasonName;
-  readonly rule?: RuleName;
+  /** The switch itself answered it, or made it. */
+  readonly answered?: boolean;
+  /** The rules that allowed it, where it began a connection or belongs to one. */
+  readonly egress?: RuleName;
+  readonly ingress?: RuleName;
 }
 
 export type SwitchEvent =
