@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { renderDefaultConfig } from '../src/config/render.js';
 import { dropReasonHeader } from './generate-drop-reason.js';
+import { layoutHeader } from './generate-layout.js';
 
 export interface GeneratedFile {
   /** Relative to the root of the repository. */
@@ -17,6 +18,7 @@ export interface GeneratedFile {
 
 export const generatedFiles: readonly GeneratedFile[] = [
   { path: 'native/generated/drop_reason.h', make: dropReasonHeader },
+  { path: 'native/generated/layout.h', make: layoutHeader },
   { path: 'config/default.yaml', make: renderDefaultConfig },
 ];
 
