@@ -72,7 +72,7 @@ class Harness {
   void pass(uint64_t ns) { clock.now += ns; }
   [[nodiscard]] uint64_t drops(const std::string& name, DropReason reason) const;
   [[nodiscard]] PortTotals totals(const std::string& name) const;
-  [[nodiscard]] std::vector<FlowEvent> flows();
+  std::vector<FlowEvent> flows();
 
   // Ends the switch and begins another over the same region, with the same ports; no image.
   void restart();

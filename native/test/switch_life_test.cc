@@ -1,0 +1,175 @@
+// Ports that come and go, restarts over a table that was kept, and shares.
+#include <doctest/doctest.h>
+
+#include "switch_harness.h"
+
+namespace weft::test {
+namespace {
+
+struct Life : Harness {
+  ImageBuilder image;
+  uint32_t b = 0;
+  explicit Life(Options options = {}) : Harness(options) {
+    add("a", {"10.0.0.1"});
+    add("b", {"10.0.0.2"});
+    add("host", {"192.168.0.1"}, {.kind = PortKind::host});
+    image.pod({"10.0.0.1"});
+    b = image.pod({"10.0.0.2"});
+    image.own_node("192.168.0.1");
+    image.service("10.96.0.1", 80, 6, {{"10.0.0.2", 8080}});
+    sw->set_image(image.load());
+  }
+};
+
+TEST_CASE_FIXTURE(Life, "removing a port ends its connections and makes its address unreachable") {
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 S", "b: tcp 10.0.0.1:1 > 10.0.0.2:80 S"},
+        {"a", "tcp 10.0.0.1:2 > 192.168.0.1:80 S", "host: tcp 10.0.0.1:2 > 192.168.0.1:80 S"}});
+  const PortHandle old = handle("b");
+  remove("b");
+  CHECK(table->counts().used == 1);
+  CHECK_EQ(sw->remove_port(old).error().code, "port-unknown");
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 A ack 5", "a: tcp 10.0.0.2:80 > 10.0.0.1:1 R; drop no-route"}});
+  // Another pod takes over index and address: it is another life.
+  add("b2", {"10.0.0.2"});
+  CHECK_FALSE((handle("b2").index == old.index && handle("b2").instance == old.instance));
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 S", "b2: tcp 10.0.0.1:1 > 10.0.0.2:80 S"}});
+}
+
+TEST_CASE_FIXTURE(Life, "a port is refused with the reason and changes nothing") {
+  const auto refused = [&](PortSpec spec) {
+    Result<PortHandle> added = sw->add_port(std::move(spec), std::make_unique<MemoryDevice>(*new MemoryBell));
+    return added.ok() ? std::string("added") : added.error().code;
+  };
+  const MacAddress mac = {2, 0, 0, 0, 0, 0x77};
+  CHECK_EQ(refused({.id = "c", .mac = mac, .addresses = {address("10.0.0.2")}}), "address-taken");
+  CHECK_EQ(refused({.id = "c", .mac = mac, .addresses = {address("10.0.0.5"), address("10.0.0.5")}}),
+           "address-taken");
+  CHECK_EQ(refused({.id = "a", .mac = mac, .addresses = {address("10.0.0.5")}}), "connections-port-open");
+  CHECK_EQ(refused({.id = "c", .kind = PortKind::host, .mac = mac}), "host-exists");
+  CHECK_EQ(refused({.id = "c", .mac = {3, 0, 0, 0, 0, 1}}), "mac-invalid");
+  CHECK(sw->snapshot().ports.size() == 3);
+}
+
+TEST_CASE_FIXTURE(Life, "a port may change its addresses; connections of the old one end") {
+  play({{"a", "udp 10.0.0.1:1 > 10.0.0.2:80", "b: udp 10.0.0.1:1 > 10.0.0.2:80"}});
+  image.pod({"10.0.0.7"});
+  sw->set_image(image.load());
+  const std::vector<Address> moved = {address("10.0.0.7")};
+  REQUIRE(sw->update_addresses(handle("b"), moved).ok());
+  CHECK_EQ(sw->update_addresses(handle("a"), moved).error().code, "address-taken");
+  play({{"a", "udp 10.0.0.1:1 > 10.0.0.7:80", "b: udp 10.0.0.1:1 > 10.0.0.7:80"},
+        {"b", "udp 10.0.0.2:80 > 10.0.0.1:1", "drop spoof-ip"},
+        {"a", "udp 10.0.0.1:1 > 10.0.0.2:80",
+         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:1 > 10.0.0.2:80; drop no-route"}});
+}
+
+TEST_CASE_FIXTURE(
+    Life, "after a restart nothing passes without an image, and then connections go on, judged again") {
+  play({{"a", "tcp 10.0.0.1:1 > 10.96.0.1:80 S", "b: tcp 10.0.0.1:1 > 10.0.0.2:8080 S"},
+        {"b", "tcp 10.0.0.2:8080 > 10.0.0.1:1 SA seq 5 ack 1001", "a: tcp 10.96.0.1:80 > 10.0.0.1:1 SA"},
+        {"a", "tcp 10.0.0.1:1 > 10.96.0.1:80 A seq 1001 ack 6", "b: tcp 10.0.0.1:1 > 10.0.0.2:8080 A"},
+        {"a", "udp 10.0.0.1:2 > 10.0.0.2:9", "b: udp 10.0.0.1:2 > 10.0.0.2:9"}});
+  const uint64_t before = sw->generation();
+  restart();
+  CHECK(recovered == 2);
+  play({{"b", "tcp 10.0.0.2:8080 > 10.0.0.1:1 A seq 6 ack 1001 len 3", "drop no-image"}});
+  // The new policy lets no new connection to b's 8080 through mid-stream; the old one's entry is the
+  // permission, if it still holds.
+  ImageBuilder closed = image;
+  closed.isolate(b, Direction::ingress, {{.protocol = 6, .first = 8080, .last = 8080}});
+  CHECK(sw->set_image(closed.load()) > before);
+  play({{"b", "tcp 10.0.0.2:8080 > 10.0.0.1:1 A seq 6 ack 1001 len 3",
+         "a: tcp 10.96.0.1:80 > 10.0.0.1:1 A len 3"},
+        {"a", "tcp 10.0.0.1:1 > 10.96.0.1:80 A seq 1001 ack 9", "b: tcp 10.0.0.1:1 > 10.0.0.2:8080 A"},
+        {"a", "udp 10.0.0.1:2 > 10.0.0.2:9", "drop policy-ingress"}});
+  CHECK(sw->release_unclaimed() == 0);
+}
+
+TEST_CASE("a port that nobody adds again after a restart loses its connections") {
+  Life lab;
+  lab.send("a", "udp 10.0.0.1:2 > 10.0.0.2:9");
+  lab.send("a", "udp 10.0.0.1:2 > 192.168.0.1:9");
+  Harness::Options options;
+  lab.restart();
+  lab.remove("b");
+  CHECK(lab.table->counts().used == 1);
+}
+
+TEST_CASE("one port's connections do not use up another's share, and a flood costs others only its turn") {
+  Harness::Options options;
+  options.table.capacity = 1024;
+  options.settings.live.connections_per_port = 100;
+  options.settings.drain_frames = 16;
+  Life lab(options);
+  int passed = 0;
+  for (int i = 0; i < 300; ++i)
+    passed +=
+        lab.send("a", "udp 10.0.0.1:" + std::to_string(1000 + i) + " > 10.0.0.2:9").rfind("b: ", 0) == 0;
+  // Unanswered connections of the port itself may be given up for its new ones; never more than its share.
+  CHECK(lab.table->counts().used <= 100);
+  CHECK(passed >= 100);
+  lab.play({{"b", "udp 10.0.0.2:1 > 10.0.0.1:5", "a: udp 10.0.0.2:1 > 10.0.0.1:5"}});
+
+  // A thousand frames wait at a; ten at b. In one round each gets a turn.
+  lab.collect();
+  for (int i = 0; i < 1000; ++i)
+    lab.device("a").push(frame(lab.link("a"), "udp 10.0.0.1:1000 > 192.168.0.1:9"));
+  for (int i = 0; i < 10; ++i) lab.device("b").push(frame(lab.link("b"), "udp 10.0.0.2:1 > 10.0.0.1:5"));
+  lab.sw->worker(0).round(0);
+  CHECK(lab.device("a").waiting() == 1000 - 16);
+  CHECK(lab.device("b").waiting() == 0);
+}
+
+TEST_CASE("a turn ends by time as well as by frames") {
+  Harness::Options options;
+  options.settings.drain_ns = 400'000;
+  Life lab(options);
+  for (int i = 0; i < 64; ++i) lab.device("a").push(frame(lab.link("a"), "udp 10.0.0.1:1000 > 10.0.0.2:9"));
+  lab.clock.step = 100'000;  // with each look at the clock, one for eight small frames
+  lab.sw->worker(0).round(0);
+  CHECK(lab.device("a").waiting() > 0);
+  CHECK(lab.device("a").waiting() < 64);
+  CHECK(lab.totals("a").busy_ns >= 400'000);
+}
+
+TEST_CASE("answers to one port have a rate; another port's are untouched") {
+  Harness::Options options;
+  options.settings.live.answers_per_second = 10;
+  options.settings.live.answer_burst = 5;
+  Life lab(options);
+  int answered = 0;
+  for (int i = 0; i < 50; ++i)
+    answered += lab.send("a", "icmp 10.0.0.1 > 169.254.1.1 echo 3") != "drop icmp-rate-limit";
+  CHECK(answered == 5);
+  CHECK(lab.drops("a", DropReason::icmp_rate_limit) == 45);
+  CHECK(lab.totals("a").answers == 5);
+  CHECK(lab.send("b", "icmp 10.0.0.2 > 169.254.1.1 echo 3") == "b: icmp 169.254.1.1 > 10.0.0.2 reply 3");
+  lab.pass(1'000'000'000);
+  CHECK(lab.send("a", "icmp 10.0.0.1 > 169.254.1.1 echo 3") == "a: icmp 169.254.1.1 > 10.0.0.1 reply 3");
+}
+
+TEST_CASE("settings that cannot work are refused by name") {
+  Harness lab;
+  struct Row {
+    void (*spoil)(Settings&);
+    const char* named;
+  };
+  for (const Row& row : std::vector<Row>{
+           {[](Settings& s) { s.workers = 0; }, "workers"},
+           {[](Settings& s) { s.workers = 33; }, "workers"},
+           {[](Settings& s) { s.max_ports = 0; }, "max_ports"},
+           {[](Settings& s) { s.drain_frames = 0; }, "drain_frames"},
+           {[](Settings& s) { s.drain_ns = 1; }, "drain_ns"},
+           {[](Settings& s) { s.gateway_v6 = s.gateway_v4; }, "gateway"},
+           {[](Settings& s) { s.gateway_mac[0] = 1; }, "gateway"},
+       }) {
+    Settings settings;
+    row.spoil(settings);
+    const Status status = check(settings);
+    REQUIRE_FALSE(status.ok());
+    CHECK(status.error().message.find(row.named) != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace weft::test
