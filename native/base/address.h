@@ -38,7 +38,7 @@ struct Address {
   }
 
   [[nodiscard]] constexpr bool is_v4() const {
-    for (int i = 0; i < 10; ++i)
+    for (size_t i = 0; i < 10; ++i)
       if (bytes[i] != 0) return false;
     return bytes[10] == 0xff && bytes[11] == 0xff;
   }
