@@ -1,0 +1,380 @@
+/** `weft lab`: a cluster's worth of pods on one machine, to try policies with real traffic. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parse as parseYaml } from 'yaml';
+import { WeftError } from '../../errors/problem.js';
+import { enter, shellCommand } from '../../lab/enter.js';
+import { runFirstProcess } from '../../lab/first-process.js';
+import { findLabs, firstProcessCommand, LabClient, usualName } from '../../lab/launch.js';
+import type { LabOptions, ProbeSelection, Question } from '../../lab/protocol.js';
+import { isMisread, parseTarget } from '../ends.js';
+import { exampleFolder, exampleNames, readObjects } from '../lab/input.js';
+import { columns, type Format, printData, printMatrix, printStatus } from '../lab/report.js';
+import { Progress, showApplied, startLab } from '../lab/session.js';
+import { watchFolder } from '../lab/watch.js';
+
+interface Named {
+  readonly name: string;
+}
+interface UpOptions extends Named {
+  readonly file?: string[];
+  readonly example?: string;
+  readonly podCidr?: string[];
+  readonly external?: string[];
+  readonly dns: boolean;
+  readonly mtu: number;
+  readonly set?: string[];
+}
+interface ProbeOptions extends Named {
+  readonly output: Format;
+  readonly services?: boolean;
+  readonly from?: string[];
+  readonly to?: string[];
+  readonly family?: '4' | '6';
+  readonly all?: boolean;
+}
+
+const nameOption = () => new Option('--name <name>', 'which lab, where there are several').default(usualName);
+const outputOption = () =>
+  new Option('-o, --output <format>', 'how to print')
+    .choices(['table', 'wide', 'json', 'yaml'])
+    .default('table');
+const wholeNumber = (text: string): number => {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('A whole number is needed.');
+  return Number(text);
+};
+
+export function register(program: Command): void {
+  const lab = program
+    .command('lab')
+    .description(
+      'Try policies with real traffic: pods, Services and policies of plain manifests on this machine, no cluster needed.',
+    );
+
+  startOptions(lab.command('up'))
+    .description('Start a lab; returns once every pod is enforced.')
+    .addOption(nameOption())
+    .action(up);
+  lab
+    .command('apply')
+    .description('Add or change objects of the running lab; returns once they are enforced.')
+    .requiredOption('-f, --file <path...>', 'manifests: files, folders, - for standard input')
+    .addOption(nameOption())
+    .action((options: Named & { file: string[] }) => change('apply', options));
+  lab
+    .command('delete')
+    .description('Remove the objects that the manifests name.')
+    .requiredOption('-f, --file <path...>', 'manifests: files, folders, - for standard input')
+    .addOption(nameOption())
+    .action((options: Named & { file: string[] }) => change('delete', options));
+  probeOptions(lab.command('probe'))
+    .description('Measure who reaches whom with real packets; exit status 1 where it is not as expected.')
+    .argument('[from]', 'one question only: NAMESPACE/POD')
+    .argument('[target]', 'NAMESPACE/POD:PORT/PROTOCOL, svc/NAMESPACE/NAME:PORT')
+    .action(probe);
+  probeOptions(lab.command('watch'))
+    .description(
+      'Apply a folder and measure again whenever a file in it is saved; starts a lab if none is running.',
+    )
+    .requiredOption('-f, --file <path...>', 'files and folders to watch')
+    .action(watch);
+  lab
+    .command('exec')
+    .description('Run a command inside a pod.')
+    .argument('<pod>', 'NAMESPACE/POD')
+    .argument('<command...>', 'after --')
+    .addOption(nameOption())
+    .passThroughOptions()
+    .action(async (pod: string, command: string[], options: Named) => {
+      process.exitCode = await insidePod(pod, options.name, () => command);
+    });
+  lab
+    .command('shell')
+    .description('Open a shell inside a pod.')
+    .argument('<pod>', 'NAMESPACE/POD')
+    .addOption(nameOption())
+    .action(async (pod: string, options: Named) => {
+      process.exitCode = await insidePod(pod, options.name, (client, key) => shellCommand(client.lab, key));
+    });
+  lab
+    .command('status')
+    .description('Say what is in the running lab; without --name and with several labs, list them.')
+    .option('--name <name>', 'which lab')
+    .addOption(outputOption())
+    .action(status);
+  lab
+    .command('down')
+    .description('End a lab. Nothing of it is left.')
+    .addOption(nameOption())
+    .option('--all', 'every lab of yours')
+    .action(down);
+  lab
+    .command('examples')
+    .description('List the bundled examples.')
+    .action(() => {
+      process.stdout.write(
+        exampleNames()
+          .map((name) => `${name}\n`)
+          .join(''),
+      );
+    });
+  startOptions(lab.command('demo'))
+    .description('Start an example, measure everything, end: the whole of weft in one command.')
+    .addOption(outputOption())
+    .action(demo);
+  lab
+    .command(firstProcessCommand, { hidden: true })
+    .argument('<options>')
+    .action((options: string) => runFirstProcess(JSON.parse(options) as LabOptions));
+}
+
+function startOptions(command: Command): Command {
+  return command
+    .option('-f, --file <path...>', 'manifests: files, folders, - for standard input')
+    .option('--example <name>', `a bundled example (weft lab examples)`)
+    .option(
+      '--pod-cidr <cidr...>',
+      "the pods' addresses, one block of each family (default 10.42.0.0/16 and fd42::/64)",
+    )
+    .option(
+      '--external <address...>',
+      'hosts outside of the cluster, which answer on TCP 80 and 443 and UDP 53',
+    )
+    .option('--no-dns', 'without the DNS pod and the Service kube-dns')
+    .option('--mtu <bytes>', "MTU of the pods' interfaces", wholeNumber, 1500)
+    .option(
+      '--set <option=value...>',
+      "an option of the node's configuration, such as policy.denyAction.ingress=reject",
+    );
+}
+
+function probeOptions(command: Command): Command {
+  return command
+    .addOption(nameOption())
+    .addOption(outputOption())
+    .option('--services', 'Services by their cluster addresses too')
+    .option(
+      '--from <end...>',
+      'only these sources: NAMESPACE/POD, NAMESPACE/*, node/lab, an external address',
+    )
+    .option('--to <end...>', 'only these destinations')
+    .addOption(new Option('--family <family>', 'only IPv4 or IPv6').choices(['4', '6']))
+    .option('--all', "the lab's own pods (DNS) too");
+}
+
+function labOptions(name: string, options: Omit<UpOptions, 'name'>, attached: boolean): LabOptions {
+  return {
+    name,
+    podCidrs: options.podCidr ?? [],
+    dns: options.dns,
+    mtu: options.mtu,
+    config: settings(options.set ?? []),
+    attached,
+  };
+}
+
+/** `a.b.c=value` → `{a: {b: {c: value}}}`; values as YAML reads them. */
+function settings(pairs: readonly string[]): Record<string, unknown> {
+  const config: Record<string, unknown> = {};
+  for (const pair of pairs) {
+    const at = pair.indexOf('=');
+    if (at < 1)
+      throw new WeftError(
+        'usage',
+        `--set ${pair}: write option=value, for example policy.denyAction.ingress=reject.`,
+      );
+    const path = pair.slice(0, at).split('.');
+    let place = config;
+    for (const part of path.slice(0, -1)) {
+      place[part] ??= {};
+      place = place[part] as Record<string, unknown>;
+    }
+    place[path.at(-1)!] = parseYaml(pair.slice(at + 1));
+  }
+  return config;
+}
+
+function manifestPaths(options: { readonly file?: string[]; readonly example?: string }): string[] {
+  return [
+    ...(options.file ?? []),
+    ...(options.example === undefined ? [] : [exampleFolder(options.example)]),
+  ];
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const objects = readObjects(manifestPaths(options));
+  const progress = new Progress();
+  const { client, launched } = await startLab(labOptions(options.name, options, false), objects, progress);
+  await addExternals(client, options.external);
+  progress.done();
+  const { pods, policies } = await client.request('status', {});
+  client.close();
+  launched.letGo();
+  const suffix = options.name === usualName ? '' : ` --name ${options.name}`;
+  process.stderr.write(
+    `Lab ${options.name} is up: ${pods.length} pods, ${policies.length} policies, every pod enforced.\n` +
+      `Next: weft lab probe${suffix} · weft lab shell ${pods[0]?.pod ?? 'NAMESPACE/POD'}${suffix} · weft lab down${suffix}\n`,
+  );
+}
+
+async function addExternals(client: LabClient, addresses: readonly string[] | undefined): Promise<void> {
+  if (addresses === undefined) return;
+  const ports = [
+    { protocol: 'TCP' as const, port: 80 },
+    { protocol: 'TCP' as const, port: 443 },
+    { protocol: 'UDP' as const, port: 53 },
+  ];
+  await client.request('externals', { hosts: addresses.map((address) => ({ address, ports })) });
+}
+
+async function change(type: 'apply' | 'delete', options: Named & { readonly file: string[] }): Promise<void> {
+  const objects = readObjects(options.file);
+  const client = await LabClient.connect(options.name);
+  try {
+    showApplied(await client.request(type, { objects }), new Progress());
+  } finally {
+    client.close();
+  }
+}
+
+function selectionOf(options: ProbeOptions): ProbeSelection {
+  return {
+    ...(options.services === true ? { services: true } : {}),
+    ...(options.all === true ? { all: true } : {}),
+    ...(options.from === undefined ? {} : { from: options.from }),
+    ...(options.to === undefined ? {} : { to: options.to }),
+    ...(options.family === undefined ? {} : { families: [options.family === '4' ? 4 : 6] }),
+  };
+}
+
+async function probe(
+  from: string | undefined,
+  target: string | undefined,
+  options: ProbeOptions,
+): Promise<void> {
+  if (from !== undefined && target === undefined)
+    throw new WeftError(
+      'usage',
+      'Name both ends, for example `weft lab probe web/frontend db/mysql:3306`, or none.',
+    );
+  const client = await LabClient.connect(options.name);
+  try {
+    const { cells } =
+      from === undefined || target === undefined
+        ? await client.request('probe', { selection: selectionOf(options) })
+        : await client.request('ask', { questions: [questionOf(from, target, options)] });
+    printMatrix(cells, from === undefined || options.output !== 'table' ? options.output : 'wide');
+    process.exitCode = cells.every(({ agrees }) => agrees) ? 0 : 1;
+  } finally {
+    client.close();
+  }
+}
+
+function questionOf(from: string, text: string, options: ProbeOptions): Question {
+  const target = parseTarget(text);
+  if (isMisread(target)) throw new WeftError('usage', target.error);
+  const { end, port, protocol = 'TCP' } = target;
+  if (typeof port !== 'number' || protocol === 'ICMP')
+    throw new WeftError(
+      'usage',
+      `"${text}": a probe needs a port number and TCP, UDP or SCTP, for example db/mysql:3306/TCP.`,
+    );
+  const to =
+    end.kind === 'address'
+      ? end.address.text
+      : end.kind === 'service'
+        ? `svc/${end.namespace}/${end.name}`
+        : end.kind === 'node'
+          ? `node/${end.name}`
+          : `${end.namespace}/${end.name}`;
+  const family =
+    options.family === undefined ? {} : { family: options.family === '4' ? (4 as const) : (6 as const) };
+  return { from: /[/:]|^[\d.]+$/.test(from) ? from : `default/${from}`, to, port, protocol, ...family };
+}
+
+async function watch(options: ProbeOptions & { readonly file: string[] }): Promise<void> {
+  const stop = new AbortController();
+  process.once('SIGINT', () => stop.abort());
+  process.once('SIGTERM', () => stop.abort());
+  const running = findLabs().some(({ name }) => name === options.name);
+  const own = running
+    ? undefined
+    : await startLab(labOptions(options.name, { dns: true, mtu: 1500 }, true), [], new Progress());
+  const client = own?.client ?? (await LabClient.connect(options.name));
+  try {
+    await watchFolder(client, options.file, selectionOf(options), options.output, stop.signal);
+  } finally {
+    if (own !== undefined) await client.down();
+    own?.launched.letGo();
+    client.close();
+  }
+}
+
+async function insidePod(
+  pod: string,
+  name: string,
+  command: (client: LabClient, key: string) => readonly string[],
+): Promise<number> {
+  const client = await LabClient.connect(name);
+  const place = await client.request('place', { pod });
+  client.close();
+  return enter(client.lab, place, command(client, place.pod));
+}
+
+async function status(options: { readonly name?: string; readonly output: Format }): Promise<void> {
+  const labs = findLabs();
+  if (options.name === undefined && labs.length !== 1) {
+    if (options.output === 'json' || options.output === 'yaml') return printData({ labs }, options.output);
+    process.stdout.write(
+      labs.length === 0
+        ? 'No lab is running.\n'
+        : columns([['LAB', 'PID'], ...labs.map(({ name, pid }) => [name, String(pid)])]),
+    );
+    return;
+  }
+  const client = await LabClient.connect(options.name ?? labs[0]!.name);
+  printStatus(await client.request('status', {}), options.output);
+  client.close();
+}
+
+async function down(options: Named & { readonly all?: boolean }): Promise<void> {
+  const names = options.all === true ? findLabs().map(({ name }) => name) : [options.name];
+  for (const name of names) {
+    const client = await LabClient.connect(name);
+    await client.down();
+    client.close();
+    process.stderr.write(`Lab ${name} has ended.\n`);
+  }
+}
+
+async function demo(options: Omit<UpOptions, 'name'> & { readonly output: Format }): Promise<void> {
+  const started = performance.now();
+  // What started us may be killed without a word; then nobody waits for the answer any more.
+  const parent = process.ppid;
+  const orphaned = setInterval(() => process.ppid !== parent && process.exit(1), 200);
+  const chosen =
+    options.file === undefined && options.example === undefined
+      ? { ...options, example: 'three-tier' }
+      : options;
+  const objects = readObjects(manifestPaths(chosen));
+  const progress = new Progress();
+  const { client, launched } = await startLab(
+    labOptions(`demo-${process.pid}`, chosen, true),
+    objects,
+    progress,
+  );
+  try {
+    await addExternals(client, options.external);
+    progress.step('sending TCP, UDP and SCTP between every pair of pods');
+    const { cells } = await client.request('probe', { selection: { services: true } });
+    progress.done();
+    printMatrix(cells, options.output);
+    process.exitCode = cells.length > 0 && cells.every(({ agrees }) => agrees) ? 0 : 1;
+  } finally {
+    await client.down();
+    client.close();
+    launched.letGo();
+    clearInterval(orphaned);
+    progress.done();
+  }
+  process.stderr.write(`Done in ${((performance.now() - started) / 1000).toFixed(1)} s; the lab is gone.\n`);
+}

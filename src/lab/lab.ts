@@ -1,0 +1,432 @@
+/**
+ * The inside of a lab: keeps pods as network namespaces with responders, tells the agent about them as a container runtime
+ * would (attach, detach) and about the objects as an API server would (one manifest file), measures. Runs in the lab's first process.
+ *
+ * One change at a time: apply, delete and probe are queued, so that a measurement never sees half of a change.
+ */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { type FlowRecord, maxLineBytes } from '../agent/protocol.js';
+import type { Problem } from '../errors/problem.js';
+import { WeftError } from '../errors/problem.js';
+import type { ManifestObject } from '../manifests/parse.js';
+import { nameOf, objectOf } from '../manifests/plain.js';
+import { parseAddress } from '../net/address.js';
+import {
+  type Changes,
+  type Cluster,
+  clusterDomain,
+  dnsPodKey,
+  dnsServiceAddress,
+  type LabPod,
+  nodeName,
+} from './cluster.js';
+import { DnsTable, resolvConf } from './dns.js';
+import { DnsServer } from './dns-server.js';
+import { createNamespace, Responders, removeNamespace, sendProbes } from './engine.js';
+import { Externals } from './externals.js';
+import { LineClient } from './line-client.js';
+import {
+  type Cell,
+  denialKey,
+  Expectations,
+  judgeProbes,
+  type Party,
+  type PlannedProbe,
+  partyOfPod,
+  planProbes,
+} from './matrix.js';
+import type {
+  ExternalHost,
+  LabPodStatus,
+  LabStatusAnswer,
+  PlaceAnswer,
+  ProbeSelection,
+  Question,
+  SentObject,
+} from './protocol.js';
+
+export interface LabPlaces {
+  /** Where pods' network namespaces are mounted. */
+  readonly netns: string;
+  /** The agent's manifest folder. */
+  readonly manifests: string;
+  /** resolv.conf files, one for each Kubernetes namespace. */
+  readonly resolv: string;
+  readonly agentSocket: string;
+}
+
+interface Running {
+  readonly pod: LabPod;
+  readonly netns: string;
+  error?: string;
+}
+
+/** Attaching pods side by side lets the agent gather them into few publications. */
+const attachesAtOnce = 64;
+/** What was expected to be let through and was not gets this much longer before it counts. */
+const secondLook = { timeout: 1500, retryTimeout: 3000, retries: 1 };
+/** Milliseconds that a restarted agent gets to answer. */
+const agentPatience = 10_000;
+/** Milliseconds: how long the switch's last events may take on their way. */
+const eventsDue = 60;
+
+export class Lab {
+  readonly cluster: Cluster;
+  readonly #places: LabPlaces;
+  readonly #responders = new Responders();
+  readonly #externals: Externals;
+  readonly #running = new Map<string, Running>();
+  #dns: DnsServer | null = null;
+  #agent: LineClient | null = null;
+  #queue: Promise<unknown> = Promise.resolve();
+  #namespaces = 0;
+
+  constructor(cluster: Cluster, places: LabPlaces) {
+    this.cluster = cluster;
+    this.#places = places;
+    for (const folder of [places.netns, places.manifests, places.resolv])
+      mkdirSync(folder, { recursive: true });
+    this.#externals = new Externals(this.#responders, places.netns);
+    this.#writeManifests();
+  }
+
+  /** Runs `work` when everything before it is done. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#queue.then(work, work);
+    this.#queue = next.catch(() => {});
+    return next;
+  }
+
+  /** Brings up what the lab itself needs (the DNS pod). */
+  start(): Promise<void> {
+    return this.#alone(() => this.#settle());
+  }
+
+  apply(objects: readonly SentObject[], kind: 'apply' | 'delete' | 'replace'): Promise<Changes> {
+    return this.#alone(async () => {
+      const given: ManifestObject[] = objects.map(({ value, file }) => ({
+        value,
+        file,
+        locate: () => ({ file }),
+      }));
+      if (kind === 'replace') this.cluster.clear();
+      const changes = kind === 'delete' ? this.cluster.delete(given) : this.cluster.apply(given);
+      const problems: Problem[] = [...changes.problems];
+      await this.#settle();
+      for (const running of this.#running.values()) {
+        if (running.error === undefined) continue;
+        problems.push({
+          code: 'lab-pod',
+          severity: 'error',
+          message: `${running.pod.key} is not up: ${running.error}`,
+        });
+      }
+      return { changes: changes.changes, problems };
+    });
+  }
+
+  setExternals(hosts: readonly ExternalHost[]): Promise<void> {
+    return this.#alone(async () => this.#externals.set(hosts));
+  }
+
+  probe(selection: ProbeSelection): Promise<Cell[]> {
+    return this.#alone(() => {
+      const wants = (patterns: readonly string[] | undefined) => (key: string) =>
+        patterns === undefined
+          ? selection.all === true || key !== dnsPodKey
+          : patterns.some((pattern) => covers(pattern, key));
+      const pods = this.#parties();
+      const extras = [this.#nodeParty(), ...this.#externals.parties].filter(
+        ({ key }) => selection.from?.some((pattern) => covers(pattern, key)) === true,
+      );
+      const plan = planProbes(
+        [...pods, ...extras],
+        [...pods, ...this.#externals.parties],
+        this.cluster.objects,
+        {
+          ...selection,
+          from: wants(selection.from),
+          to: (key) => key !== 'svc/kube-system/kube-dns' && wants(selection.to)(key),
+        },
+      );
+      return this.#measure(plan);
+    });
+  }
+
+  ask(questions: readonly Question[]): Promise<Cell[]> {
+    return this.#alone(() => this.#measure(questions.flatMap((question) => this.#planQuestion(question))));
+  }
+
+  /** Where commands of `exec` run. */
+  place(key: string): Omit<PlaceAnswer, 'type' | 'id'> {
+    const running = this.#running.get(key.includes('/') ? key : `default/${key}`);
+    if (running === undefined) {
+      const known = [...this.#running.keys()].sort();
+      throw new WeftError(
+        'lab-no-pod',
+        `There is no pod ${key} in this lab. It has ${known.length === 0 ? 'none' : known.slice(0, 10).join(', ')}${known.length > 10 ? ', …' : ''}.`,
+      );
+    }
+    const { pod, netns } = running;
+    return { pod: pod.key, netns, resolvConf: this.#resolvFile(pod.namespace) };
+  }
+
+  status(): Pick<LabStatusAnswer, 'pods' | 'services' | 'policies' | 'externals'> {
+    const named = (kind: string) => this.cluster.objects.filter((object) => object.kind === kind);
+    const keyOf = (object: unknown) => {
+      const found = nameOf(objectOf(object));
+      return `${found?.namespace}/${found?.name}`;
+    };
+    const pods: LabPodStatus[] = [...this.#running.values()]
+      .sort((a, b) => (a.pod.key < b.pod.key ? -1 : 1))
+      .map(({ pod, error }) => ({
+        pod: pod.key,
+        addresses: pod.addresses.map(({ text }) => text),
+        ports: pod.ports.map(({ protocol, port }) => `${port}/${protocol}`),
+        hostNetwork: pod.hostNetwork,
+        state: error === undefined ? ('enforced' as const) : ('failed' as const),
+        ...(error === undefined ? {} : { error }),
+      }));
+    return {
+      pods,
+      services: named('Service').map((object) => ({
+        service: keyOf(object),
+        addresses: (objectOf(object.spec).clusterIPs as string[] | undefined) ?? [],
+      })),
+      policies: named('NetworkPolicy').map(keyOf),
+      externals: this.#externals.parties.map(({ key }) => key),
+    };
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- pods
+
+  /** Makes pods what the cluster says: removes what is gone, makes what is new, waits until all of it is enforced. */
+  async #settle(): Promise<void> {
+    this.#writeManifests();
+    const wanted = new Map(this.cluster.pods.map((pod) => [pod.key, pod]));
+    const gone = [...this.#running.values()].filter(({ pod }) => wanted.get(pod.key)?.uid !== pod.uid);
+    const fresh: Running[] = [];
+    const agent = await this.#connect();
+    await agent.request('sync', {});
+    await inParallel(gone, attachesAtOnce, (running) => this.#end(agent, running));
+    for (const pod of wanted.values()) {
+      let running = this.#running.get(pod.key);
+      if (running === undefined) {
+        running = this.#make(pod);
+        if (!pod.hostNetwork) fresh.push(running);
+      } else {
+        running = Object.assign(running, { pod });
+      }
+      this.#serve(running);
+      this.#running.set(pod.key, running);
+    }
+    // A pod that failed is tried again with every change: what stood in its way may be gone.
+    const retry = [...this.#running.values()].filter(
+      (running) => running.error !== undefined && !running.pod.hostNetwork && !fresh.includes(running),
+    );
+    await inParallel([...fresh, ...retry], attachesAtOnce, (running) => this.#attach(agent, running));
+    if (gone.length + fresh.length + retry.length > 0) await agent.request('sync', {});
+    await this.#settleDns();
+  }
+
+  #make(pod: LabPod): Running {
+    if (pod.hostNetwork) return { pod, netns: '' };
+    this.#namespaces++;
+    // Names of pods and namespaces can be longer together than a file name may be; the number keeps them apart.
+    const netns = `${this.#places.netns}/${`${pod.namespace}_${pod.name}`.slice(0, 200)}_${this.#namespaces}`;
+    createNamespace(netns);
+    return { pod, netns };
+  }
+
+  #serve({ pod, netns }: Running): void {
+    if (pod.key === dnsPodKey && this.cluster.options.dns) return;
+    const { key, ports } = pod;
+    this.#responders.serve({ key, name: key, netns, ports, sharesNamespace: pod.hostNetwork });
+  }
+
+  async #attach(agent: LineClient, running: Running): Promise<void> {
+    const { pod, netns } = running;
+    try {
+      await agent.request('attach', {
+        namespace: pod.namespace,
+        name: pod.name,
+        uid: pod.uid,
+        netns,
+        ifname: 'eth0',
+        containerId: pod.uid,
+        addresses: pod.addresses.map(({ text }) => text),
+      });
+      delete running.error;
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      running.error = error.message;
+    }
+  }
+
+  async #end(agent: LineClient, { pod, netns }: Running): Promise<void> {
+    this.#running.delete(pod.key);
+    this.#responders.stop(pod.key);
+    if (pod.key === dnsPodKey) {
+      this.#dns?.close();
+      this.#dns = null;
+    }
+    if (pod.hostNetwork) return;
+    await agent.request('detach', { namespace: pod.namespace, name: pod.name, containerId: pod.uid });
+    removeNamespace(netns);
+  }
+
+  async #settleDns(): Promise<void> {
+    const running = this.#running.get(dnsPodKey);
+    if (!this.cluster.options.dns || running === undefined) return;
+    const table = new DnsTable(this.cluster.objects, clusterDomain);
+    if (this.#dns === null) this.#dns = await DnsServer.start(running.netns, table);
+    else this.#dns.update(table);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- agent
+
+  async #connect(): Promise<LineClient> {
+    if (this.#agent?.open) return this.#agent;
+    this.#agent = await this.#dial();
+    return this.#agent;
+  }
+
+  #dial(): Promise<LineClient> {
+    return LineClient.connect(this.#places.agentSocket, {
+      patience: agentPatience,
+      maximumLine: maxLineBytes,
+    });
+  }
+
+  /** One file, replaced at once, so that the agent never reads half of a change. */
+  #writeManifests(): void {
+    const list = { apiVersion: 'v1', kind: 'List', items: this.cluster.objects };
+    // A name that starts with a dot is no manifest until it is renamed.
+    const draft = `${this.#places.manifests}/.lab.json`;
+    writeFileSync(draft, JSON.stringify(list));
+    renameSync(draft, `${this.#places.manifests}/lab.json`);
+  }
+
+  #resolvFile(namespace: string): string {
+    const file = `${this.#places.resolv}/${namespace}`;
+    writeFileSync(file, resolvConf(namespace, dnsServiceAddress, clusterDomain));
+    return file;
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- measuring
+
+  #parties(): Party[] {
+    return [...this.#running.values()]
+      .map(({ pod, netns }) => partyOfPod(pod, netns))
+      .sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  #nodeParty(): Party {
+    const addresses = this.cluster.options.nodeAddresses;
+    return { key: `node/${nodeName}`, netns: '', addresses, ports: [], answer: '' };
+  }
+
+  #planQuestion(question: Question): PlannedProbe[] {
+    const everybody = [...this.#parties(), this.#nodeParty(), ...this.#externals.parties];
+    const from = everybody.find(({ key }) => key === question.from);
+    if (from === undefined)
+      throw new WeftError(
+        'lab-no-end',
+        `Nobody here is called ${question.from}: neither a pod nor an external host.`,
+      );
+    const { port, protocol } = question;
+    const families = question.family === undefined ? ([4, 6] as const) : [question.family];
+    if (question.to.startsWith('svc/')) {
+      return planProbes([from], [], this.cluster.objects, {
+        services: true,
+        families,
+        protocols: [protocol],
+        to: (key) => key === question.to,
+      }).filter((probe) => probe.port === port);
+    }
+    const to =
+      everybody.find(({ key }) => key === question.to) ??
+      everybody.find(({ addresses }) =>
+        addresses.some(({ text }) => text === parseAddress(question.to)?.text),
+      );
+    if (to === undefined)
+      throw new WeftError(
+        'lab-no-end',
+        `Nobody here is called ${question.to}: neither a pod nor an external host.`,
+      );
+    return planProbes([from], [{ ...to, ports: [{ protocol, port }] }], this.cluster.objects, { families });
+  }
+
+  async #measure(plan: readonly PlannedProbe[]): Promise<Cell[]> {
+    const expectations = new Expectations(this.cluster.objects);
+    const denials = new Denials();
+    // A connection of its own: closing it ends the subscription.
+    const events = await this.#dial();
+    await events.follow('flows', { follow: true, denied: true }, (line) => denials.take(line));
+    try {
+      const asProbe = ({ from, protocol, destination, port }: PlannedProbe) => ({
+        netns: from.netns,
+        protocol,
+        destination,
+        port,
+      });
+      const results = await sendProbes(plan.map(asProbe));
+      // Silence where an answer was expected may be a lost packet on a busy machine: those get a second, longer look.
+      const first = judgeProbes(plan, results, expectations);
+      const again = first.flatMap((cell, i) => (!cell.agrees && cell.measured === 'denied' ? [i] : []));
+      const second =
+        again.length === 0
+          ? []
+          : await sendProbes(
+              again.map((i) => asProbe(plan[i]!)),
+              secondLook,
+            );
+      again.forEach((index, i) => {
+        results[index] = second[i]!;
+      });
+      await new Promise((resolve) => setTimeout(resolve, eventsDue));
+      return judgeProbes(plan, results, expectations, denials.reports);
+    } finally {
+      events.close();
+    }
+  }
+}
+
+/** Gathers what the switch says about denied packets, by who wanted what. */
+class Denials {
+  readonly reports = new Map<string, { direction: 'egress' | 'ingress'; policies: readonly string[] }>();
+  /** The agent begins with what it remembers; denials from before this measurement were made by other policies perhaps. */
+  readonly #since = Date.now();
+
+  take(line: Readonly<Record<string, unknown>>): void {
+    if (line.event !== 'flow') return;
+    const flow = line.flow as FlowRecord;
+    if (Date.parse(flow.time) < this.#since) return;
+    if (flow.reason !== 'policy-egress' && flow.reason !== 'policy-ingress') return;
+    const direction = flow.reason === 'policy-egress' ? 'egress' : 'ingress';
+    const { source, destination, protocol } = flow;
+    this.reports.set(denialKey(source.address, destination.address, protocol, destination.port), {
+      direction,
+      policies: flow.isolatedBy,
+    });
+  }
+}
+
+/** `web/*` covers every pod of a namespace, `*` everybody. */
+function covers(pattern: string, key: string): boolean {
+  return (
+    pattern === '*' || pattern === key || (pattern.endsWith('/*') && key.startsWith(pattern.slice(0, -1)))
+  );
+}
+
+async function inParallel<T>(
+  items: readonly T[],
+  width: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = [...items];
+  const worker = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(width, items.length) }, worker));
+}

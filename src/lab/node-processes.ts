@@ -1,0 +1,100 @@
+/**
+ * The processes of a node, as a real one has them: `weft switch` under `weft-supervise`, and `weft agent`. The supervisor restarts
+ * the switch; the agent is restarted here, as a DaemonSet's would be. Both log to files in the lab's folder.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { WeftError } from '../errors/problem.js';
+
+export interface NodeOptions {
+  /** The configuration of switch and agent, as in config/default.yaml. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly runDirectory: string;
+  /** Where configuration and logs are written. */
+  readonly folder: string;
+}
+
+/** A process that dies this often within one lab is broken, and starting it again hides that. */
+const mostRestarts = 20;
+const restartPause = 100; // milliseconds
+
+export class NodeProcesses {
+  readonly #options: NodeOptions;
+  readonly #configFile: string;
+  readonly #started = new Map<string, ChildProcess>();
+  #restarts = 0;
+  #failed: (error: Error) => void = () => {};
+  /** Rejects when a process is beyond help. */
+  readonly failure: Promise<never>;
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.#configFile = join(options.folder, 'config.yaml');
+    this.failure = new Promise((_, reject) => {
+      this.#failed = reject;
+    });
+    this.failure.catch(() => {});
+  }
+
+  get agentRestarts(): number {
+    return this.#restarts;
+  }
+
+  start(): void {
+    const { config } = this.#options;
+    writeFileSync(this.#configFile, stringify(config));
+    const supervisor = join(packageRoot(), 'build', 'bin', 'weft-supervise');
+    if (!existsSync(supervisor))
+      throw new WeftError('lab-not-built', `${supervisor} is missing. Build it with \`npm run build\`.`);
+    const settings = ['--config', this.#configFile];
+    this.#run('switch', supervisor, ['--', process.execPath, ...commandLine(), 'switch', ...settings]);
+    this.#run('agent', process.execPath, [...commandLine(), 'agent', ...settings]);
+  }
+
+  /** The last lines of a process's log, for an error message. */
+  lastWords(name: 'switch' | 'agent'): string {
+    try {
+      return readFileSync(join(this.#options.folder, `${name}.log`), 'utf8')
+        .trim()
+        .split('\n')
+        .slice(-8)
+        .join('\n');
+    } catch {
+      return '';
+    }
+  }
+
+  #run(name: 'switch' | 'agent', program: string, args: readonly string[]): void {
+    const log = openSync(join(this.#options.folder, `${name}.log`), 'a');
+    const child = spawn(program, args, { stdio: ['ignore', log, log] });
+    this.#started.set(name, child);
+    child.once('error', (error) => this.#failed(error));
+    child.once('exit', (status, signal) => {
+      const how = signal === null ? `with status ${status}` : `by ${signal}`;
+      this.#restarts++;
+      if (name === 'switch' || this.#restarts > mostRestarts || status === 2) {
+        const words = this.lastWords(name);
+        this.#failed(
+          new WeftError('lab-process', `The lab's ${name} ended ${how}. Its last words:\n${words}`),
+        );
+        return;
+      }
+      setTimeout(() => this.#run(name, program, args), restartPause);
+    });
+  }
+}
+
+/** How this command line was started: Node's own options and the entry file. */
+export function commandLine(): string[] {
+  return [...process.execArgv, process.argv[1]!];
+}
+
+/** The folder of the package: with `build/bin` and `config/examples` in it. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'binding.gyp')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
