@@ -78,7 +78,6 @@ constexpr size_t at(Side side) {
   return static_cast<size_t>(side);
 }
 
-
 // The sequence word taken apart.
 struct Word {
   uint32_t sequence = 0;

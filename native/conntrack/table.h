@@ -273,7 +273,7 @@ class ConnectionTable {
   bool remove_stepping(uint32_t index, uint32_t sequence, Step&& step);
 
  private:
-  friend struct Recovery;
+  friend class Recovery;
 
   struct Bucket {
     std::atomic<uint32_t> head;
@@ -288,29 +288,45 @@ class ConnectionTable {
     std::atomic<uint32_t> live_instance{0};  // 0: not open
     std::atomic<uint32_t> used{0};
     std::atomic<uint32_t> quota{0};
-    bool claimed = false;
+    std::atomic<bool> claimed{false};  // by this process
   };
   struct FileHeader;
   class BucketLocks;
 
   ConnectionTable() = default;
 
+  struct Place {
+    enum Kind : uint8_t { placed, original_taken, reply_taken } kind;
+    uint32_t node;  // that is in the way
+  };
+
   [[nodiscard]] uint64_t hash(const TupleWords& words) const { return hash_words(options_.seed, words); }
   [[nodiscard]] uint32_t bucket_of(uint64_t hash) const { return static_cast<uint32_t>(hash) & bucket_mask_; }
-  [[nodiscard]] bool tuple_is(const Entry& entry, Side side, const TupleWords& words) const;
-  [[nodiscard]] std::optional<uint32_t> find_node(const TupleWords& words, uint64_t hash) const;
-  [[nodiscard]] std::optional<uint32_t> find_locked(const TupleWords& words, uint64_t hash) const;
-  [[nodiscard]] bool snapshot(uint32_t node, const FlowTuple& key, const TupleWords& words, uint64_t now_ns,
-                              Lookup& out, bool& expired) const;
+  [[nodiscard]] bool port_live(PortLife port) const;
   [[nodiscard]] uint64_t timeout_of(State state, uint32_t flags) const;
-  void refresh(Entry& entry, uint64_t deadline_ns, uint64_t timeout) const;
+
+  // Reading entries.
+  [[nodiscard]] static bool tuple_is(const Entry::Half& half, const TupleWords& words);
+  [[nodiscard]] static bool copy_tuples(const Entry& entry, uint32_t sequence,
+                                        std::array<TupleWords, 2>& out);
+  [[nodiscard]] bool snapshot(uint32_t node, const TupleWords& words, uint64_t now_ns, Lookup& out) const;
+  [[nodiscard]] std::optional<uint32_t> find_locked(const TupleWords& words, uint64_t hash) const;
+
+  // Making and ending connections.
+  static bool prepare(const NewConnection& wanted, const TableOptions& options, uint32_t& flags,
+                      FlowTuple& translated);
+  bool next_port(const FlowTuple& original, uint16_t& tried, FlowTuple& translated) const;
   template <class Step>
-  void unlink(uint32_t node, uint64_t hash, Step&& step);
+  Place place(uint32_t index, const NewConnection& wanted, const TupleWords& original,
+              const TupleWords& reply, uint32_t flags, uint64_t now_ns, Word& word, Step&& step);
+  template <class Step>
+  void unlink(uint32_t node, uint64_t node_hash, Step&& step);
+  bool remove(uint32_t index, uint32_t sequence);
+  bool remove_lapsed(uint32_t index, uint64_t now_ns);
   std::optional<uint32_t> take_free();
   void give_free(uint32_t index);
   std::optional<uint32_t> take_or_evict(uint64_t now_ns);
   bool evict(uint64_t now_ns);
-  bool remove(uint32_t index, uint32_t sequence);
   uint32_t kill_port_entries(PortLife port);
 
   TableOptions options_;

@@ -1,0 +1,258 @@
+#include "conntrack/tcp.h"
+
+#include <algorithm>
+
+namespace weft {
+
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr uint8_t kMaxScale = 14;                          // RFC 7323 section 2.3
+constexpr uint32_t kUnknownWindow = 0xffffu << kMaxScale;  // for an end that has not spoken yet
+constexpr uint32_t kMinAckWindow = 66000;  // old acknowledgements within this much are plausible, as in Linux
+
+// Sequence numbers compare modulo 2^32 (RFC 9293 section 3.4).
+constexpr bool before(uint32_t a, uint32_t b) {
+  return static_cast<int32_t>(a - b) < 0;
+}
+constexpr bool after(uint32_t a, uint32_t b) {
+  return before(b, a);
+}
+
+constexpr bool has(const TcpSegment& segment, uint8_t flag) {
+  return (segment.flags & flag) != 0;
+}
+
+uint32_t end_of(const TcpSegment& segment) {
+  return segment.sequence + segment.data_length + (has(segment, kTcpSyn) ? 1 : 0) +
+         (has(segment, kTcpFin) ? 1 : 0);
+}
+
+uint8_t scale_of(const TcpSegment& segment) {
+  return segment.scale == kUnknownScale ? kMaxScale : std::min(segment.scale, kMaxScale);
+}
+
+void raise(std::atomic<uint32_t>& field, uint32_t value) {
+  if (after(value, field.load(kRelaxed))) field.store(value, kRelaxed);
+}
+
+// Without the option from both ends neither scales (RFC 7323 section 2.2). `first` is the side whose SYN came
+// first.
+void negotiate_scale(Entry& entry, Side answer, const TcpSegment& segment) {
+  entry.scale[at(answer)].store(scale_of(segment), kRelaxed);
+  if (segment.scale == kNoScale) entry.scale[at(other(answer))].store(0, kRelaxed);
+}
+
+// A side's SYN: its windows start here. `limit` holds ISN + 1 until the other end's window is known.
+void start_side(Entry& entry, Side side, const TcpSegment& segment) {
+  const size_t i = at(side);
+  entry.end[i].store(end_of(segment), kRelaxed);
+  entry.limit[i].store(segment.sequence + 1, kRelaxed);
+  entry.max_window[i].store(std::max<uint32_t>(segment.window, 1), kRelaxed);  // never scaled in a SYN
+  entry.seen[i].store(kSeenPacket, kRelaxed);
+}
+
+bool acknowledges_syn(const Entry& entry, Side of, uint32_t acknowledgement) {
+  return !before(acknowledgement, entry.limit[at(of)].load(kRelaxed)) &&
+         !after(acknowledgement, entry.end[at(of)].load(kRelaxed));
+}
+
+bool reset_in_window(const Entry& entry, Side side, const TcpSegment& segment) {
+  // What the other end may accept: from its last acknowledgement to the edge of its window. limit -
+  // max_window never lies above that acknowledgement, because no window was larger than max_window.
+  const uint32_t limit = entry.limit[at(side)].load(kRelaxed);
+  const uint32_t first = limit - entry.max_window[at(other(side))].load(kRelaxed);
+  return !before(segment.sequence, first) && !after(segment.sequence, limit);
+}
+
+struct Windows {
+  bool inside;
+  bool plausible_ack;
+};
+
+bool in_window(const Entry& entry, Side side, const TcpSegment& segment) {
+  const size_t mine = at(side);
+  const size_t theirs = at(other(side));
+  const uint32_t end = end_of(segment);
+  if (after(segment.sequence, entry.limit[mine].load(kRelaxed))) return false;
+  if (before(end, entry.end[mine].load(kRelaxed) - entry.max_window[theirs].load(kRelaxed) - 1)) return false;
+  if (has(segment, kTcpAck)) {
+    const uint32_t their_end = entry.end[theirs].load(kRelaxed);
+    const uint32_t reach = std::max(entry.max_window[mine].load(kRelaxed), kMinAckWindow);
+    if (after(segment.acknowledgement, their_end)) return false;
+    if (before(segment.acknowledgement, their_end - reach - 1)) return false;
+  }
+  return true;
+}
+
+// What an in-window segment teaches about both ends.
+void learn(Entry& entry, Side side, const TcpSegment& segment) {
+  const size_t mine = at(side);
+  const size_t theirs = at(other(side));
+  const uint32_t shift = has(segment, kTcpSyn) ? 0 : entry.scale[mine].load(kRelaxed);
+  const uint32_t window = std::max<uint32_t>(static_cast<uint32_t>(segment.window) << shift, 1);
+  if (window > entry.max_window[mine].load(kRelaxed)) entry.max_window[mine].store(window, kRelaxed);
+  raise(entry.end[mine], end_of(segment));
+  uint8_t seen = kSeenPacket;
+  if (has(segment, kTcpFin)) seen |= kSeenFin;
+  if ((entry.seen[mine].load(kRelaxed) & seen) != seen) entry.seen[mine].fetch_or(seen, kRelaxed);
+  if (!has(segment, kTcpAck)) return;
+  raise(entry.limit[theirs], segment.acknowledgement + window);
+  const uint8_t peer = entry.seen[theirs].load(kRelaxed);
+  if ((peer & kSeenFin) != 0 && (peer & kSeenFinAcked) == 0 &&
+      !before(segment.acknowledgement, entry.end[theirs].load(kRelaxed)))
+    entry.seen[theirs].fetch_or(kSeenFinAcked, kRelaxed);
+}
+
+// The state that the FINs seen so far amount to.
+State closing_state(const Entry& entry, State state) {
+  const uint8_t a = entry.seen[0].load(kRelaxed);
+  const uint8_t b = entry.seen[1].load(kRelaxed);
+  if ((a & b & kSeenFinAcked) != 0) return State::tcp_time_wait;
+  if ((a & b & kSeenFin) != 0) return State::tcp_closing;
+  if (((a | b) & kSeenFin) != 0) return State::tcp_fin_wait;
+  return state;
+}
+
+TcpStep step_reset(Entry& entry, State state, Side side, const TcpSegment& segment) {
+  switch (state) {
+    case State::tcp_syn_sent:
+      // The answer to a SYN must acknowledge it. The initiator itself may reset an older connection of the
+      // same ports that answered with a challenge ACK: that reset is in the other end's window, not in ours.
+      if (side == Side::original) return {TcpVerdict::pass, state, false};
+      if (!has(segment, kTcpAck) || !acknowledges_syn(entry, Side::original, segment.acknowledgement))
+        return {TcpVerdict::out_of_window, state, false};
+      return {TcpVerdict::pass, State::tcp_closed, true};
+    case State::tcp_closed:
+    case State::tcp_time_wait:
+      return {TcpVerdict::pass, state, false};
+    default:
+      break;
+  }
+  const bool refuses_syn = state == State::tcp_simultaneous_open && has(segment, kTcpAck) &&
+                           acknowledges_syn(entry, other(side), segment.acknowledgement);
+  if (!refuses_syn && !reset_in_window(entry, side, segment))
+    return {TcpVerdict::out_of_window, state, false};
+  return {TcpVerdict::pass, State::tcp_closed, true};
+}
+
+TcpStep step_syn(Entry& entry, State state, Side side, const TcpSegment& segment) {
+  switch (state) {
+    case State::tcp_syn_sent:
+      if (side == Side::original) {  // sent again, perhaps with another initial sequence number
+        start_side(entry, side, segment);
+        entry.scale[at(side)].store(scale_of(segment), kRelaxed);
+        return {TcpVerdict::pass, state, true};
+      }
+      start_side(entry, side, segment);
+      negotiate_scale(entry, side, segment);
+      return {TcpVerdict::pass, State::tcp_simultaneous_open, true};
+    case State::tcp_simultaneous_open:
+    case State::tcp_syn_received:
+      return {TcpVerdict::pass, state, false};
+    case State::tcp_time_wait:
+    case State::tcp_closed:
+      return {TcpVerdict::restart, state, false};
+    default:
+      return {TcpVerdict::pass, state, false};  // RFC 5961 section 4: the end answers with a challenge ACK
+  }
+}
+
+TcpStep step_syn_ack(Entry& entry, State state, Side side, const TcpSegment& segment) {
+  const bool fits = acknowledges_syn(entry, other(side), segment.acknowledgement);
+  const size_t mine = at(side);
+  const size_t theirs = at(other(side));
+  const auto open_windows = [&] {
+    start_side(entry, side, segment);
+    entry.limit[mine].store(segment.sequence + 1 + entry.max_window[theirs].load(kRelaxed), kRelaxed);
+    raise(entry.limit[theirs], segment.acknowledgement + std::max<uint32_t>(segment.window, 1));
+  };
+  if (state == State::tcp_syn_sent && side == Side::reply && fits) {
+    negotiate_scale(entry, side, segment);
+    open_windows();
+    return {TcpVerdict::pass, State::tcp_syn_received, true};
+  }
+  if (state == State::tcp_simultaneous_open && fits) {
+    open_windows();
+    return {TcpVerdict::pass, State::tcp_syn_received, true};
+  }
+  if (state == State::tcp_syn_received && side == Side::original && in_window(entry, side, segment)) {
+    learn(entry, side, segment);  // the second half of a simultaneous open
+    return {TcpVerdict::pass, State::tcp_established, true};
+  }
+  return {TcpVerdict::pass, state, false};
+}
+
+}  // namespace
+
+uint8_t tcp_window_scale(const uint8_t* header, size_t length) {
+  for (size_t i = 20; i < length;) {
+    const uint8_t kind = header[i];
+    if (kind == 0) break;
+    if (kind == 1) {
+      ++i;
+      continue;
+    }
+    if (i + 1 >= length) break;
+    const uint8_t size = header[i + 1];
+    if (size < 2 || i + size > length) break;
+    if (kind == 3 && size == 3) return std::min(header[i + 2], kMaxScale);
+    i += size;
+  }
+  return kNoScale;
+}
+
+TcpStart tcp_start(const TcpSegment& segment) {
+  if (has(segment, kTcpRst)) return TcpStart::refuse;
+  if (has(segment, kTcpSyn)) return has(segment, kTcpAck) ? TcpStart::refuse : TcpStart::begin;
+  return has(segment, kTcpAck) ? TcpStart::pick_up : TcpStart::refuse;
+}
+
+State tcp_open(Entry& entry, const TcpSegment& segment) {
+  for (size_t i = 0; i < 2; ++i) {
+    entry.end[i].store(0, kRelaxed);
+    entry.limit[i].store(0, kRelaxed);
+    entry.max_window[i].store(1, kRelaxed);
+    entry.scale[i].store(kMaxScale, kRelaxed);
+    entry.seen[i].store(0, kRelaxed);
+  }
+  if (has(segment, kTcpSyn)) {
+    start_side(entry, Side::original, segment);
+    entry.scale[0].store(scale_of(segment), kRelaxed);
+    return State::tcp_syn_sent;
+  }
+  // Mid-stream: the scale is unknown, so the largest is assumed; the other end is known by what was
+  // acknowledged to it.
+  const uint32_t window = std::max<uint32_t>(static_cast<uint32_t>(segment.window) << kMaxScale, 1);
+  entry.end[0].store(end_of(segment), kRelaxed);
+  entry.limit[0].store(end_of(segment) + kUnknownWindow, kRelaxed);
+  entry.max_window[0].store(window, kRelaxed);
+  entry.end[1].store(segment.acknowledgement, kRelaxed);
+  entry.limit[1].store(segment.acknowledgement + window, kRelaxed);
+  entry.max_window[1].store(kUnknownWindow, kRelaxed);
+  entry.seen[0].store(has(segment, kTcpFin) ? kSeenPacket | kSeenFin : kSeenPacket, kRelaxed);
+  return has(segment, kTcpFin) ? State::tcp_fin_wait : State::tcp_established;
+}
+
+TcpStep tcp_advance(Entry& entry, State state, uint32_t flags, Side side, const TcpSegment& segment) {
+  if (has(segment, kTcpRst)) return step_reset(entry, state, side, segment);
+  if (has(segment, kTcpSyn))
+    return has(segment, kTcpAck) ? step_syn_ack(entry, state, side, segment)
+                                 : step_syn(entry, state, side, segment);
+  if (state == State::tcp_closed) return {TcpVerdict::pass, state, false};
+  // Before both SYNs are known there is no window to compare with: a stray ACK passes and teaches nothing.
+  if (state == State::tcp_syn_sent) return {TcpVerdict::pass, state, false};
+  if ((flags & kPickedUp) != 0 && (entry.seen[at(side)].load(kRelaxed) & kSeenPacket) == 0 &&
+      after(end_of(segment), entry.end[at(side)].load(kRelaxed))) {
+    // The other end of a picked-up connection may be ahead of what had been acknowledged to it.
+    raise(entry.limit[at(side)], end_of(segment));
+  }
+  if (!in_window(entry, side, segment)) return {TcpVerdict::pass, state, true};
+  learn(entry, side, segment);
+  if (state == State::tcp_simultaneous_open) return {TcpVerdict::pass, state, true};
+  if (state == State::tcp_syn_received && !has(segment, kTcpAck)) return {TcpVerdict::pass, state, true};
+  if (state == State::tcp_syn_received) state = State::tcp_established;
+  return {TcpVerdict::pass, closing_state(entry, state), true};
+}
+
+}  // namespace weft
