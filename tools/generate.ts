@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { renderDefaultConfig } from '../src/config/render.js';
+import { renderMetricsPage } from '../src/telemetry/metrics.js';
 import { dropReasonHeader } from './generate-drop-reason.js';
 import { layoutHeader } from './generate-layout.js';
 
@@ -20,6 +21,7 @@ export const generatedFiles: readonly GeneratedFile[] = [
   { path: 'native/generated/drop_reason.h', make: dropReasonHeader },
   { path: 'native/generated/layout.h', make: layoutHeader },
   { path: 'config/default.yaml', make: renderDefaultConfig },
+  { path: 'config/metrics.md', make: renderMetricsPage },
 ];
 
 function main(): void {

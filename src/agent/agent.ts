@@ -293,6 +293,11 @@ export class Agent {
     );
   }
 
+  /** Why it is not ready; for people. */
+  get unreadyReason(): string {
+    return this.#syncComplaint().message;
+  }
+
   // ---- configuration
 
   /** Takes over the live options of a new configuration. */

@@ -96,7 +96,7 @@ export function portId(of: Pick<AttachRequest, 'namespace' | 'name' | 'ifname' |
 }
 
 /** Locally administered, unicast, and the same for the same port after every restart. */
-function macOf(id: string): string {
+export function macOf(id: string): string {
   const digest = createHash('sha256').update(`mac ${id}`).digest('hex');
   return ['02', ...(digest.slice(0, 10).match(/../g) ?? [])].join(':');
 }

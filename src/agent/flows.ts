@@ -60,6 +60,9 @@ export class Flows {
       protocol: protocolName(event.protocol),
       source: this.#names.end(event.source.address, event.source.port),
       destination: this.#names.end(event.destination.address, event.destination.port),
+      ...(event.translated === undefined
+        ? {}
+        : { translated: this.#names.end(event.translated.address, event.translated.port) }),
       rules,
       isolatedBy: event.isolatedBy ?? [],
     };
@@ -75,8 +78,9 @@ function passes(filter: FlowFilter, record: FlowRecord): boolean {
   if (filter.drops === true && record.verdict === 'allowed') return false;
   if (filter.namespace === undefined) return true;
   const { namespace, name } = filter;
-  return [record.source, record.destination].some(
+  return [record.source, record.destination, record.translated].some(
     (end) =>
+      end !== undefined &&
       end.kind === 'pod' &&
       (name === undefined ? end.name.startsWith(`${namespace}/`) : end.name === `${namespace}/${name}`),
   );

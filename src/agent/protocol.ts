@@ -237,6 +237,10 @@ export interface PortRow {
   readonly received?: { readonly packets: number; readonly bytes: number };
   readonly sent?: { readonly packets: number; readonly bytes: number };
   readonly drops?: Readonly<Partial<Record<DropReasonName, number>>>;
+  /** Connections that the port has begun. */
+  readonly connections?: number;
+  /** ARP, ND, ICMP and resets that the switch itself sent to the port. */
+  readonly answers?: number;
   /** Time that the switch's workers have spent on frames of this port. */
   readonly workerSeconds?: number;
 }
@@ -268,7 +272,7 @@ export interface ConnectionRow {
   readonly translated?: FlowEnd;
   readonly packets: { readonly original: number; readonly reply: number };
   readonly bytes: { readonly original: number; readonly reply: number };
-  readonly idleSeconds: number;
+  readonly expiresSeconds: number;
   /** Generation of the policy that it was last judged at; '0': it is judged anew at its next packet. */
   readonly generation: string;
 }
@@ -321,6 +325,8 @@ export interface FlowRecord {
   readonly protocol: string;
   readonly source: FlowEnd;
   readonly destination: FlowEnd;
+  /** Where a Service led to. */
+  readonly translated?: FlowEnd;
   /** The rules that allowed it; a direction that is not isolated has none. */
   readonly rules: readonly RuleName[];
   /** When denied: the policies that isolate the pod in the direction that denied, none of whose rules allows it. */
@@ -345,7 +351,10 @@ export interface PacketRecord {
   readonly direction: 'egress' | 'ingress';
   readonly verdict: 'allowed' | 'denied' | 'dropped';
   readonly reason?: DropReasonName;
-  readonly rule?: RuleName;
+  /** The switch itself answered it, or made it. */
+  readonly answered?: boolean;
+  /** The rules that allowed it, or the connection that it belongs to. */
+  readonly rules: readonly RuleName[];
 }
 
 export interface PacketEvent {

@@ -203,6 +203,8 @@ async function portRows(agent: Agent): Promise<readonly PortRow[]> {
             received: { packets: counted.receivedPackets, bytes: counted.receivedBytes },
             sent: { packets: counted.sentPackets, bytes: counted.sentBytes },
             drops: counted.drops,
+            connections: counted.connections,
+            answers: counted.answers,
             workerSeconds: counted.workerNanoseconds / 1e9,
           }),
     };
@@ -227,7 +229,7 @@ async function connectionRows(services: RequestServices, request: ConnectionsReq
       : { translated: names.end(report.translated.address, report.translated.port) }),
     packets: { original: report.originalPackets, reply: report.replyPackets },
     bytes: { original: report.originalBytes, reply: report.replyBytes },
-    idleSeconds: report.idleSeconds,
+    expiresSeconds: report.expiresSeconds,
     generation: report.generation,
   }));
 }
@@ -298,7 +300,7 @@ async function capture(
         for (const event of events) {
           if (left <= 0) break;
           left--;
-          const { time, data, length, direction, reason, rule } = event;
+          const { time, data, length, direction, reason, answered } = event;
           const denied = reason === 'policy-egress' || reason === 'policy-ingress';
           sender.send({
             event: 'packet',
@@ -309,7 +311,8 @@ async function capture(
               direction,
               verdict: reason === undefined ? 'allowed' : denied ? 'denied' : 'dropped',
               ...(reason === undefined ? {} : { reason }),
-              ...(rule === undefined ? {} : { rule: ruleName(rule) }),
+              ...(answered === true ? { answered } : {}),
+              rules: [event.egress, event.ingress].filter((rule) => rule !== undefined).map(ruleName),
             },
           });
         }

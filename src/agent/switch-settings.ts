@@ -1,34 +1,40 @@
-/** The options that the switch takes over while it runs, in the units of its protocol. */
+/** The options that the agent publishes to the switch, in the units of its protocol. */
 import type { Config } from '../config/options.js';
-import type { SwitchSettings } from '../dataplane/protocol.js';
-
-const seconds = (microseconds: number): number => microseconds / 1_000_000;
+import type { SwitchSettings, TimeoutName } from '../dataplane/protocol.js';
 
 export function switchSettings(config: Config): SwitchSettings {
-  const { connections, fragments, rateLimits, flows } = config.switch;
-  const { timeouts } = connections;
+  const { connections, fragments, answersPerSecond, flows } = config.switch;
+  const { tcp, udp, sctp, icmp, other } = connections.timeouts;
+  const microseconds: Readonly<Record<TimeoutName, number>> = {
+    'tcp-syn-sent': tcp.synSent,
+    'tcp-syn-received': tcp.synReceived,
+    'tcp-established': tcp.established,
+    'tcp-picked-up': tcp.pickedUp,
+    'tcp-fin-wait': tcp.finWait,
+    'tcp-closing': tcp.closing,
+    'tcp-time-wait': tcp.timeWait,
+    'tcp-closed': tcp.closed,
+    'udp-unreplied': udp.unreplied,
+    'udp-replied': udp.replied,
+    'udp-stream': udp.stream,
+    'sctp-handshake': sctp.handshake,
+    'sctp-established': sctp.established,
+    'sctp-picked-up': sctp.pickedUp,
+    'sctp-shutdown': sctp.shutdown,
+    'sctp-closed': sctp.closed,
+    icmp,
+    'other-unreplied': other.unreplied,
+    'other-replied': other.replied,
+  };
+  const timeouts = Object.fromEntries(
+    Object.entries(microseconds).map(([name, value]) => [name, value / 1_000_000]),
+  ) as Record<TimeoutName, number>;
   return {
     connectionsPerPort: connections.quotaPerPort,
-    fragmentsPerPort: fragments.quotaPerPort,
-    answersPerSecond: rateLimits.icmp,
+    fragmentsPerPort: fragments.packetsPerPort,
+    answersPerSecond,
     flowSampling: flows.sampleAllowed,
-    flowEventsPerSecond: flows.perPort,
-    timeouts: {
-      'tcp-syn-sent': seconds(timeouts.tcp.synSent),
-      'tcp-syn-received': seconds(timeouts.tcp.synReceived),
-      'tcp-established': seconds(timeouts.tcp.established),
-      'tcp-picked-up': seconds(timeouts.tcp.pickedUp),
-      'tcp-fin-wait': seconds(timeouts.tcp.finWait),
-      'tcp-closing': seconds(timeouts.tcp.lastAck),
-      'tcp-time-wait': seconds(timeouts.tcp.timeWait),
-      'tcp-closed': seconds(timeouts.tcp.close),
-      'udp-unreplied': seconds(timeouts.udp.unreplied),
-      'udp-stream': seconds(timeouts.udp.replied),
-      'sctp-handshake': seconds(timeouts.sctp.opening),
-      'sctp-established': seconds(timeouts.sctp.established),
-      'sctp-shutdown': seconds(timeouts.sctp.closing),
-      icmp: seconds(timeouts.icmp),
-      'other-replied': seconds(timeouts.other),
-    },
+    flowEventsPerSecond: flows.perSecond,
+    timeouts,
   };
 }

@@ -9,7 +9,7 @@ import { isAddress, isCidr, podCidrs } from './address-checks.js';
 import { choice, duration, flag, integer, list, section, text, type ValueOf } from './option.js';
 
 const timeout = (value: string, help: string) =>
-  duration({ help, default: value, minimum: '1s', maximum: '30d', reload: 'live' });
+  duration({ help, default: value, minimum: '1s', maximum: '30d', reload: 'restart' });
 
 const absolutePath = (value: string): string | null =>
   value.startsWith('/') ? null : 'it has to be an absolute path';
@@ -53,6 +53,16 @@ export const options = section('Configuration of weft: one file for the agent an
       maximum: 65521,
       reload: 'restart',
     }),
+    hostInterface: text({
+      what: 'an interface name',
+      help: "The node's own interface to the pod network, by which its processes and kubelet's probes reach pods. It has the second address of each pod CIDR. Empty: none, and the node does not reach pods.",
+      default: 'weft0',
+      reload: 'restart',
+      check: (value) =>
+        value === '' || /^[^/:\s]{1,15}$/.test(value)
+          ? null
+          : 'an interface name has at most 15 characters, no /, : or spaces',
+    }),
   }),
   policy: section('What policies do where Kubernetes leaves it to the implementation.', {
     ownNodeEgress: choice({
@@ -85,7 +95,7 @@ export const options = section('Configuration of weft: one file for the agent an
       unit: 'threads',
       default: 0,
       minimum: 0,
-      maximum: 64,
+      maximum: 32,
       reload: 'restart',
     }),
     pollTime: duration({
@@ -93,7 +103,7 @@ export const options = section('Configuration of weft: one file for the agent an
       default: '0',
       minimum: '0',
       maximum: '10ms',
-      reload: 'live',
+      reload: 'restart',
     }),
     drain: section('How much a worker takes from one port before it turns to the next (fairness).', {
       frames: integer({
@@ -102,14 +112,14 @@ export const options = section('Configuration of weft: one file for the agent an
         default: 64,
         minimum: 1,
         maximum: 1024,
-        reload: 'live',
+        reload: 'restart',
       }),
       time: duration({
         help: "At most this long at one port at a time: a write runs the receiving pod's network stack in the worker, so that few frames can take long.",
         default: '500us',
         minimum: '10us',
         maximum: '100ms',
-        reload: 'live',
+        reload: 'restart',
       }),
     }),
     queueLength: integer({
@@ -130,123 +140,119 @@ export const options = section('Configuration of weft: one file for the agent an
         reload: 'restart',
       }),
       quotaPerPort: integer({
-        help: 'Connections that one port may have opened, so that one pod cannot fill the table.',
+        help: 'Connections that one pod may have begun, so that it cannot fill the table; for pods that are attached from now on. 0: half of the capacity.',
         unit: 'connections',
-        default: 32_768,
-        minimum: 16,
+        default: 0,
+        minimum: 0,
         maximum: 16_777_216,
         reload: 'live',
       }),
-      timeouts: section('How long an idle connection is remembered, by protocol and state.', {
-        tcp: section('TCP (RFC 9293 states, as the switch sees them).', {
-          synSent: timeout('30s', 'A SYN without an answer.'),
-          synReceived: timeout('30s', 'SYN and SYN ACK seen, the handshake is not finished.'),
-          established: timeout('5d', 'Established; longer than the 2 hours 4 minutes of RFC 5382.'),
-          finWait: timeout('120s', 'One side has closed.'),
-          closeWait: timeout('60s', 'The other side has acknowledged the close.'),
-          lastAck: timeout('30s', 'Both sides have closed, the last acknowledgement is missing.'),
-          timeWait: timeout('60s', 'Both sides have closed.'),
-          close: timeout('10s', 'Reset.'),
-          pickedUp: timeout('300s', 'Picked up in mid-stream and not yet seen in both directions.'),
+      timeouts: section('How long a silent connection is remembered, by protocol and state.', {
+        tcp: section('TCP, as the switch sees its states.', {
+          synSent: timeout('30s', 'A SYN, or SYNs from both ends, without an answer.'),
+          synReceived: timeout('30s', 'A SYN ACK without the ACK that ends the handshake.'),
+          established: timeout('7440s', 'Established: the 2 hours 4 minutes of RFC 5382.'),
+          pickedUp: timeout('300s', 'Picked up in mid-stream, the other end not heard yet.'),
+          finWait: timeout('120s', 'One end has closed.'),
+          closing: timeout('30s', 'Both ends have closed, the last ACK is missing.'),
+          timeWait: timeout('60s', 'Both ends have closed.'),
+          closed: timeout('10s', 'A reset was seen.'),
         }),
-        udp: section('UDP (RFC 4787).', {
+        udp: section('UDP.', {
           unreplied: timeout('30s', 'Packets in one direction only.'),
-          replied: timeout('180s', 'Packets in both directions.'),
+          replied: timeout('30s', 'Question and answer, such as DNS.'),
+          stream: timeout('180s', 'Both ends have talked for two seconds or more.'),
         }),
         sctp: section('SCTP.', {
-          opening: timeout('30s', 'INIT seen, not yet established.'),
-          established: timeout('210s', 'Established; heartbeats keep it (RFC 9260: every 30 s).'),
-          closing: timeout('10s', 'SHUTDOWN or ABORT seen.'),
+          handshake: timeout('10s', 'INIT seen, not yet established.'),
+          established: timeout('7440s', 'Established.'),
+          pickedUp: timeout('300s', 'Picked up in mid-stream, the other end not heard yet.'),
+          shutdown: timeout('10s', 'SHUTDOWN seen.'),
+          closed: timeout('10s', 'ABORT or SHUTDOWN COMPLETE seen.'),
         }),
         icmp: timeout('30s', 'ICMP and ICMPv6 echo, by identifier.'),
-        other: timeout('600s', 'Other IP protocols, by address pair.'),
+        other: section('Other IP protocols, by address pair.', {
+          unreplied: timeout('60s', 'Packets in one direction only.'),
+          replied: timeout('600s', 'Packets in both directions.'),
+        }),
       }),
     }),
     services: section('Service translation.', {
       affinityCapacity: integer({
         help: 'Clients that are remembered for Services with sessionAffinity: ClientIP. When it is full the oldest makes room.',
         unit: 'clients',
-        default: 65_536,
+        default: 16_384,
         minimum: 64,
         maximum: 4_194_304,
         reload: 'restart',
       }),
     }),
-    fragments: section('Fragments: later ones follow the verdict of the first.', {
-      capacity: integer({
-        help: 'Fragmented packets that are followed at a time.',
+    fragments: section('Fragments: later ones follow the verdict of the first, in any order.', {
+      packets: integer({
+        help: 'Fragmented packets that one worker follows at a time.',
         unit: 'packets',
-        default: 4096,
+        default: 1024,
         minimum: 16,
         maximum: 262_144,
         reload: 'restart',
       }),
-      quotaPerPort: integer({
+      packetsPerPort: integer({
         help: 'Fragmented packets of one port.',
         unit: 'packets',
         default: 256,
         minimum: 1,
         maximum: 262_144,
-        reload: 'live',
-      }),
-      timeout: duration({
-        help: 'How long the fragments of a packet are followed, and early ones are kept for their first.',
-        default: '5s',
-        minimum: '100ms',
-        maximum: '120s',
-        reload: 'live',
-      }),
-    }),
-    rateLimits: section('Limits of what the switch itself sends and tells. 0: none at all.', {
-      icmp: integer({
-        help: 'ICMP, ICMPv6, reset, ARP and neighbour answers to one port.',
-        unit: 'packets per second',
-        default: 1000,
-        minimum: 0,
-        maximum: 10_000_000,
-        reload: 'live',
-      }),
-      log: integer({
-        help: 'Lines in the log about one port.',
-        unit: 'lines per second',
-        default: 5,
-        minimum: 0,
-        maximum: 10_000,
-        reload: 'live',
-      }),
-    }),
-    flows: section('Flow events to the agent.', {
-      ring: integer({
-        help: 'Events that wait for the agent; what does not fit is counted as lost. Rounded up to a power of two.',
-        unit: 'events',
-        default: 8192,
-        minimum: 64,
-        maximum: 1_048_576,
         reload: 'restart',
       }),
+      held: integer({
+        help: 'Fragments that came before their first and are held for it, for one worker.',
+        unit: 'fragments',
+        default: 512,
+        minimum: 1,
+        maximum: 65_536,
+        reload: 'restart',
+      }),
+      heldPerPort: integer({
+        help: 'Such fragments of one port.',
+        unit: 'fragments',
+        default: 128,
+        minimum: 1,
+        maximum: 65_536,
+        reload: 'restart',
+      }),
+    }),
+    answersPerSecond: integer({
+      help: 'Answers that the switch itself sends to one port: ICMP, resets, ARP, neighbour discovery. 0: no limit.',
+      unit: 'packets per second',
+      default: 1000,
+      minimum: 0,
+      maximum: 10_000_000,
+      reload: 'live',
+    }),
+    flows: section('Flow events to the agent.', {
       sampleAllowed: integer({
-        help: 'Of the new allowed connections one in this many makes an event. 1: all, 0: none.',
+        help: 'Of the new allowed connections one in this many makes an event. 1: all, 0: none. Denials always do, within the rate.',
         unit: 'connections',
         default: 1,
         minimum: 0,
         maximum: 1_000_000,
         reload: 'live',
       }),
-      sampleDropped: integer({
-        help: 'Of the dropped packets one in this many makes an event. 1: all, 0: none.',
-        unit: 'packets',
-        default: 1,
+      perSecond: integer({
+        help: 'Events of one port, so that a flood neither fills the log nor hides the others. 0: no limit.',
+        unit: 'events per second',
+        default: 200,
         minimum: 0,
         maximum: 1_000_000,
         reload: 'live',
       }),
-      perPort: integer({
-        help: 'Events of one port, so that a flood does not hide the others.',
-        unit: 'events per second',
-        default: 1000,
-        minimum: 1,
-        maximum: 1_000_000,
-        reload: 'live',
+      ring: integer({
+        help: 'Events that wait for the agent, for each worker; what does not fit is counted as lost.',
+        unit: 'events',
+        default: 8192,
+        minimum: 64,
+        maximum: 1_048_576,
+        reload: 'restart',
       }),
     }),
   }),
@@ -295,7 +301,7 @@ export const options = section('Configuration of weft: one file for the agent an
       unit: 'ports',
       default: 512,
       minimum: 1,
-      maximum: 65_535,
+      maximum: 16_384,
       reload: 'restart',
     }),
     identities: integer({

@@ -1,0 +1,193 @@
+/**
+ * The agent as a process: one configuration, one run directory, one socket; wires the parts together and takes signals.
+ *
+ * Order at start: the socket first (it is the lock against a second agent), then the epoch, then leases and attachments, then the
+ * sources; the switch is only told something once all of that is known.
+ */
+import { mkdirSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { changeConfig, loadConfig } from '../config/load.js';
+import type { Config } from '../config/options.js';
+import type { Overrides } from '../config/parse.js';
+import { switchSocketName } from '../dataplane/protocol.js';
+import { WeftError } from '../errors/problem.js';
+import { Leases } from '../ipam/leases.js';
+import { TelemetryServer } from '../telemetry/http.js';
+import type { Logger } from '../telemetry/log.js';
+import { MetricsRegistry } from '../telemetry/registry.js';
+import { Agent } from './agent.js';
+import type { AttachmentDetails } from './attachment.js';
+import { collect } from './collect.js';
+import type { Compile } from './compile.js';
+import { nextEpoch } from './epoch.js';
+import { Flows } from './flows.js';
+import { ImageFiles } from './image-files.js';
+import { ManifestSource } from './manifest-source.js';
+import { Names } from './names.js';
+import { requestHandler } from './requests.js';
+import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
+import { SwitchLink } from './switch-link.js';
+import { hostPort, podCidrs, thisNode } from './this-node.js';
+
+export const agentSocketName = 'agent.sock';
+
+export interface AgentProcessOptions {
+  /** File and overrides that SIGHUP reads again. */
+  readonly configPath: string | undefined;
+  readonly overrides: Overrides<Config>;
+  readonly config: Config;
+  readonly compile: Compile;
+  readonly identifyPeer: IdentifyPeer;
+  readonly log: Logger;
+  readonly version: string;
+}
+
+export interface RunningAgent {
+  readonly agent: Agent;
+  /** TCP port of the metrics; null when they are not served. */
+  readonly telemetryPort: number | null;
+  reload(): Promise<{ readonly applied: readonly string[]; readonly needRestart: readonly string[] }>;
+  stop(): Promise<void>;
+  /** Settles when another agent has taken over. */
+  readonly fenced: Promise<Error>;
+}
+
+/** Starts an agent. Throws WeftErrors for what the operator can mend. */
+export async function startAgent(options: AgentProcessOptions): Promise<RunningAgent> {
+  const { config, log } = options;
+  const run = config.paths.run;
+  const manifests = config.paths.manifests === '' ? join(run, 'manifests') : config.paths.manifests;
+  makeDirectory(run);
+  if (config.paths.manifests === '') makeDirectory(manifests);
+
+  let handle: HandleMessage = () => {};
+  const server = new AgentServer(join(run, agentSocketName), options.identifyPeer, (message, client) =>
+    handle(message, client),
+  );
+  await server.listen();
+  const telemetry = { server: null as TelemetryServer | null, port: null as number | null };
+  try {
+    const started = performance.now();
+    const epoch = nextEpoch(run);
+    const leases = new Leases<AttachmentDetails>(join(run, 'leases.jsonl'), podCidrs(config), (problem) =>
+      log.warn({ problem }, problem.message),
+    );
+    const podAddresses = leases.nodeAddresses();
+    const node = thisNode(config, podAddresses);
+    const registry = new MetricsRegistry();
+    let fence: (error: Error) => void = () => {};
+    const fenced = new Promise<Error>((resolve) => {
+      fence = resolve;
+    });
+    const agent = new Agent({
+      config,
+      node,
+      epoch,
+      sources: [new ManifestSource(manifests)],
+      leases,
+      images: new ImageFiles(run, epoch),
+      compile: options.compile,
+      openSwitch: () => SwitchLink.open(join(run, switchSocketName)),
+      hostPort: hostPort(config, node, podAddresses),
+      now: () => performance.now(),
+      fenced: (error) => fence(error),
+      observer: {
+        log: (level, message, fields) => log[level](fields ?? {}, message),
+        compiled: ({ lastMilliseconds, imageBytes }) => {
+          registry.observe('weft_agent_compile_seconds', lastMilliseconds / 1000);
+          log.debug({ milliseconds: lastMilliseconds, bytes: imageBytes }, 'policy compiled');
+        },
+        attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),
+        connected: (link) => {
+          link
+            .flows({}, { events: (events, lost) => countFlows(registry, flows.take(events, lost)) })
+            .catch((error: Error) => log.warn({ error: error.message }, 'no flow events from the switch'));
+        },
+      },
+    });
+    const names = new Names(agent.state.world);
+    const flows = new Flows(names, () => agent.config.agent.flowHistory);
+    registry.replace('weft_build_info', [{ labels: { version: options.version }, value: 1 }]);
+
+    const metricsText = async () => {
+      await collect(registry, agent, leases.use());
+      return registry.text();
+    };
+    const reload = async () => {
+      const next = await loadConfig(options.configPath, options.overrides);
+      const change = changeConfig(agent.config, next);
+      agent.configure(change.config);
+      agent.setNode(thisNode(change.config, podAddresses));
+      log.level = change.config.log.level;
+      if (change.live.length > 0) log.info({ options: change.live }, 'configuration changed');
+      if (change.restart.length > 0)
+        log.warn({ options: change.restart }, 'these options changed and need a restart of agent and switch');
+      return { applied: change.live, needRestart: change.restart };
+    };
+    handle = requestHandler({
+      agent,
+      flows,
+      names,
+      version: options.version,
+      epoch,
+      pools: () => leases.use().map((pool) => ({ ...pool, total: String(pool.total) })),
+      uptimeSeconds: () => Math.round((performance.now() - started) / 1000),
+      metrics: metricsText,
+      reload,
+      log: (message, fields) => log.error(fields, message),
+    });
+    if (config.telemetry.enabled) {
+      telemetry.server = new TelemetryServer({
+        metrics: async () => ({ text: await metricsText(), contentType: registry.contentType }),
+        unready: () => (agent.ready ? null : agent.unreadyReason),
+      });
+      telemetry.port = await telemetry.server.listen(config.telemetry.address, config.telemetry.port);
+      log.info({ address: config.telemetry.address, port: telemetry.port }, 'serving metrics');
+    }
+    agent.start();
+    log.info({ epoch, node: node.name, run, manifests }, 'agent started');
+    return {
+      agent,
+      telemetryPort: telemetry.port,
+      reload,
+      fenced,
+      stop: async () => {
+        agent.stop();
+        await telemetry.server?.close();
+        await server.close();
+      },
+    };
+  } catch (error) {
+    await telemetry.server?.close().catch(() => {});
+    await server.close();
+    throw error;
+  }
+}
+
+function countFlows(registry: MetricsRegistry, records: readonly { readonly verdict: string }[]): void {
+  for (const { verdict } of records) registry.increment('weft_flow_events_total', { verdict });
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new WeftError(
+      'run-directory',
+      `The run directory ${path} cannot be made (${(error as NodeJS.ErrnoException).code}). Run as root, or name another with --run-dir.`,
+      { cause: error },
+    );
+  }
+}
+
+/** By the kernel's word (SO_PEERCRED), through the addon. */
+export function peerIdentity(
+  credentials: (descriptor: number) => { readonly pid: number; readonly uid: number },
+): IdentifyPeer {
+  return (socket: Socket) => {
+    const handle = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle;
+    const descriptor = handle?.fd ?? -1;
+    return descriptor < 0 ? null : credentials(descriptor);
+  };
+}

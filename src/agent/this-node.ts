@@ -1,0 +1,74 @@
+/** What this node is: its name, its own addresses, and its port on the switch. */
+import { hostname, networkInterfaces } from 'node:os';
+import type { Config } from '../config/options.js';
+import type { PortSpec } from '../dataplane/protocol.js';
+import { type Address, parseAddress } from '../net/address.js';
+import { type Cidr, parseCidr } from '../net/cidr.js';
+import { macOf } from './attachment.js';
+import type { ThisNode } from './node-state.js';
+
+/** `podAddresses`: the node's own in the pod network, which its port on the switch has. */
+export function thisNode(config: Config, podAddresses: readonly Address[]): ThisNode {
+  const configured = config.node.addresses.map(parseAddress).filter((address) => address !== undefined);
+  const own = configured.length > 0 ? configured : hostAddresses(config.network.hostInterface);
+  const all = new Map<string, Address>();
+  for (const address of [...own, ...(config.network.hostInterface === '' ? [] : podAddresses)])
+    all.set(address.text, address);
+  return {
+    name: nodeName(config),
+    addresses: [...all.values()],
+    podCidrs: podCidrs(config),
+  };
+}
+
+export function nodeName(config: Config): string {
+  return config.node.name === '' ? hostname().toLowerCase() : config.node.name;
+}
+
+export function podCidrs(config: Config): readonly Cidr[] {
+  return config.network.podCIDRs.map((text) => parseCidr(text)?.cidr).filter((cidr) => cidr !== undefined);
+}
+
+/** Addresses of the host's interfaces without loopback, link-local ones and the switch's own port. */
+function hostAddresses(hostInterface: string): readonly Address[] {
+  const found: Address[] = [];
+  for (const [name, addresses] of Object.entries(networkInterfaces())) {
+    if (name === hostInterface) continue;
+    for (const { address, internal } of addresses ?? []) {
+      const parsed = parseAddress(address.split('%')[0] ?? '');
+      if (parsed !== undefined && !internal && !isLinkLocal(parsed)) found.push(parsed);
+    }
+  }
+  return found;
+}
+
+function isLinkLocal(address: Address): boolean {
+  return address.family === 4
+    ? address.words[3] >>> 16 === 0xa9fe
+    : (address.words[0] & 0xffc00000) >>> 0 === 0xfe800000;
+}
+
+/** The node's own port; null where network.hostInterface is empty. */
+export function hostPort(config: Config, node: ThisNode, podAddresses: readonly Address[]): PortSpec | null {
+  const { hostInterface, mtu } = config.network;
+  if (hostInterface === '') return null;
+  return {
+    id: 'host',
+    namespace: '',
+    name: node.name,
+    netns: '',
+    ifname: hostInterface,
+    mac: macOf('host'),
+    addresses: podAddresses.map(({ text }) => text),
+    mtu,
+    kind: 'host',
+    routes: node.podCidrs.map((cidr) => {
+      // Local sockets take the node's address, by which the switch knows them from what the host only forwards.
+      const source = node.addresses.find(
+        (address) =>
+          address.family === cidr.family && !podAddresses.some(({ text }) => text === address.text),
+      );
+      return { destination: cidr.text, ...(source === undefined ? {} : { source: source.text }) };
+    }),
+  };
+}
