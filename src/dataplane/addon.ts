@@ -104,7 +104,7 @@ export interface NativeSwitch {
   takeCapture(
     capture: number,
     limit: number,
-  ): { readonly events: readonly CaptureEvent[]; readonly lost: number };
+  ): { readonly events: readonly NativeCapture[]; readonly lost: number };
   stopCapture(capture: number): void;
   /** After the first desired state: deletes devices that the supervisor kept and no port claimed, and ends their connections. */
   releaseUnclaimed(): void;

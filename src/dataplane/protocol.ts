@@ -398,6 +398,7 @@ export const switchErrorCodes = [
   'not-agent',
   'epoch-stale',
   'subscription-unknown',
+  'switch-busy',
   'switch-stopping',
   'switch-internal',
 ] as const;

@@ -1,0 +1,166 @@
+/**
+ * The ports of the switch, brought to the desired state. Each call compares what is wanted with what is there and does the difference:
+ * ports that are not listed are removed, new ones attached, ports that had failed tried again. A port's identity is its id together with
+ * everything that would need another device (namespace path, interface name, MAC, MTU, kind); addresses and routes change in place.
+ *
+ * One port's failure is its own: it is reported in its status and costs no other port anything.
+ */
+import type { AddonError, NativeSwitch } from './addon.js';
+import type { Failure, PortReport, PortSpec, PortStatus } from './protocol.js';
+
+interface Entry {
+  spec: PortSpec;
+  /** Null while the attach is under way. */
+  status: 'live' | 'failed' | null;
+  error?: Failure;
+  instance: number;
+  pinned: boolean;
+}
+
+/** What the reconciler needs of the switch. */
+export type PortDriver = Pick<NativeSwitch, 'attach' | 'detach' | 'updateAddresses' | 'brokenPorts'>;
+
+export class Ports {
+  readonly #driver: PortDriver;
+  readonly #log: (message: string, fields: object) => void;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(driver: PortDriver, log: (message: string, fields: object) => void) {
+    this.#driver = driver;
+    this.#log = log;
+  }
+
+  /** Of all ports that are there, wanted or not. */
+  specs(): PortSpec[] {
+    return [...this.#entries.values()].map(({ spec }) => spec);
+  }
+
+  /** The port that has this address. */
+  at(address: string): PortSpec | undefined {
+    // Asked for flow events only; a map beside the entries would have to be kept true through every failure.
+    for (const { spec } of this.#entries.values()) if (spec.addresses.includes(address)) return spec;
+    return undefined;
+  }
+
+  /** Those that `desired` would remove. */
+  leaving(desired: readonly PortSpec[]): PortSpec[] {
+    const wanted = new Map(desired.map((spec) => [spec.id, spec]));
+    return this.specs().filter((spec) => {
+      const next = wanted.get(spec.id);
+      return next === undefined || !sameDevice(spec, next);
+    });
+  }
+
+  /**
+   * Calls must not overlap. Removals are begun before anything is added, so that an address can pass from one port to another in one
+   * step. Resolves when every port has a status.
+   */
+  async apply(desired: readonly PortSpec[]): Promise<readonly PortStatus[]> {
+    const removals = this.leaving(desired).map((spec) => this.#remove(spec));
+    const additions = desired.map((spec) => this.#bring(spec));
+    await Promise.all(removals);
+    await Promise.all(additions);
+    return desired.map((spec) => statusOf(spec.id, this.#entries.get(spec.id)));
+  }
+
+  /** Removes ports of a former process that were on their way out; their devices may or may not be there. */
+  async clear(specs: readonly PortSpec[]): Promise<void> {
+    await Promise.all(specs.map((spec) => this.#remove(spec)));
+  }
+
+  /** Finds ports whose interface or namespace has gone, and takes them out; they stay listed as failed until they are removed or come back. */
+  async check(): Promise<void> {
+    await Promise.all(
+      this.#driver.brokenPorts().map(async ({ id, code, message }) => {
+        const entry = this.#entries.get(id);
+        if (entry?.status !== 'live') return;
+        fail(entry, { code, message });
+        this.#log('a port is broken and was taken out', { port: id, code, reason: message });
+        await this.#detach(entry.spec);
+      }),
+    );
+  }
+
+  reports(): PortReport[] {
+    return [...this.#entries.values()].map((entry) => ({
+      ...statusOf(entry.spec.id, entry),
+      spec: entry.spec,
+      instance: entry.instance,
+      pinned: entry.pinned,
+    }));
+  }
+
+  async #bring(spec: PortSpec): Promise<void> {
+    const entry = this.#entries.get(spec.id);
+    if (entry?.status === 'live') {
+      const before = entry.spec;
+      entry.spec = spec;
+      if (sameAddresses(before, spec)) return;
+      try {
+        await this.#driver.updateAddresses(spec);
+      } catch (error) {
+        fail(entry, failureOf(error));
+        await this.#detach(before);
+      }
+      return;
+    }
+    await this.#attach(spec);
+  }
+
+  async #attach(spec: PortSpec): Promise<void> {
+    const entry: Entry = { spec, status: null, instance: 0, pinned: false };
+    this.#entries.set(spec.id, entry);
+    try {
+      const attached = await this.#driver.attach(spec);
+      entry.status = 'live';
+      entry.instance = attached.instance;
+      entry.pinned = attached.pinned;
+      this.#log('port attached', { port: spec.id, origin: attached.origin, netns: spec.netns });
+    } catch (error) {
+      fail(entry, failureOf(error));
+      this.#log('a port could not be attached', { port: spec.id, ...entry.error });
+    }
+  }
+
+  async #remove(spec: PortSpec): Promise<void> {
+    this.#entries.delete(spec.id);
+    await this.#detach(spec);
+  }
+
+  /** The port is out of the switch in any case; what can fail is the deletion of its interface, which is worth a word. */
+  async #detach(spec: PortSpec): Promise<void> {
+    try {
+      await this.#driver.detach(spec);
+    } catch (error) {
+      this.#log('an interface could not be deleted', { port: spec.id, ...failureOf(error) });
+    }
+  }
+}
+
+function fail(entry: Entry, error: Failure): void {
+  entry.status = 'failed';
+  entry.error = error;
+  entry.instance = 0;
+  entry.pinned = false;
+}
+
+function failureOf(error: unknown): Failure {
+  const { code, message } = error as AddonError;
+  return { code: code ?? 'switch-internal', message };
+}
+
+function statusOf(id: string, entry: Entry | undefined): PortStatus {
+  if (entry?.status === 'live') return { id, status: 'live' };
+  const error = entry?.error ?? { code: 'port-pending', message: 'the port is being attached' };
+  return { id, status: 'failed', error };
+}
+
+function sameDevice(a: PortSpec, b: PortSpec): boolean {
+  return (
+    a.netns === b.netns && a.ifname === b.ifname && a.mac === b.mac && a.mtu === b.mtu && a.kind === b.kind
+  );
+}
+
+function sameAddresses(a: PortSpec, b: PortSpec): boolean {
+  return JSON.stringify([a.addresses, a.routes ?? []]) === JSON.stringify([b.addresses, b.routes ?? []]);
+}

@@ -1,0 +1,284 @@
+/**
+ * `weft switch`: the process that hosts the data plane. It is started often (after each crash) and has to be forwarding again within
+ * 100 ms, so the order is: take the lock and the connection table, the image, start the workers, take the ports back from the supervisor or by their
+ * namespace path, and only then open the socket that the agent publishes on. Nothing here waits for an agent: what the last
+ * publication said is in the run directory and is enforced.
+ *
+ * Closed, never open: without an image the workers drop everything, and a port that cannot be taken back forwards nothing.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Addon, type LoadedImage, loadAddon, type NativeSwitch } from './addon.js';
+import { Ports } from './ports.js';
+import {
+  type Acknowledge,
+  type ImageStatus,
+  type PublishRequest,
+  type QueryAnswer,
+  type QueryAnswers,
+  type QueryRequest,
+  type SubscribeRequest,
+  type SwitchStatus,
+  switchSocketName,
+} from './protocol.js';
+import { SwitchServer, type SwitchService } from './server.js';
+import { emptyState, StateFolder, type SwitchState } from './state.js';
+import { type Subscriber, Subscriptions } from './subscriptions.js';
+
+export interface SwitchProcessOptions {
+  readonly runDirectory: string;
+  /** The socket inherited from `weft-supervise`, or -1. */
+  readonly supervisorDescriptor: number;
+  readonly workers: number;
+  readonly maximumConnections: number;
+  readonly maximumPorts: number;
+  readonly busyPollMicroseconds: number;
+  readonly version: string;
+  readonly log: (message: string, fields: object) => void;
+}
+
+const checkMilliseconds = 1000;
+const maximumImageBytes = 1024 * 1024 * 1024;
+const defaultConnectionLimit = 1000;
+
+export class SwitchProcess implements SwitchService {
+  readonly #options: SwitchProcessOptions;
+  readonly #native: NativeSwitch;
+  readonly #folder: StateFolder;
+  readonly #ports: Ports;
+  readonly #subscriptions: Subscriptions;
+  readonly #server: SwitchServer;
+  readonly #startedAt = process.hrtime.bigint();
+  #state: SwitchState;
+  /** Of the bytes of the image that is loaded; empty without one. */
+  #imageDigest = '';
+  /** False until the first desired state has been applied: until then a former process's connections wait for their ports. */
+  #claimed = false;
+  #checking: NodeJS.Timeout | undefined;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(addon: Addon, options: SwitchProcessOptions, folder: StateFolder, state: SwitchState) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#state = state;
+    this.#native = new addon.Switch({
+      runDirectory: options.runDirectory,
+      workers: options.workers,
+      maximumConnections: options.maximumConnections,
+      maximumPorts: options.maximumPorts,
+      busyPollMicroseconds: options.busyPollMicroseconds,
+      supervisorDescriptor: options.supervisorDescriptor,
+      settings: state.settings,
+    });
+    this.#ports = new Ports(this.#native, options.log);
+    this.#subscriptions = new Subscriptions(this.#native, (address) => this.#podAt(address));
+    this.#server = new SwitchServer({
+      path: join(options.runDirectory, switchSocketName),
+      service: this,
+      peerCredentials: addon.peerCredentials,
+      log: options.log,
+    });
+  }
+
+  /** Resolves when everything of the former process is enforced again and the socket listens. Throws AddonErrors. */
+  static async start(options: SwitchProcessOptions, addon = loadAddon()): Promise<SwitchProcess> {
+    mkdirSync(options.runDirectory, { recursive: true, mode: 0o700 });
+    const folder = new StateFolder(options.runDirectory);
+    const found = folder.read();
+    for (const message of found.refused)
+      options.log('state was refused; nothing passes before the agent publishes', { reason: message });
+    const before = found.state ?? emptyState;
+    const self = new SwitchProcess(addon, options, folder, { ...before, starts: before.starts + 1 });
+    folder.writeState(self.#state);
+    // An image without its ports would be harmless, but who damaged one file may have damaged the other.
+    await self.#recover(found.state === null ? null : found.image, found.state !== null);
+    return self;
+  }
+
+  get epoch(): number {
+    return this.#state.epoch;
+  }
+
+  get revision(): number {
+    return this.#state.revision;
+  }
+
+  get generation(): string {
+    return this.#native.figures().generation;
+  }
+
+  raiseEpoch(epoch: number): void {
+    if (epoch > this.#state.epoch) this.#remember({ epoch });
+  }
+
+  async publish(request: PublishRequest): Promise<Acknowledge> {
+    const { ports, settings } = request;
+    // Policy first: a port must not come up under a policy that does not know it.
+    const image = await this.#loadImage(request.image);
+    if (settings !== undefined) this.#native.configure(settings);
+    this.#remember({
+      revision: request.revision,
+      ports,
+      leaving: this.#ports.leaving(ports),
+      ...(settings === undefined ? {} : { settings }),
+    });
+    const statuses = await this.#ports.apply(ports);
+    this.#remember({ leaving: [] });
+    this.#claim();
+    return {
+      id: request.id,
+      type: 'acknowledge',
+      revision: request.revision,
+      generation: this.generation,
+      image,
+      ports: statuses,
+    };
+  }
+
+  query(request: QueryRequest): QueryAnswer {
+    const data = this.#answer(request);
+    return { id: request.id, type: 'answer', what: request.what, data } as QueryAnswer;
+  }
+
+  subscribe(request: SubscribeRequest, subscriber: Subscriber): void {
+    if (request.what === 'flows') this.#subscriptions.flows(request.id, request.filter ?? {}, subscriber);
+    else this.#subscriptions.capture(request.id, request.filter, subscriber);
+  }
+
+  unsubscribe(subscriber: Subscriber, subscription: number): boolean {
+    return this.#subscriptions.end(subscriber, subscription);
+  }
+
+  left(subscriber: Subscriber): void {
+    this.#subscriptions.endAll(subscriber);
+  }
+
+  /** Stops forwarding and leaves everything for the next switch. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopped ??= (async () => {
+      clearInterval(this.#checking);
+      await this.#server.close();
+      this.#subscriptions.close();
+      this.#native.stop();
+    })();
+    return this.#stopped;
+  }
+
+  async #recover(image: Buffer | null, known: boolean): Promise<void> {
+    const { log } = this.#options;
+    if (image !== null) {
+      const loaded = this.#native.loadImage(image);
+      if (loaded.status === 'loaded') this.#imageDigest = digest(image);
+      else log('the kept image was refused; nothing passes before the agent publishes', { ...loaded.error });
+    }
+    this.#native.start();
+    await this.#ports.clear(this.#state.leaving);
+    const statuses = await this.#ports.apply(this.#state.ports);
+    if (known) this.#claim();
+    this.#remember({ leaving: [] });
+    await this.#server.listen();
+    this.#checking = setInterval(() => void this.#ports.check(), checkMilliseconds);
+    const figures = this.#native.figures();
+    if (!figures.onTmpfs)
+      log('the run directory is not on tmpfs: state outlives a reboot and costs disk writes', {
+        directory: this.#options.runDirectory,
+      });
+    if (figures.tableRefused !== undefined)
+      log('the connection table was refused and made anew', { reason: figures.tableRefused });
+    if (figures.supervisorRefused !== undefined)
+      log('no supervisor: carriers drop at the next restart', { reason: figures.supervisorRefused });
+    log('the switch is up', {
+      ports: statuses.filter(({ status }) => status === 'live').length,
+      failed: statuses.filter(({ status }) => status === 'failed').length,
+      image: this.#imageDigest !== '',
+      connections: figures.connectionsRecovered,
+      milliseconds: Math.round(process.uptime() * 1000),
+    });
+  }
+
+  async #loadImage(path: string | null): Promise<ImageStatus> {
+    if (path === null) return { status: this.#imageDigest === '' ? 'none' : 'unchanged' };
+    let bytes: Buffer;
+    try {
+      const { size } = await stat(path);
+      if (size > maximumImageBytes)
+        return refused('image-size', `${path} has ${size} bytes; at most ${maximumImageBytes} are loaded`);
+      bytes = await readFile(path);
+    } catch (error) {
+      return refused('image-read', `the image cannot be read: ${(error as Error).message}`);
+    }
+    const seen = digest(bytes);
+    if (seen === this.#imageDigest) return { status: 'unchanged' };
+    const loaded: LoadedImage = this.#native.loadImage(bytes);
+    if (loaded.error !== undefined) return refused(loaded.error.code, loaded.error.message);
+    this.#imageDigest = seen;
+    // Before the acknowledgement: what an agent has been told is in force stays in force after a crash.
+    this.#folder.writeImage(bytes);
+    return { status: 'loaded' };
+  }
+
+  #claim(): void {
+    if (this.#claimed) return;
+    this.#claimed = true;
+    this.#native.releaseUnclaimed();
+  }
+
+  #remember(change: Partial<SwitchState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#folder.writeState(this.#state);
+  }
+
+  #podAt(address: string): string | undefined {
+    const spec = this.#ports.at(address);
+    return spec?.kind === 'pod' ? `${spec.namespace}/${spec.name}` : undefined;
+  }
+
+  #answer(request: QueryRequest): QueryAnswers[QueryRequest['what']] {
+    switch (request.what) {
+      case 'status':
+        return this.#status();
+      case 'ports':
+        return this.#ports.reports().filter(({ id }) => request.port === undefined || id === request.port);
+      case 'counters':
+        return this.#native.counters(request.port);
+      case 'connections':
+        return this.#native.connections(request.limit ?? defaultConnectionLimit, request.port);
+      case 'image': {
+        const { imageBytes, generation } = this.#native.figures();
+        return { loaded: this.#imageDigest !== '', bytes: imageBytes, generation };
+      }
+    }
+  }
+
+  #status(): SwitchStatus {
+    const figures = this.#native.figures();
+    const reports = this.#ports.reports();
+    const live = reports.filter(({ status }) => status === 'live').length;
+    return {
+      version: this.#options.version,
+      pid: process.pid,
+      uptimeSeconds: Number(process.hrtime.bigint() - this.#startedAt) / 1e9,
+      epoch: this.#state.epoch,
+      revision: this.#state.revision,
+      generation: figures.generation,
+      imageBytes: figures.imageBytes,
+      ports: { live, failed: reports.length - live },
+      connections: { used: figures.connectionsUsed, capacity: figures.connectionsCapacity },
+      workers: figures.workers,
+      udpSegmentation: figures.udpSegmentation,
+      supervised: this.#options.supervisorDescriptor >= 0 && figures.supervisorRefused === undefined,
+      starts: this.#state.starts,
+      lostEvents: figures.lostEvents + this.#subscriptions.lost,
+    };
+  }
+}
+
+function refused(code: string, message: string): ImageStatus {
+  return { status: 'refused', error: { code, message } };
+}
+
+function digest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
