@@ -322,6 +322,7 @@ std::string describe_ip(const uint8_t* ip, size_t length, bool quoted, bool part
     }
   } else {
     out << "proto " << protocol << " " << ends;
+    payload = l4_length;
   }
   if (offset != 0) payload = l4_length;
   if (payload != 0 && !quoted) out << " len " << payload;

@@ -45,8 +45,8 @@ TEST_CASE_FIXTURE(Life, "a port is refused with the reason and changes nothing")
   CHECK_EQ(refused({.id = "c", .mac = mac, .addresses = {address("10.0.0.5"), address("10.0.0.5")}}),
            "address-taken");
   CHECK_EQ(refused({.id = "a", .mac = mac, .addresses = {address("10.0.0.5")}}), "connections-port-open");
-  CHECK_EQ(refused({.id = "c", .kind = PortKind::host, .mac = mac}), "host-exists");
-  CHECK_EQ(refused({.id = "c", .mac = {3, 0, 0, 0, 0, 1}}), "mac-invalid");
+  CHECK_EQ(refused({.id = "c", .kind = PortKind::host, .mac = mac, .addresses = {}}), "host-exists");
+  CHECK_EQ(refused({.id = "c", .mac = {3, 0, 0, 0, 0, 1}, .addresses = {}}), "mac-invalid");
   CHECK(sw->snapshot().ports.size() == 3);
 }
 
