@@ -17,6 +17,7 @@
 // No allocation after construction. The safe error: a fragment that cannot be attributed is dropped.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -99,6 +100,8 @@ class FragmentTable {
     uint32_t datagram = 0;                       // with judge: for decide()
     const FragmentDecision* decision = nullptr;  // with follow: valid until the next call
     uint32_t released = 0;  // held fragments dropped with it (overlap); each is a drop of the same reason
+    uint32_t lapsed = 0;    // held fragments of an older datagram of this key whose time was over: drops with
+                            // fragment_no_first
   };
 
   // A fragment with offset 0 whose transport header ends `header_octets` after its start.
@@ -143,11 +146,6 @@ class FragmentTable {
   static constexpr uint32_t kMaxFrame = 65536 + 64;
 
   enum class Phase : uint8_t { free, waiting, judging, decided, bad };
-  struct Range {
-    uint16_t begin;  // in units of 8 octets
-    uint16_t last;   // last unit it touches
-    uint32_t end;    // in octets
-  };
   struct Datagram {
     FragmentKey key;
     Phase phase = Phase::free;
