@@ -67,11 +67,9 @@ export interface ExternalHost {
 
 export type LabRequest =
   | { readonly type: 'status'; readonly id: number }
-  | {
-      readonly type: 'apply' | 'delete' | 'replace';
-      readonly id: number;
-      readonly objects: readonly SentObject[];
-    }
+  | { readonly type: 'apply'; readonly id: number; readonly objects: readonly SentObject[] }
+  | { readonly type: 'delete'; readonly id: number; readonly objects: readonly SentObject[] }
+  | { readonly type: 'replace'; readonly id: number; readonly objects: readonly SentObject[] }
   | { readonly type: 'externals'; readonly id: number; readonly hosts: readonly ExternalHost[] }
   | { readonly type: 'probe'; readonly id: number; readonly selection: ProbeSelection }
   | { readonly type: 'ask'; readonly id: number; readonly questions: readonly Question[] }

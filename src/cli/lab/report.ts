@@ -29,9 +29,14 @@ export function formatChanges(changes: readonly Change[]): string {
 }
 
 export function printMatrix(cells: readonly Cell[], format: Format, changed?: ReadonlySet<string>): void {
-  if (format === 'json' || format === 'yaml')
-    return printData({ cells, agrees: cells.every(({ agrees }) => agrees) }, format);
-  if (format === 'wide') return void process.stdout.write(wideMatrix(cells));
+  if (format === 'json' || format === 'yaml') {
+    printData({ cells, agrees: cells.every(({ agrees }) => agrees) }, format);
+    return;
+  }
+  if (format === 'wide') {
+    process.stdout.write(wideMatrix(cells));
+    return;
+  }
   const width = process.stdout.columns ?? Number(process.env.COLUMNS ?? 120);
   process.stdout.write(
     formatMatrix(cells, { colour: useColour(), width, ...(changed === undefined ? {} : { changed }) }),
@@ -57,7 +62,9 @@ function wideMatrix(cells: readonly Cell[]): string {
 
 export function columns(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((text, i) => (widths[i] = Math.max(widths[i] ?? 0, text.length)));
+  for (const row of rows) {
+    for (const [i, text] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, text.length);
+  }
   return rows
     .map(
       (row) =>
@@ -72,7 +79,8 @@ export function columns(rows: readonly (readonly string[])[]): string {
 export function printStatus(status: LabStatusAnswer, format: Format): void {
   if (format === 'json' || format === 'yaml') {
     const { type: _type, id: _id, ...data } = status;
-    return printData(data, format);
+    printData(data, format);
+    return;
   }
   const failed = status.pods.filter(({ state }) => state === 'failed').length;
   process.stdout.write(
