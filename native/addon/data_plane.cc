@@ -7,6 +7,16 @@
 
 namespace weft::addon {
 
+namespace {
+Error stopped() {
+  return {"switch-stopped", "the switch has stopped"};
+}
+}  // namespace
+
+DataPlane::~DataPlane() {
+  stop();
+}
+
 Result<std::unique_ptr<DataPlane>> DataPlane::open(const DataPlaneOptions& options) {
   std::unique_ptr<DataPlane> self(new DataPlane());
   auto namespaces = io::NamespaceThread::start();
@@ -42,10 +52,6 @@ Result<std::unique_ptr<DataPlane>> DataPlane::open(const DataPlaneOptions& optio
     });
   }
   return self;
-}
-
-DataPlane::~DataPlane() {
-  stop();
 }
 
 void DataPlane::stop() {

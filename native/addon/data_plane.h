@@ -29,6 +29,7 @@ struct DataPlaneOptions {
   int supervisor_descriptor = -1;
   Settings settings;
   TableOptions table;
+  uint32_t queue_length = 1000;  // transmit queue of a port's interface, frames
 };
 
 struct PortConfig {

@@ -89,7 +89,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   Napi::Value attach(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     auto settlement = Settlement::create(env);
-    auto config = read_port(info[0].As<Napi::Object>(), options_.settings.gateway_mac);
+    auto config = read_port(info[0].As<Napi::Object>(), options_);
     if (!config.ok()) {
       settle_status(settlement, config.error());
       return settlement->promise();
@@ -123,7 +123,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
 
   Napi::Value detach(const Napi::CallbackInfo& info) {
     auto settlement = Settlement::create(info.Env());
-    auto config = read_port(info[0].As<Napi::Object>(), options_.settings.gateway_mac);
+    auto config = read_port(info[0].As<Napi::Object>(), options_);
     if (!config.ok()) {
       settle_status(settlement, config.error());
     } else {
@@ -135,7 +135,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
 
   Napi::Value update_addresses(const Napi::CallbackInfo& info) {
     auto settlement = Settlement::create(info.Env());
-    auto config = read_port(info[0].As<Napi::Object>(), options_.settings.gateway_mac);
+    auto config = read_port(info[0].As<Napi::Object>(), options_);
     if (!config.ok()) {
       settle_status(settlement, config.error());
       return settlement->promise();

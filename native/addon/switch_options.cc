@@ -21,6 +21,12 @@ uint32_t whole(const Napi::Object& object, const char* key, uint32_t otherwise) 
   return static_cast<uint32_t>(number_of(object, key, otherwise));
 }
 
+uint64_t nanoseconds(const Napi::Object& object, const char* key, uint64_t otherwise) {
+  constexpr double kMicrosecond = 1000;
+  return static_cast<uint64_t>(number_of(object, key, static_cast<double>(otherwise) / kMicrosecond) *
+                               kMicrosecond);
+}
+
 // The names that the protocol uses, in the order of the struct.
 constexpr std::array<std::pair<const char*, uint64_t Timeouts::*>, 19> kTimeouts{{
     {"tcp-syn-sent", &Timeouts::tcp_syn_sent},
@@ -75,7 +81,17 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   Settings& settings = options.settings;
   settings.workers = whole(object, "workers", settings.workers);
   settings.max_ports = whole(object, "maximumPorts", settings.max_ports);
-  settings.poll_ns = static_cast<uint64_t>(number_of(object, "busyPollMicroseconds")) * 1000;
+  settings.poll_ns = nanoseconds(object, "busyPollMicroseconds", settings.poll_ns);
+  settings.drain_frames = whole(object, "drainFrames", settings.drain_frames);
+  settings.drain_ns = nanoseconds(object, "drainMicroseconds", settings.drain_ns);
+  settings.fragmented_packets = whole(object, "fragmentedPackets", settings.fragmented_packets);
+  settings.fragmented_packets_per_port =
+      whole(object, "fragmentedPacketsPerPort", settings.fragmented_packets_per_port);
+  settings.held_fragments = whole(object, "heldFragments", settings.held_fragments);
+  settings.held_fragments_per_port = whole(object, "heldFragmentsPerPort", settings.held_fragments_per_port);
+  settings.affinity_clients = whole(object, "affinityClients", settings.affinity_clients);
+  settings.flow_ring = whole(object, "flowRing", settings.flow_ring);
+  options.queue_length = whole(object, "queueLength", options.queue_length);
   settings.seed_low = random_word();
   settings.seed_high = random_word();
   TableOptions& table = options.table;
@@ -90,7 +106,7 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   return options;
 }
 
-Result<PortConfig> read_port(const Napi::Object& object, const MacAddress& gateway_mac) {
+Result<PortConfig> read_port(const Napi::Object& object, const DataPlaneOptions& options) {
   PortConfig config;
   config.id = text_of(object, "id");
   config.kind = text_of(object, "kind") == "host" ? PortKind::host : PortKind::pod;
@@ -98,7 +114,8 @@ Result<PortConfig> read_port(const Napi::Object& object, const MacAddress& gatew
   config.tap.netns = text_of(object, "netns");
   config.tap.ifname = text_of(object, "ifname");
   config.tap.mtu = whole(object, "mtu", 1500);
-  config.tap.gateway_mac = gateway_mac;
+  config.tap.gateway_mac = options.settings.gateway_mac;
+  config.tap.queue_length = options.queue_length;
   const std::string mac = text_of(object, "mac");
   const auto parsed_mac = io::parse_mac(mac);
   if (!parsed_mac) return invalid(config.id, "mac", mac);

@@ -99,6 +99,9 @@ Link parse_link(std::span<const uint8_t> payload) {
                          case IFLA_MTU:
                            if (value.size() >= 4) link.mtu = load<uint32_t>(value.data());
                            break;
+                         case IFLA_TXQLEN:
+                           if (value.size() >= 4) link.queue_length = load<uint32_t>(value.data());
+                           break;
                          case IFLA_ADDRESS:
                            if (value.size() == link.mac.size())
                              std::memcpy(link.mac.data(), value.data(), link.mac.size());
@@ -276,6 +279,12 @@ Status Netlink::set_mtu(int index, const std::string& name, uint32_t mtu) {
   Request request(RTM_NEWLINK, NLM_F_ACK);
   request.body(link_body(index)).attribute(IFLA_MTU, mtu);
   return done(transact(request), "link-mtu", name + " to " + std::to_string(mtu));
+}
+
+Status Netlink::set_queue_length(int index, const std::string& name, uint32_t frames) {
+  Request request(RTM_NEWLINK, NLM_F_ACK);
+  request.body(link_body(index)).attribute(IFLA_TXQLEN, frames);
+  return done(transact(request), "link-queue", name + " to " + std::to_string(frames));
 }
 
 Status Netlink::set_up(int index, const std::string& name, bool up) {

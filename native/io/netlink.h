@@ -37,6 +37,7 @@ struct Link {
   std::string name;
   MacAddress mac{};
   uint32_t mtu = 0;
+  uint32_t queue_length = 0;
   bool up = false;
   bool carrier = false;
   std::string kind;  // "tun" for TUN and TAP devices, "veth", empty for physical ones
@@ -72,6 +73,7 @@ class Netlink {
   Status move_link(int index, int namespace_fd, const std::string& new_name);
   Status set_mac(int index, const std::string& name, const MacAddress& mac);
   Status set_mtu(int index, const std::string& name, uint32_t mtu);
+  Status set_queue_length(int index, const std::string& name, uint32_t frames);
   Status set_up(int index, const std::string& name, bool up);
   Status delete_link(int index, const std::string& name);
 

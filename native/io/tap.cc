@@ -148,6 +148,10 @@ Status configure_here(Netlink& netlink, const TapConfig& config) {
   const Link& link = found.value();
   if (link.mtu != config.mtu)
     if (Status status = netlink.set_mtu(link.index, config.ifname, config.mtu); !status.ok()) return status;
+  if (link.queue_length != config.queue_length)
+    if (Status status = netlink.set_queue_length(link.index, config.ifname, config.queue_length);
+        !status.ok())
+      return status;
   if (Status status = set_ipv6_sysctls(config); !status.ok()) return status;
   if (Status status = netlink.set_noqueue(link.index, config.ifname); !status.ok()) return status;
   if (!config.host) {

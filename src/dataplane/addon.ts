@@ -28,15 +28,32 @@ export interface AddonError extends Error {
   readonly errno: number;
 }
 
-export interface SwitchOptions {
-  /** Directory on tmpfs for the connection table; one switch at a time holds its lock. */
-  readonly runDirectory: string;
+/** What is fixed for the life of the process; `config/default.yaml` documents each under `switch` and `limits`. */
+export interface SwitchLimits {
   readonly workers: number;
-  /** Fixed for the life of the file; another value rebuilds the table empty. */
-  readonly maximumConnections: number;
   readonly maximumPorts: number;
+  /** Fixed for the life of the file; another value rebuilds the connection table empty. */
+  readonly maximumConnections: number;
   /** How long an idle worker polls before it sleeps; 0 sleeps at once. */
   readonly busyPollMicroseconds: number;
+  /** A port's turn ends after so many frames or so much time. */
+  readonly drainFrames: number;
+  readonly drainMicroseconds: number;
+  /** Fragmented packets and early fragments, for each worker and for one port of it. */
+  readonly fragmentedPackets: number;
+  readonly fragmentedPacketsPerPort: number;
+  readonly heldFragments: number;
+  readonly heldFragmentsPerPort: number;
+  readonly affinityClients: number;
+  /** Flow events that wait to be taken, for each worker. */
+  readonly flowRing: number;
+  /** Transmit queue of a port's interface, frames. */
+  readonly queueLength: number;
+}
+
+export interface SwitchOptions extends SwitchLimits {
+  /** Directory on tmpfs for the connection table; one switch at a time holds its lock. */
+  readonly runDirectory: string;
   /** The socket inherited from `weft-supervise`, or -1. */
   readonly supervisorDescriptor: number;
   readonly settings: SwitchSettings;

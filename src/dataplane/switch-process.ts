@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Addon, type LoadedImage, loadAddon, type NativeSwitch } from './addon.js';
+import { type Addon, type LoadedImage, loadAddon, type NativeSwitch, type SwitchLimits } from './addon.js';
 import { Ports } from './ports.js';
 import {
   type Acknowledge,
@@ -20,6 +20,7 @@ import {
   type QueryAnswers,
   type QueryRequest,
   type SubscribeRequest,
+  type SwitchSettings,
   type SwitchStatus,
   switchSocketName,
 } from './protocol.js';
@@ -31,10 +32,9 @@ export interface SwitchProcessOptions {
   readonly runDirectory: string;
   /** The socket inherited from `weft-supervise`, or -1. */
   readonly supervisorDescriptor: number;
-  readonly workers: number;
-  readonly maximumConnections: number;
-  readonly maximumPorts: number;
-  readonly busyPollMicroseconds: number;
+  readonly limits: SwitchLimits;
+  /** Those of the last publication win over these. */
+  readonly settings: SwitchSettings;
   readonly version: string;
   readonly log: (message: string, fields: object) => void;
 }
@@ -64,13 +64,10 @@ export class SwitchProcess implements SwitchService {
     this.#folder = folder;
     this.#state = state;
     this.#native = new addon.Switch({
+      ...options.limits,
       runDirectory: options.runDirectory,
-      workers: options.workers,
-      maximumConnections: options.maximumConnections,
-      maximumPorts: options.maximumPorts,
-      busyPollMicroseconds: options.busyPollMicroseconds,
       supervisorDescriptor: options.supervisorDescriptor,
-      settings: state.settings,
+      settings: { ...options.settings, ...state.settings },
     });
     this.#ports = new Ports(this.#native, options.log);
     this.#subscriptions = new Subscriptions(this.#native, (address) => this.#podAt(address));

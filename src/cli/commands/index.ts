@@ -2,5 +2,6 @@
 import type { Command } from 'commander';
 import { register as lab } from './lab.js';
 import { register as policy } from './policy.js';
+import { register as runSwitch } from './switch.js';
 
-export const commands: readonly ((program: Command) => void)[] = [lab, policy];
+export const commands: readonly ((program: Command) => void)[] = [lab, policy, runSwitch];

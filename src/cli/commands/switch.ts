@@ -1,0 +1,79 @@
+/** `weft switch`: the data plane process. Started by `weft-supervise`, or alone. */
+import { availableParallelism } from 'node:os';
+import { type Command, InvalidArgumentError } from 'commander';
+import { WeftError } from '../../errors/problem.js';
+
+interface SwitchCommandOptions {
+  readonly config?: string;
+  readonly runDir?: string;
+  readonly supervisedFd: number;
+}
+
+const descriptor = (text: string): number => {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('The number of an open descriptor is needed.');
+  return Number(text);
+};
+
+export function register(program: Command): void {
+  program
+    .command('switch')
+    .description(
+      'Run the switch of this node: holds the ports, forwards packets, enforces the last published policy.',
+    )
+    .option('--config <file>', 'configuration file (default: /etc/weft/config.yaml where it exists)')
+    .option('--run-dir <directory>', 'run directory, on tmpfs (default: paths.run of the configuration)')
+    .option('--supervised-fd <number>', 'socket inherited from weft-supervise', descriptor, -1)
+    .action((options: SwitchCommandOptions) => run(options, program.version() ?? ''));
+}
+
+/** What costs time to load is imported here, so that other commands do not pay for it and this one pays for nothing else. */
+async function run(options: SwitchCommandOptions, version: string): Promise<void> {
+  const { loadConfig } = await import('../../config/load.js');
+  const config = await loadConfig(options.config);
+  const [{ SwitchProcess }, { openLog }, { switchSettings }] = await Promise.all([
+    import('../../dataplane/switch-process.js'),
+    import('../../telemetry/log.js'),
+    import('../../agent/switch-settings.js'),
+  ]);
+  const log = openLog('switch', config.log);
+  const { connections, drain, flows, fragments, pollTime, queueLength, services, workers } = config.switch;
+  // SIGTERM before the switch is up still has to end it.
+  let terminate: () => void = () => process.exit(0);
+  const terminated = new Promise<void>((resolve) => {
+    terminate = resolve;
+  });
+  const stopSignals = ['SIGTERM', 'SIGINT'] as const;
+  for (const signal of stopSignals) process.once(signal, () => terminate());
+  // The agent publishes what may change while the switch runs.
+  process.on('SIGHUP', () => {});
+
+  const started = await SwitchProcess.start({
+    runDirectory: options.runDir ?? config.paths.run,
+    supervisorDescriptor: options.supervisedFd,
+    limits: {
+      workers: workers === 0 ? Math.min(8, Math.max(1, availableParallelism() - 1)) : workers,
+      maximumPorts: config.limits.ports,
+      maximumConnections: connections.capacity,
+      busyPollMicroseconds: pollTime,
+      drainFrames: drain.frames,
+      drainMicroseconds: drain.time,
+      fragmentedPackets: fragments.packets,
+      fragmentedPacketsPerPort: fragments.packetsPerPort,
+      heldFragments: fragments.held,
+      heldFragmentsPerPort: fragments.heldPerPort,
+      affinityClients: services.affinityCapacity,
+      flowRing: flows.ring,
+      queueLength,
+    },
+    settings: switchSettings(config),
+    version,
+    log: (message, fields) => log.info(fields, message),
+  }).catch((error: Error & { code?: string; errno?: number }) => {
+    // The addon's errors are the operator's: no root, no /dev/net/tun, a locked run directory.
+    if (typeof error.code !== 'string' || error instanceof WeftError) throw error;
+    throw new WeftError(error.code, `The switch cannot start. ${error.message}`, { cause: error });
+  });
+  await terminated;
+  log.info('the switch is stopping');
+  await started.stop();
+}
