@@ -272,6 +272,8 @@ export interface ConnectionRow {
   readonly translated?: FlowEnd;
   readonly packets: { readonly original: number; readonly reply: number };
   readonly bytes: { readonly original: number; readonly reply: number };
+  readonly ageSeconds: number;
+  /** Until it is forgotten, if no packet comes. */
   readonly expiresSeconds: number;
   /** Generation of the policy that it was last judged at; '0': it is judged anew at its next packet. */
   readonly generation: string;

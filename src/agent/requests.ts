@@ -229,6 +229,7 @@ async function connectionRows(services: RequestServices, request: ConnectionsReq
       : { translated: names.end(report.translated.address, report.translated.port) }),
     packets: { original: report.originalPackets, reply: report.replyPackets },
     bytes: { original: report.originalBytes, reply: report.replyBytes },
+    ageSeconds: report.ageSeconds,
     expiresSeconds: report.expiresSeconds,
     generation: report.generation,
   }));

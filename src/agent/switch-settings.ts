@@ -34,7 +34,7 @@ export function switchSettings(config: Config): SwitchSettings {
     fragmentsPerPort: fragments.packetsPerPort,
     answersPerSecond,
     flowSampling: flows.sampleAllowed,
-    flowEventsPerSecond: flows.perSecond,
+    flowEventsPerSecond: flows.perPort,
     timeouts,
   };
 }

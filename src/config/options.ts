@@ -238,7 +238,7 @@ export const options = section('Configuration of weft: one file for the agent an
         maximum: 1_000_000,
         reload: 'live',
       }),
-      perSecond: integer({
+      perPort: integer({
         help: 'Events of one port, so that a flood neither fills the log nor hides the others. 0: no limit.',
         unit: 'events per second',
         default: 200,

@@ -1,0 +1,76 @@
+/** `weft conntrack`: the connections that the switch tracks. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ConnectionRow, FlowEnd } from '../../agent/protocol.js';
+import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import {
+  type Column,
+  type Format,
+  formatOption,
+  parsePodName,
+  printRows,
+  shortDuration,
+  shortNumber,
+} from '../output.js';
+
+interface ConntrackOptions extends RunOptions {
+  readonly output: Format;
+  readonly limit: number;
+}
+
+export function register(program: Command): void {
+  withRunOptions(
+    program
+      .command('conntrack')
+      .description('List the connections that the switch tracks.')
+      .argument('[pod]', 'only those of NAMESPACE/POD')
+      .option('--limit <count>', 'at most this many', wholeNumber, 1000)
+      .addOption(formatOption()),
+  ).action(async (pod: string | undefined, options: ConntrackOptions) => {
+    const { connections } = await withAgent(options, (agent) =>
+      agent.request('connections', {
+        limit: options.limit,
+        ...(pod === undefined ? {} : parsePodName(pod)),
+      }),
+    );
+    printRows(options.output, connections, columns);
+  });
+}
+
+const columns: readonly Column<ConnectionRow>[] = [
+  { title: 'PROTOCOL', value: ({ protocol }) => protocol },
+  { title: 'STATE', value: ({ state }) => state },
+  { title: 'SOURCE', value: ({ source }) => formatEnd(source) },
+  { title: 'DESTINATION', value: ({ destination }) => formatEnd(destination) },
+  { title: 'TO', value: ({ translated }) => (translated === undefined ? '-' : formatEnd(translated)) },
+  { title: 'SENT', value: ({ packets }) => shortNumber(packets.original) },
+  { title: 'REPLIED', value: ({ packets }) => shortNumber(packets.reply) },
+  { title: 'AGE', value: ({ ageSeconds }) => shortDuration(ageSeconds) },
+  { title: 'EXPIRES', value: ({ expiresSeconds }) => shortDuration(expiresSeconds), wide: true },
+  { title: 'BYTES SENT', value: ({ bytes }) => shortNumber(bytes.original), wide: true },
+  { title: 'BYTES REPLIED', value: ({ bytes }) => shortNumber(bytes.reply), wide: true },
+  {
+    title: 'JUDGED AT',
+    value: ({ generation }) => (generation === '0' ? 'next packet' : generation),
+    wide: true,
+  },
+];
+
+/** `shop/web:80`, `203.0.113.9:443`, `[2001:db8::1]:443`. */
+export function formatEnd(end: FlowEnd): string {
+  const name =
+    end.name === '' || end.kind === 'external'
+      ? end.address.includes(':') && end.port !== 0
+        ? `[${end.address}]`
+        : end.address
+      : end.kind === 'service'
+        ? `svc/${end.name}`
+        : end.kind === 'node'
+          ? `node/${end.name}`
+          : end.name;
+  return end.port === 0 ? name : `${name}:${end.port}`;
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new InvalidArgumentError('It has to be a whole number above 0.');
+  return Number(text);
+}

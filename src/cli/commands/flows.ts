@@ -1,0 +1,36 @@
+/** `weft flows`: who talked to whom, what was decided, and by which policy and rule. */
+import { type Command, Option } from 'commander';
+import type { RunOptions } from '../connect.js';
+import { withRunOptions } from '../connect.js';
+import { type LineFormat, printFlows } from '../flow-lines.js';
+import { parsePodName } from '../output.js';
+
+interface FlowsOptions extends RunOptions {
+  readonly follow?: true;
+  readonly denied?: true;
+  readonly output: LineFormat;
+}
+
+export function register(program: Command): void {
+  withRunOptions(
+    program
+      .command('flows')
+      .description('Show new connections and denials with the policy and rule that decided.')
+      .argument('[pod]', 'only those from or to NAMESPACE/POD')
+      .option('-f, --follow', 'go on as they happen')
+      .option('--denied', 'only what a policy denied')
+      .addOption(lineFormatOption()),
+  ).action((pod: string | undefined, options: FlowsOptions) =>
+    printFlows(options, {
+      follow: options.follow === true,
+      denied: options.denied === true,
+      ...(pod === undefined ? {} : parsePodName(pod)),
+    }),
+  );
+}
+
+export function lineFormatOption(): Option {
+  return new Option('-o, --output <format>', 'table, wide (addresses too) or json (one object a line)')
+    .choices(['table', 'wide', 'json'])
+    .default('table');
+}

@@ -1,0 +1,40 @@
+/** `weft ports`: the pods on this node's switch with their counters. */
+import type { Command } from 'commander';
+import type { PortRow } from '../../agent/protocol.js';
+import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import { type Column, type Format, formatOption, printRows, shortNumber } from '../output.js';
+
+export function register(program: Command): void {
+  withRunOptions(
+    program.command('ports').description("List the pods on this node's switch.").addOption(formatOption()),
+  ).action(async (options: RunOptions & { output: Format }) => {
+    const { ports } = await withAgent(options, (agent) => agent.request('ports'));
+    printRows(options.output, ports, columns);
+  });
+}
+
+const columns: readonly Column<PortRow>[] = [
+  { title: 'NAMESPACE', value: ({ namespace }) => namespace || '-' },
+  { title: 'NAME', value: ({ name, kind }) => (kind === 'host' ? `${name} (node)` : name) },
+  { title: 'ADDRESSES', value: ({ addresses }) => addresses.join(' ') || '-' },
+  { title: 'STATUS', value: ({ status, error }) => (error === undefined ? status : `${status}: ${error}`) },
+  { title: 'RECEIVED', value: ({ received }) => count(received?.packets) },
+  { title: 'SENT', value: ({ sent }) => count(sent?.packets) },
+  {
+    title: 'DROPPED',
+    value: ({ drops }) =>
+      count(drops && Object.values(drops).reduce((sum: number, value) => sum + (value ?? 0), 0)),
+  },
+  { title: 'BYTES IN', value: ({ received }) => count(received?.bytes), wide: true },
+  { title: 'BYTES OUT', value: ({ sent }) => count(sent?.bytes), wide: true },
+  { title: 'CONNECTIONS', value: ({ connections }) => count(connections), wide: true },
+  { title: 'SECONDS', value: ({ workerSeconds }) => workerSeconds?.toFixed(2) ?? '-', wide: true },
+  { title: 'MTU', value: ({ mtu }) => mtu, wide: true },
+  { title: 'INTERFACE', value: ({ ifname }) => ifname, wide: true },
+  { title: 'MAC', value: ({ mac }) => mac, wide: true },
+  { title: 'NETNS', value: ({ netns }) => netns || '-', wide: true },
+];
+
+function count(value: number | undefined): string {
+  return value === undefined ? '-' : shortNumber(value);
+}

@@ -1,0 +1,50 @@
+/** Flow events as lines of text or JSON, for `weft flows` and `weft drops`. */
+import type { AgentEvent, FlowRecord, FlowsRequest } from '../agent/protocol.js';
+import { formatEnd } from './commands/conntrack.js';
+import { type RunOptions, withAgent } from './connect.js';
+import { endQuietlyOnClosedPipe, print } from './output.js';
+
+/** `12:00:01.123 DENIED  TCP shop/web:40000 -> shop/db:3306 policy-ingress (isolated by shop/deny)`. */
+export function formatFlow(flow: FlowRecord, wide = false): string {
+  const time = wide ? flow.time : flow.time.slice(11, 23);
+  const translated = flow.translated === undefined ? '' : ` (${formatEnd(flow.translated)})`;
+  const ends = `${formatEnd(flow.source)} -> ${formatEnd(flow.destination)}${translated}`;
+  const addresses = wide ? ` [${flow.source.address} -> ${flow.destination.address}]` : '';
+  return `${time} ${flow.verdict.toUpperCase().padEnd(7)} ${flow.protocol} ${ends}${addresses}${reasonOf(flow)}`;
+}
+
+function reasonOf(flow: FlowRecord): string {
+  const rules = flow.rules.map(({ policy, direction, rule }) => `${direction} ${policy}[${rule}]`).join(', ');
+  if (flow.verdict === 'allowed') return rules === '' ? ' not isolated' : ` by ${rules}`;
+  const isolated = flow.isolatedBy.length === 0 ? '' : ` (isolated by ${flow.isolatedBy.join(', ')})`;
+  return ` ${flow.reason ?? ''}${isolated}`;
+}
+
+export type LineFormat = 'table' | 'wide' | 'json';
+
+/** Prints events until the subscription or the user ends it. JSON: one flow a line. */
+export async function printFlows(
+  options: RunOptions & { readonly output: LineFormat },
+  request: Omit<FlowsRequest, 'id' | 'type'>,
+): Promise<void> {
+  endQuietlyOnClosedPipe();
+  await withAgent(options, async (agent) => {
+    let interrupted = false;
+    process.once('SIGINT', () => {
+      interrupted = true;
+      agent.close();
+    });
+    await agent
+      .subscribe({ type: 'flows', ...request }, (event) => printEvent(event, options.output))
+      .catch((error: unknown) => {
+        if (!interrupted) throw error;
+      });
+  });
+}
+
+function printEvent(event: AgentEvent, format: LineFormat): void {
+  if (event.event === 'lost')
+    process.stderr.write(`(${event.count} events are missing here: more came than could be read)\n`);
+  else if (event.event === 'flow')
+    print(`${format === 'json' ? JSON.stringify(event.flow) : formatFlow(event.flow, format === 'wide')}\n`);
+}
