@@ -33,6 +33,10 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
     ...named,
     type,
     clusterIPs: type === 'ExternalName' ? [] : addressesFrom(spec.clusterIPs, spec.clusterIP),
+    ...(spec.clusterIP === 'None' || (Array.isArray(spec.clusterIPs) && spec.clusterIPs[0] === 'None')
+      ? { headless: true }
+      : {}),
+    ...(Array.isArray(spec.ipFamilies) ? { ipFamilies: spec.ipFamilies.flatMap(familyOf) } : {}),
     externalIPs: addressesFrom(spec.externalIPs),
     loadBalancerIPs: addressesFrom(objectOf(objectOf(value.status).loadBalancer).ingress),
     ports: objectsOf(spec.ports)
@@ -45,6 +49,10 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
     internalTrafficPolicy: spec.internalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     ...sourceAt(origin, ['metadata', 'name']),
   };
+}
+
+function familyOf(value: unknown): (4 | 6)[] {
+  return value === 'IPv4' ? [4] : value === 'IPv6' ? [6] : [];
 }
 
 function affinitySeconds(spec: PlainObject): number {

@@ -73,6 +73,21 @@ export function parseManifests(text: string, file: string): ParsedManifests {
   return { objects, problems };
 }
 
+/** Objects that were never text of their own (one line of a batch, an API answer): all their fields stand where `where` says. */
+export function manifestsOf(values: readonly unknown[], where: SourceRef): ParsedManifests {
+  const objects: ManifestObject[] = [];
+  const problems: Problem[] = [];
+  for (const value of values) {
+    const from = objects.length;
+    collect(value, where.file, [], () => undefined, objects, problems);
+    for (let i = from; i < objects.length; i++) {
+      const object = objects[i]!;
+      objects[i] = { ...object, locate: (path) => ({ ...object.locate(path), ...where }) };
+    }
+  }
+  return { objects, problems };
+}
+
 /** The syntax tree of one document; a function, because for JSON it is built when first asked for. */
 type Tree = () => { document: Document.Parsed; lines: LineCounter } | undefined;
 interface ReadDocument {

@@ -1,0 +1,120 @@
+/**
+ * The two ends of a question, as people write them. One grammar, used wherever a pair of ends is named:
+ *
+ *     FROM, TO = NAMESPACE/POD | POD | svc/NAMESPACE/NAME | svc:NAMESPACE/NAME | node/NAME | node:NAME | ADDRESS
+ *     target   = TO | TO:PORT | TO:PORT/PROTOCOL | TO/PROTOCOL (only icmp has no port)
+ *
+ * A pod without a namespace is in `default`. Where no pod has the name, a workload's name stands for its first pod. An IPv6 address
+ * that has a port behind it stands in brackets. PORT is a number or the name of a port of the destination; PROTOCOL is TCP (the
+ * default), UDP, SCTP or ICMP, in either case.
+ */
+import { type Address, parseAddress } from '../net/address.js';
+
+export type End =
+  | { readonly kind: 'pod'; readonly namespace: string; readonly name: string }
+  | { readonly kind: 'service'; readonly namespace: string; readonly name: string }
+  | { readonly kind: 'node'; readonly name: string }
+  | { readonly kind: 'address'; readonly address: Address };
+
+export interface Target {
+  readonly end: End;
+  readonly port?: number | string;
+  readonly protocol?: ProtocolName;
+}
+
+/** ICMP is ICMPv6 between IPv6 addresses. */
+export type ProtocolName = 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
+
+/** What was wrong and what would be right, as one sentence. */
+export interface Misread {
+  readonly error: string;
+}
+
+export function isMisread(value: object): value is Misread {
+  return 'error' in value;
+}
+
+const name = '[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?';
+const podPattern = new RegExp(`^(?:(${name})/)?(${name})$`);
+const servicePattern = new RegExp(`^svc[:/](?:(${name})/)?(${name})$`);
+const nodePattern = new RegExp(`^node[:/](${name})$`);
+
+export const endGrammar =
+  'NAMESPACE/POD, an IP address, node/NAME or svc/NAMESPACE/NAME, for example web/frontend or 203.0.113.9';
+
+export function parseEnd(text: string): End | Misread {
+  const bare = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
+  const address = parseAddress(bare);
+  if (address !== undefined) return { kind: 'address', address };
+  const service = servicePattern.exec(text);
+  if (service !== null)
+    return { kind: 'service', namespace: service[1] ?? 'default', name: service[2] ?? '' };
+  const node = nodePattern.exec(text);
+  if (node !== null) return { kind: 'node', name: node[1] ?? '' };
+  const pod = podPattern.exec(text);
+  if (pod !== null && !/^[0-9.]+$/.test(text)) {
+    return { kind: 'pod', namespace: pod[1] ?? 'default', name: pod[2] ?? '' };
+  }
+  return { error: `"${text}" names no end. Write ${endGrammar}.` };
+}
+
+export function parseTarget(text: string): Target | Misread {
+  // An IPv6 address without brackets has colons of its own and therefore no port.
+  if (parseAddress(text) !== undefined) {
+    const end = parseEnd(text);
+    return isMisread(end) ? end : { end };
+  }
+  const [, endText = '', , portText, , protocolText] =
+    /^(\[[^\]]*\]|(?:svc:|node:)?[^:]*?)(:([^/:]+))?(\/([A-Za-z]+[0-9]?))?$/.exec(text) ?? [];
+  const protocol = protocolText === undefined ? undefined : protocolNamed(protocolText);
+  // `web/tcp` is a pod called tcp unless a port stands before it; ICMP is the one protocol that has no port.
+  const isProtocol = protocol !== undefined && (portText !== undefined || protocol === 'ICMP');
+  if (protocolText !== undefined && !isProtocol) {
+    if (portText !== undefined) {
+      return { error: `"${protocolText}" is no protocol. Write TCP, UDP, SCTP or ICMP.` };
+    }
+    const end = parseEnd(text);
+    return isMisread(end) ? end : { end };
+  }
+  const end = parseEnd(endText);
+  if (isMisread(end))
+    return { error: `"${text}" names no end and port. Write ${endGrammar}, then :PORT/PROTOCOL.` };
+  const port = portText === undefined ? undefined : portOf(portText);
+  if (typeof port === 'object') return port;
+  return {
+    end,
+    ...(port === undefined ? {} : { port }),
+    ...(protocol === undefined ? {} : { protocol }),
+  };
+}
+
+/** A number from 1 to 65535, or the name of a port. */
+export function portOf(text: string): number | string | Misread {
+  if (/^[0-9]+$/.test(text)) {
+    const number = Number(text);
+    return number >= 1 && number <= 65535
+      ? number
+      : { error: `Port ${text} is out of range. Write a number from 1 to 65535.` };
+  }
+  if (text.length <= 15 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(text)) return text;
+  return { error: `"${text}" is no port. Write a number from 1 to 65535 or the name of a container port.` };
+}
+
+export function protocolNamed(text: string): ProtocolName | undefined {
+  const upper = text.toUpperCase();
+  if (upper === 'ICMPV6') return 'ICMP';
+  return upper === 'TCP' || upper === 'UDP' || upper === 'SCTP' || upper === 'ICMP' ? upper : undefined;
+}
+
+export function formatEnd(end: End): string {
+  switch (end.kind) {
+    case 'pod':
+      return `${end.namespace}/${end.name}`;
+    case 'service':
+      return `svc/${end.namespace}/${end.name}`;
+    case 'node':
+      return `node/${end.name}`;
+    case 'address':
+      return end.address.text;
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Who is who in a world: which pod has an address, which addresses a node has, which pods stand behind a Service. The questions are
+ * asked by address, as packets are, so this is where names become addresses; what a policy says about them is the engines' business.
+ */
+
+import type { ModelObjects } from '../../manifests/decode.js';
+import { keyOf } from '../../model/event.js';
+import type { Node } from '../../model/node.js';
+import { compareClaims, isFinished, type Pod } from '../../model/pod.js';
+import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
+import { World } from '../../model/world.js';
+import type { Address } from '../../net/address.js';
+
+/** Of several objects of one name the last counts (the later life, where uids tell lives apart). */
+export function worldOf(model: ModelObjects): World {
+  const world = new World();
+  for (const namespace of model.namespaces) world.put('namespace', namespace);
+  for (const node of model.nodes) world.put('node', node);
+  for (const pod of model.pods) world.put('pod', pod);
+  for (const policy of model.policies) world.put('policy', policy);
+  for (const service of model.services) world.put('service', service);
+  for (const slice of model.slices) world.put('slice', slice);
+  return world;
+}
+
+export interface Frontend {
+  readonly service: Service;
+  readonly port: ServicePort;
+}
+
+export class Directory {
+  readonly world: World;
+  /** Address text → the live pod that has it. hostNetwork pods have none of their own. */
+  readonly #podAt = new Map<string, Pod>();
+  /** Node name → its addresses: of the Node object first, then what its pods' status tells. */
+  readonly #nodes = new Map<string, Map<string, Address>>();
+  readonly #slices = new Map<string, EndpointSlice[]>();
+  #frontends: ReadonlyMap<string, Frontend> | undefined;
+  readonly #podsOf = new Map<string, Pod[]>();
+
+  constructor(world: World) {
+    this.world = world;
+    for (const node of world.all('node').values()) this.#learn(node.name, (node as Node).addresses);
+    for (const pod of world.all('pod').values()) this.#addPod(pod);
+    for (const slice of world.all('slice').values()) {
+      const key = keyOf(slice.namespace, slice.service);
+      this.#slices.set(key, [...(this.#slices.get(key) ?? []), slice]);
+    }
+  }
+
+  pod(namespace: string, name: string): Pod | undefined {
+    return this.world.get('pod', keyOf(namespace, name));
+  }
+
+  podAt(address: Address): Pod | undefined {
+    return this.#podAt.get(address.text);
+  }
+
+  /** The live pods of a namespace, in the order in which they were told. */
+  podsIn(namespace: string): readonly Pod[] {
+    return this.#podsOf.get(namespace) ?? [];
+  }
+
+  service(namespace: string, name: string): Service | undefined {
+    return this.world.get('service', keyOf(namespace, name));
+  }
+
+  slicesOf(service: Service): readonly EndpointSlice[] {
+    return this.#slices.get(keyOf(service.namespace, service.name)) ?? [];
+  }
+
+  /** undefined where nothing is known of such a node. */
+  nodeAddresses(name: string): readonly Address[] | undefined {
+    const known = this.#nodes.get(name);
+    return known === undefined ? undefined : [...known.values()];
+  }
+
+  /** The node that has an address; an address that a pod has is the pod's, whatever a status says. */
+  nodeAt(address: Address): string | undefined {
+    if (this.podAt(address) !== undefined) return undefined;
+    for (const [name, addresses] of this.#nodes) if (addresses.has(address.text)) return name;
+    return undefined;
+  }
+
+  /** Whether the address is the pod's own node: the node's exemptions hang on this. */
+  isOwnNode(pod: Pod, address: Address): boolean {
+    if (this.podAt(address) !== undefined) return false;
+    if (pod.nodeName !== '') {
+      return this.#nodes.get(pod.nodeName)?.has(address.text) ?? false;
+    }
+    if (pod.hostAddresses.some((own) => own.text === address.text)) return true;
+    for (const addresses of this.#nodes.values()) {
+      if (!addresses.has(address.text)) continue;
+      if (pod.hostAddresses.some((own) => addresses.has(own.text))) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Where Services answer: `PROTOCOL ADDRESS PORT` for cluster, external and load balancer addresses, `PROTOCOL node PORT` for
+   * nodePorts. Of two Services that claim one place the first by name has it.
+   */
+  frontends(): ReadonlyMap<string, Frontend> {
+    this.#frontends ??= frontendsOf([...this.world.all('service').values()]);
+    return this.#frontends;
+  }
+
+  #addPod(pod: Pod): void {
+    if (pod.nodeName !== '') this.#learn(pod.nodeName, pod.hostAddresses);
+    if (isFinished(pod)) return;
+    const neighbours = this.#podsOf.get(pod.namespace);
+    if (neighbours === undefined) this.#podsOf.set(pod.namespace, [pod]);
+    else neighbours.push(pod);
+    if (pod.hostNetwork) {
+      if (pod.nodeName !== '') this.#learn(pod.nodeName, pod.addresses);
+      return;
+    }
+    for (const address of pod.addresses) {
+      const rival = this.#podAt.get(address.text);
+      if (rival === undefined || compareClaims(pod, rival) < 0) this.#podAt.set(address.text, pod);
+    }
+  }
+
+  #learn(node: string, addresses: readonly Address[]): void {
+    let known = this.#nodes.get(node);
+    if (known === undefined) {
+      known = new Map();
+      this.#nodes.set(node, known);
+    }
+    for (const address of addresses) known.set(address.text, address);
+  }
+}
+
+function frontendsOf(services: Service[]): ReadonlyMap<string, Frontend> {
+  const places = new Map<string, Frontend>();
+  const byName = services.sort((a, b) => (keyOf(a.namespace, a.name) < keyOf(b.namespace, b.name) ? -1 : 1));
+  for (const service of byName) {
+    for (const port of service.ports) {
+      const claim = (place: string, number: number) => {
+        const key = `${port.protocol} ${place} ${number}`;
+        if (!places.has(key)) places.set(key, { service, port });
+      };
+      for (const address of [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIPs]) {
+        claim(address.text, port.port);
+      }
+      if (port.nodePort !== undefined) claim('node', port.nodePort);
+    }
+  }
+  return places;
+}

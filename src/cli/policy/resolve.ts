@@ -1,0 +1,285 @@
+/**
+ * Query → packets. A question about names becomes the flows that a connection would consist of, as (address, address, protocol,
+ * port); both engines answer the same flows and share nothing else.
+ *
+ *   - A pod is its addresses; a finished pod, and one without an address, has none, so the answer is null with the reason. A
+ *     hostNetwork pod is its node's address.
+ *   - The family is the one asked for, else the first of the source's families that the destination has; null without any.
+ *   - A Service is every ready backend behind the port asked for, at the backend's own port: policy is judged after translation.
+ *     A ClusterIP, external or load balancer address, or a node's address at a nodePort, is the Service behind it. Which backend a
+ *     connection gets is chance, so "allowed" means allowed at every one of them; the answer lists them one by one.
+ *   - A headless Service is only a name for pods: the port stays the one asked for.
+ */
+import type { Pod } from '../../model/pod.js';
+import { isFinished } from '../../model/pod.js';
+import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
+import type { Address } from '../../net/address.js';
+import { type End, formatEnd, type ProtocolName } from '../ends.js';
+import type { Directory } from './directory.js';
+import type { Query } from './query.js';
+
+/** What an engine is asked. `port` is 0 for ICMP. */
+export interface Flow {
+  readonly source: Address;
+  readonly destination: Address;
+  readonly protocol: ProtocolName;
+  readonly port: number;
+}
+
+export type Resolved =
+  | { readonly kind: 'flow'; readonly flow: Flow }
+  | { readonly kind: 'service'; readonly service: Service; readonly flows: readonly Flow[] }
+  /** Nothing can be sent: `allowed` is false where a Service refuses, null where the ends have no question in common. */
+  | { readonly kind: 'none'; readonly allowed: false | null; readonly reason: string };
+
+const none = (reason: string, allowed: false | null = null): Resolved => ({ kind: 'none', allowed, reason });
+
+export function resolveQuery(directory: Directory, query: Query): Resolved {
+  const source = addressesOf(directory, query.from);
+  if (typeof source === 'string') return none(source);
+  if (query.to.kind === 'service') {
+    const service = directory.service(query.to.namespace, query.to.name);
+    if (service === undefined) return none(`There is no Service ${query.to.namespace}/${query.to.name}.`);
+    return resolveService(directory, query, source, service);
+  }
+  const destination = addressesOf(directory, query.to);
+  if (typeof destination === 'string') return none(destination);
+  const pair = commonFamily(source, destination, query.family);
+  if (pair === undefined) return none(noFamily(query));
+  if (typeof query.port === 'number') {
+    const behind = serviceAt(directory, pair.destination, query.protocol, query.port);
+    if (behind !== undefined) {
+      return resolveBackends(directory, query, pair.source, behind.service, behind.port);
+    }
+  }
+  const port = portAt(query, directory.podAt(pair.destination) ?? podOf(directory, query.to));
+  if (typeof port === 'string') return none(port);
+  return { kind: 'flow', flow: { ...pair, protocol: query.protocol, port } };
+}
+
+/** The addresses of an end in its own order, or the sentence why it has none. */
+function addressesOf(directory: Directory, end: End): readonly Address[] | string {
+  switch (end.kind) {
+    case 'address':
+      return [end.address];
+    case 'node': {
+      const addresses = directory.nodeAddresses(end.name);
+      if (addresses === undefined) return `There is no node ${end.name}.`;
+      return addresses.length > 0 ? addresses : `No address of node ${end.name} is known.`;
+    }
+    case 'pod': {
+      const pod = directory.pod(end.namespace, end.name);
+      return pod === undefined ? `There is no pod ${formatEnd(end)}.` : podAddresses(directory, pod);
+    }
+    case 'service':
+      return `${formatEnd(end)} is a Service and has no place here.`;
+  }
+}
+
+function podAddresses(directory: Directory, pod: Pod): readonly Address[] | string {
+  const name = `${pod.namespace}/${pod.name}`;
+  if (isFinished(pod)) return `Pod ${name} has finished (${pod.phase}), so no address is its own.`;
+  if (pod.hostNetwork) {
+    if (pod.addresses.length > 0) return pod.addresses;
+    if (pod.hostAddresses.length > 0) return pod.hostAddresses;
+    const node = directory.nodeAddresses(pod.nodeName) ?? [];
+    return node.length > 0 ? node : `Pod ${name} uses its node's network, and no address of that is known.`;
+  }
+  if (pod.addresses.length === 0) return `Pod ${name} has no address.`;
+  const own = pod.addresses.filter((address) => directory.podAt(address) === pod);
+  if (own.length > 0) return own;
+  const owner = directory.podAt(pod.addresses[0]!);
+  return `The address of pod ${name} belongs to ${owner?.namespace}/${owner?.name}.`;
+}
+
+function podOf(directory: Directory, end: End): Pod | undefined {
+  return end.kind === 'pod' ? directory.pod(end.namespace, end.name) : undefined;
+}
+
+function commonFamily(
+  source: readonly Address[],
+  destination: readonly Address[],
+  family: 4 | 6 | undefined,
+): { source: Address; destination: Address } | undefined {
+  for (const from of source) {
+    if (family !== undefined && from.family !== family) continue;
+    const to = destination.find((address) => address.family === from.family);
+    if (to !== undefined) return { source: from, destination: to };
+  }
+  return undefined;
+}
+
+function noFamily(query: Query): string {
+  const ends = `${formatEnd(query.from)} and ${formatEnd(query.to)}`;
+  return query.family === undefined
+    ? `${ends} have no address family in common.`
+    : `${ends} do not both have an IPv${query.family} address.`;
+}
+
+/** The number asked for; a name is looked up at the destination. */
+function portAt(query: Query, pod: Pod | undefined): number | string {
+  if (query.port === undefined) return 0;
+  if (typeof query.port === 'number') return query.port;
+  const named = pod?.ports.find((port) => port.name === query.port && port.protocol === query.protocol);
+  return named?.port ?? `${formatEnd(query.to)} has no ${query.protocol} port named "${query.port}".`;
+}
+
+function resolveService(
+  directory: Directory,
+  query: Query,
+  source: readonly Address[],
+  service: Service,
+): Resolved {
+  const name = `${service.namespace}/${service.name}`;
+  if (service.type === 'ExternalName') {
+    return none(
+      `Service ${name} is a name for a host outside the cluster (ExternalName); ask about that host's address.`,
+    );
+  }
+  const families = serviceFamilies(directory, service);
+  const from = source.find(
+    (address) =>
+      (query.family === undefined || address.family === query.family) && families.includes(address.family),
+  );
+  if (from === undefined) return none(noFamily(query));
+  if (service.headless === true) return resolveHeadless(directory, query, from, service);
+  const port = service.ports.find(
+    (entry) =>
+      entry.protocol === query.protocol &&
+      (typeof query.port === 'number' ? entry.port === query.port : entry.name === query.port),
+  );
+  if (port === undefined) return none(`Service ${name} has no port ${query.port}/${query.protocol}.`, false);
+  return resolveBackends(directory, query, from, service, port);
+}
+
+/** The families a client can reach the Service by: its own, else those of its backends. */
+function serviceFamilies(directory: Directory, service: Service): readonly (4 | 6)[] {
+  const own = service.clusterIPs.map((address) => address.family);
+  if (own.length > 0) return own;
+  if (service.ipFamilies !== undefined && service.ipFamilies.length > 0) return service.ipFamilies;
+  const slices = directory.slicesOf(service);
+  const found = new Set<4 | 6>(slices.map((slice) => slice.family));
+  if (slices.length === 0) {
+    for (const pod of selectedPods(directory, service)) {
+      for (const address of pod.addresses) found.add(address.family);
+    }
+  }
+  // Without any backend the answer is "no endpoint", not "no family".
+  return found.size === 0 ? [4, 6] : [...found].sort();
+}
+
+function resolveHeadless(directory: Directory, query: Query, from: Address, service: Service): Resolved {
+  const flows: Flow[] = [];
+  for (const { address, pod } of readyBackends(directory, service, from.family)) {
+    const port = portAt(query, pod);
+    if (typeof port === 'number')
+      flows.push({ source: from, destination: address, protocol: query.protocol, port });
+  }
+  return flows.length === 0
+    ? none(`Service ${service.namespace}/${service.name} has no ready endpoint.`, false)
+    : { kind: 'service', service, flows };
+}
+
+function resolveBackends(
+  directory: Directory,
+  query: Query,
+  from: Address,
+  service: Service,
+  port: ServicePort,
+): Resolved {
+  const client = directory.podAt(from);
+  const flows: Flow[] = [];
+  for (const backend of readyBackends(directory, service, from.family, port)) {
+    if (service.internalTrafficPolicy === 'Local' && !isLocal(client, backend.nodeName)) continue;
+    flows.push({ source: from, destination: backend.address, protocol: query.protocol, port: backend.port });
+  }
+  return flows.length === 0
+    ? none(`Service ${service.namespace}/${service.name} has no ready endpoint.`, false)
+    : { kind: 'service', service, flows };
+}
+
+function isLocal(client: Pod | undefined, nodeName: string): boolean {
+  return client === undefined || client.nodeName === '' || nodeName === '' || client.nodeName === nodeName;
+}
+
+interface Backend {
+  readonly address: Address;
+  readonly port: number;
+  readonly nodeName: string;
+  readonly pod?: Pod;
+}
+
+/**
+ * The ready backends of one family, sorted by address. Slices count as soon as one names the Service, else the pods that its selector
+ * picks. Without `port` (headless) the backends' own ports do not matter.
+ */
+function readyBackends(
+  directory: Directory,
+  service: Service,
+  family: 4 | 6,
+  port?: ServicePort,
+): readonly Backend[] {
+  const found = new Map<string, Backend>();
+  const slices = directory.slicesOf(service);
+  for (const slice of slices) {
+    if (slice.family === family)
+      for (const backend of sliceBackends(slice, port)) found.set(key(backend), backend);
+  }
+  if (slices.length === 0) {
+    for (const pod of selectedPods(directory, service)) {
+      if (!pod.ready && !service.publishNotReadyAddresses) continue;
+      const number = port === undefined ? 0 : targetOf(port, pod);
+      const address = pod.addresses.find((own) => own.family === family);
+      if (number === undefined || address === undefined) continue;
+      const backend = { address, port: number, nodeName: pod.nodeName, pod };
+      found.set(key(backend), backend);
+    }
+  }
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, backend]) => backend);
+}
+
+const key = (backend: Backend) => `${backend.address.text} ${backend.port}`;
+
+function sliceBackends(slice: EndpointSlice, port: ServicePort | undefined): readonly Backend[] {
+  const ports =
+    port === undefined
+      ? [{ port: 0 }]
+      : slice.ports.filter((entry) => entry.name === port.name && entry.protocol === port.protocol);
+  return ports.flatMap((entry) =>
+    slice.endpoints
+      .filter((endpoint) => endpoint.ready)
+      .flatMap((endpoint) =>
+        endpoint.addresses
+          .slice(0, 1) // only the first address of an endpoint is ever used, as the API says
+          .map((address) => ({ address, port: entry.port, nodeName: endpoint.nodeName })),
+      ),
+  );
+}
+
+function targetOf(port: ServicePort, pod: Pod): number | undefined {
+  if (typeof port.targetPort === 'number') return port.targetPort;
+  return pod.ports.find((open) => open.name === port.targetPort && open.protocol === port.protocol)?.port;
+}
+
+function selectedPods(directory: Directory, service: Service): readonly Pod[] {
+  const { selector } = service;
+  if (selector === null) return [];
+  const wanted = [...selector];
+  return directory
+    .podsIn(service.namespace)
+    .filter((pod) => !pod.terminating && wanted.every(([label, value]) => pod.labels.get(label) === value));
+}
+
+/** The Service that answers at an address and port, if one does. */
+function serviceAt(
+  directory: Directory,
+  address: Address,
+  protocol: ProtocolName,
+  port: number,
+): { service: Service; port: ServicePort } | undefined {
+  const at = (place: string) => directory.frontends().get(`${protocol} ${place} ${port}`);
+  const found = at(address.text);
+  if (found !== undefined) return found;
+  const onNodes = at('node');
+  return onNodes !== undefined && directory.nodeAt(address) !== undefined ? onNodes : undefined;
+}
