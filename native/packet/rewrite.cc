@@ -53,10 +53,15 @@ ChecksumDelta write_ports(uint8_t* l4, const FlowTuple& to) {
   return delta;
 }
 
+// The identifier of an echo. An unchanged one makes no difference at all: an echo reply can be all zeros with
+// checksum 0xffff, the one message in which one's complement tells its two zeros apart and RFC 1624's sum
+// would turn one into the other. (All else that is summed here has a type, a protocol or a version that is
+// not zero.)
 ChecksumDelta write_identifier(uint8_t* l4, uint16_t id) {
+  ChecksumDelta delta;
+  if (load_be16(l4 + 4) == id) return delta;
   uint8_t bytes[2];
   store_be16(bytes, id);
-  ChecksumDelta delta;
   delta.replace(l4 + 4, bytes, 2);
   std::memcpy(l4 + 4, bytes, 2);
   return delta;

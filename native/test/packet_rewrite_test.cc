@@ -120,6 +120,13 @@ TEST_CASE("a UDP checksum of 0 stays 0, and an update never makes one") {
   CHECK(seen);
 }
 
+TEST_CASE("an echo reply of zeros keeps its checksum 0xffff when nothing changes") {
+  Parsed p(frame({}, 1, icmp(0, 0, 0, Bytes(8, 0))));
+  REQUIRE(get16(p.transport(), 2) == 0xffff);
+  REQUIRE(rewrite(p.packet, translated(p.packet.tuple, 0, 0)) == DropReason::none);
+  CHECK(get16(p.transport(), 2) == 0xffff);
+}
+
 TEST_CASE("a partial checksum is carried and right once it is completed") {
   for (const bool v4_family : {true, false})
     for (const uint8_t protocol : std::initializer_list<uint8_t>{6, 17}) {
