@@ -150,30 +150,93 @@ function yamlTrees(text: string, file: string, problems: Problem[]): NonNullable
   }
   const sound: NonNullable<ReturnType<Tree>>[] = [];
   for (const document of documents) {
-    for (const error of document.errors) problems.push(syntaxProblem(error, file, lines));
+    for (const problem of syntaxProblems(document.errors, file, text, lines)) problems.push(problem);
     if (document.errors.length === 0) sound.push({ document, lines });
   }
   return sound;
 }
 
-function syntaxProblem(error: YAMLError, file: string, lines: LineCounter): Problem {
-  const hint = syntaxFixes[error.code];
+/** One problem for each line: the reader often says several things about one mistake, and the first is the most to the point. */
+function syntaxProblems(
+  errors: readonly YAMLError[],
+  file: string,
+  text: string,
+  lines: LineCounter,
+): Problem[] {
+  const byLine = new Map<number, Problem>();
+  for (const error of errors) {
+    const at = position(lines, error.pos[0]);
+    const merged = isSeparatorMissing(error, text);
+    // After one forgotten separator every further field repeats too.
+    if (merged && [...byLine.values()].some((problem) => problem.code === 'missing-separator')) continue;
+    if (!byLine.has(at.line))
+      byLine.set(at.line, merged ? separatorProblem(file, at) : syntaxProblem(error, file, text, at));
+  }
+  return [...byLine.values()];
+}
+
+function syntaxProblem(
+  error: YAMLError,
+  file: string,
+  text: string,
+  at: { line: number; column: number },
+): Problem {
+  const parent = missingParent(text, at.line);
+  const hint = parent ?? syntaxFixes[error.code];
+  const message = error.message.replace(/\s+at line \d+.*$/s, '').replace(/\.?$/, '.');
   return {
     code: 'syntax',
     severity: 'error',
-    message: `YAML: ${error.message.replace(/\s+at line \d+.*$/s, '').replace(/\.?$/, '.')}`,
-    ...(hint === undefined ? {} : { fix: hint }),
-    source: { file, ...position(lines, error.pos[0]) },
+    message: `YAML: ${message}`,
+    fix:
+      hint ??
+      'Compare the indentation with the lines above; quote text that holds ": ", "#", or starts with a special character.',
+    source: { file, ...at },
   };
 }
 
+/** A field of the top level that comes a second time: the next object begins without a separator. */
+function isSeparatorMissing(error: YAMLError, text: string): boolean {
+  if (error.code !== 'DUPLICATE_KEY') return false;
+  const [offset] = error.pos;
+  return (
+    (offset === 0 || text[offset - 1] === '\n') &&
+    /^(apiVersion|kind|metadata|spec)\s*:/.test(text.slice(offset, offset + 40))
+  );
+}
+
+function separatorProblem(file: string, at: { line: number; column: number }): Problem {
+  return {
+    code: 'missing-separator',
+    severity: 'error',
+    message: 'A second object starts here, and nothing separates it from the one above.',
+    fix: 'Put a line with --- above it.',
+    source: { file, ...at },
+  };
+}
+
+/**
+ * `kind: NetworkPolicy` and, indented below it, `name: x`: a line such as `metadata:` was lost. YAML only says that the text runs on,
+ * so look at the line with the value and the deeper one behind it.
+ */
+function missingParent(text: string, line: number): string | undefined {
+  const rows = text.split(/\r?\n/);
+  for (const above of [line, line - 1, line - 2]) {
+    const [, indent, key] = /^(\s*)(?:- )?([\w./-]+):[ \t]+[^\s#|>&{['"]/.exec(rows[above - 1] ?? '') ?? [];
+    const [, deeper, child] = /^(\s*)(?:- )?([\w./-]+)/.exec(rows[above] ?? '') ?? [];
+    if (indent === undefined || deeper === undefined || deeper.length <= indent.length) continue;
+    return `"${child}" is indented below "${key}", which has a value already. Add the line that it belongs under (metadata: or spec:), or indent it like "${key}".`;
+  }
+  return undefined;
+}
+
 const syntaxFixes: Readonly<Record<string, string>> = {
-  DUPLICATE_KEY: 'Keep one of the two; where two objects run into each other, put `---` between them.',
+  DUPLICATE_KEY: 'Keep one of the two.',
   TAB_AS_INDENT: 'Indent with spaces; YAML does not allow tabs.',
   BAD_INDENT: 'Give all keys of one mapping the same indentation.',
-  BLOCK_AS_IMPLICIT_KEY:
-    'Give all keys of one mapping the same indentation, and put a value on its own line only when it is deeper.',
+  BLOCK_AS_IMPLICIT_KEY: 'Give all keys of one mapping the same indentation.',
   BAD_ALIAS: 'Define the anchor (&name) before its alias (*name), or quote the text.',
+  MISSING_CHAR: 'Close every quote, bracket and brace, and write a space behind each colon.',
 };
 
 function position(lines: LineCounter, offset: number): { line: number; column: number } {

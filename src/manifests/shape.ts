@@ -143,13 +143,17 @@ function reportUnknown(
   const parent = path.length === 0 ? check.kind : formatPath(path);
   const meant = likelyPlace(key, siblings, path, check);
   if (meant === undefined) {
+    const labels = typeof value === 'string' ? placeOf('matchLabels', siblings, path, check) : undefined;
     check.report({
       code: 'unknown-field',
       severity: check.unknown,
       path: [...path, key],
       what: 'key',
       message: `"${key}" is no field of ${parent}.`,
-      fix: `Remove it or move it where it belongs; ${parent} has ${Object.keys(siblings).join(', ')}.`,
+      fix:
+        labels === undefined
+          ? `Remove it or move it where it belongs; ${parent} has ${Object.keys(siblings).join(', ')}.`
+          : `If it is a label to select by, move it to ${formatPath([...labels, key])}; ${parent} has ${Object.keys(siblings).join(', ')}.`,
     });
     return;
   }
@@ -160,7 +164,7 @@ function reportUnknown(
     path: [...path, key],
     what: 'key',
     message: misplaced
-      ? `"${key}" stands in the wrong place (${at}); it belongs at ${meant.path}.`
+      ? `"${key}" stands ${path.length === 0 ? 'at the top level' : `in the wrong place (${at})`}; it belongs at ${meant.path}.`
       : `"${key}" is no field of ${parent}; "${meant.name}" is.`,
     fix: misplaced ? `Move ${key} to ${meant.path}.` : `Write ${meant.name} instead of ${key}.`,
   });
@@ -202,17 +206,30 @@ function likelyPlace(
   check: ShapeCheck,
 ): Place | undefined {
   const names = Object.keys(siblings);
-  const below = findBelow(key, { type: 'object', fields: siblings }, 3);
+  const below = findBelow(key, { type: 'object', fields: siblings });
   if (below !== undefined) return misplacedAt(key, [...path, ...below]);
   const near =
     closestName(key, names) ??
     names.find((name) => name.length >= 4 && key.toLowerCase().includes(name.toLowerCase())) ??
     null;
   if (near !== null) return { reason: 'misspelt', name: near, path: formatPath([...path, near]) };
+  const above = placeOf(key, siblings, path, check);
+  return above === undefined ? undefined : misplacedAt(key, above);
+}
+
+/** The nearest place that has a field of this name: below here, else below an ancestor, the closest first. */
+function placeOf(
+  key: string,
+  siblings: Readonly<Record<string, Shape>>,
+  path: FieldPath,
+  check: ShapeCheck,
+): FieldPath | undefined {
+  const below = findBelow(key, { type: 'object', fields: siblings });
+  if (below !== undefined) return [...path, ...below];
   for (let depth = path.length - 1; depth >= 0; depth--) {
     const ancestor = shapeAt(check.root, path.slice(0, depth));
-    const found = ancestor === undefined ? undefined : findBelow(key, ancestor, 3);
-    if (found !== undefined) return misplacedAt(key, [...path.slice(0, depth), ...found]);
+    const found = ancestor === undefined ? undefined : findBelow(key, ancestor);
+    if (found !== undefined) return [...path.slice(0, depth), ...found];
   }
   return undefined;
 }
@@ -232,10 +249,13 @@ function shapeAt(root: Shape, path: FieldPath): Shape | undefined {
   return shape;
 }
 
+/** A field meant further away than this is a coincidence of names. */
+const searchDepth = 3;
+
 /** Breadth first, so that the shallowest place wins; lists are entered as their first item. */
-function findBelow(key: string, shape: Shape, depth: number): FieldPath | undefined {
+function findBelow(key: string, shape: Shape): FieldPath | undefined {
   let level: { shape: Shape; path: FieldPath }[] = [{ shape, path: [] }];
-  for (let step = 0; step <= depth && level.length > 0; step++) {
+  for (let step = 0; step <= searchDepth && level.length > 0; step++) {
     const next: typeof level = [];
     for (const { shape: current, path } of level) {
       if (current.type === 'list') {

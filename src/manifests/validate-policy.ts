@@ -74,12 +74,15 @@ function validateTypes(types: unknown, report: Report): void {
   });
 }
 
+const peerFields = ['podSelector', 'namespaceSelector', 'ipBlock'];
+
 function validatePeer(peer: PlainObject, path: FieldPath, report: Report): void {
   const { podSelector, namespaceSelector, ipBlock } = peer;
   const selectors = (['podSelector', 'namespaceSelector'] as const).filter((field) => !isAbsent(peer[field]));
-  if (isAbsent(ipBlock) && selectors.length === 0) {
-    // A peer with fields that mean nothing has been reported for them; say only what else is missing.
-    const unset = ['podSelector', 'namespaceSelector', 'ipBlock'].find((field) => Object.hasOwn(peer, field));
+  // A peer with a field that nobody knows has its finding already.
+  const known = Object.keys(peer).every((field) => peerFields.includes(field));
+  if (known && isAbsent(ipBlock) && selectors.length === 0) {
+    const unset = peerFields.find((field) => Object.hasOwn(peer, field));
     report({
       code: 'empty-peer',
       path,

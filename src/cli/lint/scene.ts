@@ -1,0 +1,103 @@
+/** What the checks of meaning look at: the given objects with who selects whom worked out once. */
+import type { Problem } from '../../errors/problem.js';
+import type { FieldPath, ManifestObject } from '../../manifests/parse.js';
+import { nameOf, objectOf, type PlainObject } from '../../manifests/plain.js';
+import type { Manifests } from '../../manifests/read.js';
+import { validateObjects } from '../../manifests/validate.js';
+import type { Labels } from '../../model/labels.js';
+import { namespaceNameLabel } from '../../model/namespace.js';
+import { isFinished, type Pod } from '../../model/pod.js';
+import type { NetworkPolicy, PolicyPeer } from '../../model/policy.js';
+import { matches } from '../../model/selector.js';
+import type { Service } from '../../model/service.js';
+
+/** A policy with the object it was decoded from. */
+export interface ScenePolicy {
+  readonly policy: NetworkPolicy;
+  readonly origin: ManifestObject;
+  readonly spec: PlainObject;
+  /** Live pods that it selects; hostNetwork pods are never selected. */
+  readonly pods: readonly Pod[];
+}
+
+export class Scene {
+  readonly manifests: Manifests;
+  /** Policies without errors: what a broken one means is for its author to say first. */
+  readonly policies: readonly ScenePolicy[];
+  readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly #namespaceLabels = new Map<string, Labels>();
+  /** Namespaces that some object of the manifests declares or lives in. */
+  readonly namespaces: ReadonlyMap<string, Labels> = this.#namespaceLabels;
+
+  constructor(manifests: Manifests, invalid: readonly Problem[]) {
+    this.manifests = manifests;
+    const { model } = manifests;
+    this.pods = model.pods.filter((pod) => !isFinished(pod) && !pod.hostNetwork);
+    this.services = model.services;
+    for (const pod of model.pods) this.#namespaceLabels.set(pod.namespace, nameLabel(pod.namespace));
+    for (const policy of model.policies)
+      this.#namespaceLabels.set(policy.namespace, nameLabel(policy.namespace));
+    for (const namespace of model.namespaces) this.#namespaceLabels.set(namespace.name, namespace.labels);
+    const origins = new Map<string, ManifestObject>();
+    for (const origin of manifests.objects) {
+      if (origin.value.kind !== 'NetworkPolicy') continue;
+      const named = nameOf(origin.value);
+      if (named !== undefined) origins.set(`${named.namespace}/${named.name}`, origin);
+    }
+    const last = new Map(model.policies.map((policy) => [`${policy.namespace}/${policy.name}`, policy]));
+    const broken = validationErrors(manifests, invalid);
+    const sound = [...last].filter(([key]) => !broken.has(origins.get(key)!));
+    this.policies = sound.map(([key, policy]) => {
+      const origin = origins.get(key)!;
+      return {
+        policy,
+        origin,
+        spec: objectOf(origin.value.spec),
+        pods: this.pods.filter(
+          (pod) => pod.namespace === policy.namespace && matches(policy.podSelector, pod.labels),
+        ),
+      };
+    });
+  }
+
+  labelsOf(namespace: string): Labels {
+    return this.#namespaceLabels.get(namespace) ?? nameLabel(namespace);
+  }
+
+  /** The live pods that a peer matches. */
+  podsOfPeer(peer: PolicyPeer, policyNamespace: string): readonly Pod[] {
+    if (peer.kind !== 'pods') return [];
+    return this.pods.filter((pod) => {
+      const inNamespace =
+        peer.namespaceSelector === undefined
+          ? pod.namespace === policyNamespace
+          : matches(peer.namespaceSelector, this.labelsOf(pod.namespace));
+      return inNamespace && (peer.podSelector === undefined || matches(peer.podSelector, pod.labels));
+    });
+  }
+}
+
+/** The policies that have an error of their own. */
+function validationErrors(manifests: Manifests, invalid: readonly Problem[]): ReadonlySet<ManifestObject> {
+  if (!invalid.some((problem) => problem.severity === 'error')) return new Set();
+  return new Set(
+    manifests.objects.filter((origin) => {
+      if (origin.value.kind !== 'NetworkPolicy') return false;
+      return validateObjects([origin]).some((problem) => problem.severity === 'error');
+    }),
+  );
+}
+
+function nameLabel(namespace: string): Labels {
+  return new Map([[namespaceNameLabel, namespace]]);
+}
+
+export function problemAt(
+  origin: ManifestObject,
+  path: FieldPath,
+  problem: Omit<Problem, 'source'>,
+  what: 'key' | 'value' = 'value',
+): Problem {
+  return { ...problem, source: origin.locate(path, what) };
+}
