@@ -32,7 +32,7 @@ double monotonic_to_realtime_ns() {
 
 Napi::Object to_drops(Napi::Env env, const PortTotals& totals) {
   Napi::Object drops = Napi::Object::New(env);
-  for (size_t reason = 1; reason <= drop_reason_count; ++reason)
+  for (size_t reason = 1; reason < drop_reason_count; ++reason)
     if (totals.drops[reason] != 0)
       drops.Set(std::string(drop_reason_name(static_cast<DropReason>(reason))),
                 to_number(env, totals.drops[reason]));
