@@ -204,8 +204,9 @@ export class Cluster {
       this.#lives.delete(key);
     }
     // Addresses that are given come first, so that an allotted one is never one of them.
-    const fixed = [...running].filter(([, { value }]) => givenAddresses(value).length > 0);
-    const free = [...running].filter(([, { value }]) => givenAddresses(value).length === 0);
+    const byKey = [...running].sort(([a], [b]) => (a < b ? -1 : 1));
+    const fixed = byKey.filter(([, { value }]) => givenAddresses(value).length > 0);
+    const free = byKey.filter(([, { value }]) => givenAddresses(value).length === 0);
     const settled: KubernetesObject[] = [];
     this.#pods = [];
     for (const [key, { value, owner }] of [...fixed, ...free]) {

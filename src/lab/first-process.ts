@@ -9,7 +9,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
-import { Lines } from '../agent/lines.js';
+import { Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
 import { parseCidr } from '../net/cidr.js';
 import { Cluster, nodeName, usualCluster } from './cluster.js';

@@ -4,7 +4,7 @@
  */
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Lines } from '../agent/lines.js';
+import { Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
 
 type Message = Readonly<Record<string, unknown>>;

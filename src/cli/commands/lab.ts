@@ -350,7 +350,7 @@ async function demo(options: Omit<UpOptions, 'name'> & { readonly output: Format
   const started = performance.now();
   // What started us may be killed without a word; then nobody waits for the answer any more.
   const parent = process.ppid;
-  const orphaned = setInterval(() => process.ppid !== parent && process.exit(1), 200);
+  const orphaned = setInterval(() => process.ppid !== parent && process.exit(1), 200).unref();
   const chosen =
     options.file === undefined && options.example === undefined
       ? { ...options, example: 'three-tier' }
