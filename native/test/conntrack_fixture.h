@@ -30,7 +30,7 @@ inline TableOptions small(uint32_t capacity = 64) {
   TableOptions options;
   options.capacity = capacity;
   options.max_ports = 8;
-  options.port_quota = capacity;
+  options.port_quota = 2 * capacity;
   options.seed = {0x0123456789abcdef, 0xfedcba9876543210};
   return options;
 }

@@ -1,0 +1,340 @@
+// UDP, SCTP, ICMP and other protocols through the table; translation, bounds, judging, ports, expiry.
+#include <doctest/doctest.h>
+
+#include "conntrack_fixture.h"
+
+using namespace weft;
+using namespace weft::conntrack_test;
+
+namespace {
+
+constexpr Side O = Side::original, P = Side::reply;
+
+InsertResult put(Fixture& f, const FlowTuple& original, uint64_t now = kStart) {
+  return f.table->insert(connection(f, original), now);
+}
+
+Update hear(Fixture& f, const FlowTuple& tuple, uint64_t now = kStart) {
+  Observation packet;
+  packet.bytes = 100;
+  return f.table->update(f.table->find(tuple, now), packet, now);
+}
+
+SctpPacket sctp(SctpChunk chunk, uint32_t tag, uint32_t initiate = 0, bool reflected = false) {
+  return {tag, initiate, 1u << static_cast<unsigned>(chunk), reflected};
+}
+
+}  // namespace
+
+TEST_CASE("UDP goes from unreplied to replied to stream, and each has its time") {
+  Fixture f;
+  const FlowTuple t = tuple(Protocol::udp, 5000, 53);
+  const Lookup made = put(f, t).lookup;
+  CHECK(f.table->read(made.entry)->state == State::udp_unreplied);
+  CHECK(hear(f, t) == Update::pass);
+  CHECK(f.table->read(made.entry)->state == State::udp_unreplied);
+  CHECK(hear(f, t.reversed()) == Update::pass);
+  CHECK(f.table->read(made.entry)->state == State::udp_replied);
+  CHECK(hear(f, t, kStart + 3 * kSecond) == Update::pass);
+  CHECK(f.table->read(made.entry)->state == State::udp_stream);
+  const auto view = f.table->read(made.entry);
+  CHECK(view->packets[0] == 3);
+  CHECK(view->bytes[0] == 60 + 200);
+  CHECK(view->packets[1] == 1);
+  CHECK(f.table->find(t, kStart + 182 * kSecond).hit());
+  CHECK_FALSE(f.table->find(t, kStart + 184 * kSecond).hit());
+  CHECK(f.table->sweep(64, kStart + 184 * kSecond) == 1);
+  CHECK(f.table->check() == nullptr);
+}
+
+TEST_CASE("an SCTP association opens with INIT and ends with SHUTDOWN COMPLETE") {
+  struct Line {
+    Side side;
+    SctpPacket packet;
+    Update update;
+    State state;
+  };
+  const auto pass = Update::pass;
+  const std::vector<std::vector<Line>> cases{
+      {{O, sctp(SctpChunk::init, 0, 11), pass, State::sctp_cookie_wait},
+       {O, sctp(SctpChunk::init, 0, 11), pass, State::sctp_cookie_wait},
+       {P, sctp(SctpChunk::init_ack, 99, 22), pass, State::sctp_cookie_wait},  // not the initiator's tag
+       {P, sctp(SctpChunk::init_ack, 11, 22), pass, State::sctp_cookie_ready},
+       {O, sctp(SctpChunk::cookie_echo, 22), pass, State::sctp_cookie_echoed},
+       {P, sctp(SctpChunk::cookie_ack, 11), pass, State::sctp_established},
+       {O, sctp(SctpChunk::data, 22), pass, State::sctp_established},
+       {P, sctp(SctpChunk::abort, 77), Update::invalid, State::sctp_established},
+       {P, sctp(SctpChunk::shutdown, 77), pass, State::sctp_established},
+       {O, sctp(SctpChunk::init, 0, 33), pass, State::sctp_established},
+       {O, sctp(SctpChunk::shutdown, 22), pass, State::sctp_shutdown},
+       {P, sctp(SctpChunk::shutdown_ack, 11), pass, State::sctp_shutdown_ack},
+       {O, sctp(SctpChunk::shutdown_complete, 22), pass, State::sctp_closed},
+       {O, sctp(SctpChunk::init, 0, 44), Update::restart, State::sctp_closed}},
+      {{O, sctp(SctpChunk::init, 0, 11), pass, State::sctp_cookie_wait},
+       {P, sctp(SctpChunk::abort, 11), pass, State::sctp_closed}},
+      {{O, sctp(SctpChunk::data, 22), pass, State::sctp_established},  // picked up
+       {P, sctp(SctpChunk::heartbeat_ack, 11), pass, State::sctp_established},
+       {P, sctp(SctpChunk::abort, 22, 0, true), pass, State::sctp_closed}},
+  };
+  for (size_t c = 0; c < cases.size(); ++c) {
+    CAPTURE(c);
+    Fixture f;
+    const FlowTuple t = tuple(Protocol::sctp, 3000, 3868);
+    for (size_t i = 0; i < cases[c].size(); ++i) {
+      CAPTURE(i);
+      const Line& line = cases[c][i];
+      if (i == 0) {
+        NewConnection wanted = connection(f, t);
+        wanted.sctp = &line.packet;
+        REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+      }
+      const Lookup found = f.table->find(line.side == O ? t : t.reversed(), kStart);
+      REQUIRE(found.hit());
+      if (i > 0) {
+        Observation packet;
+        packet.sctp = &line.packet;
+        CHECK(static_cast<int>(f.table->update(found, packet, kStart)) == static_cast<int>(line.update));
+      }
+      CHECK(std::string(state_name(f.table->read(found.entry)->state)) == state_name(line.state));
+    }
+    CHECK(f.table->check() == nullptr);
+  }
+  for (const SctpPacket& first :
+       {sctp(SctpChunk::init, 5, 11), sctp(SctpChunk::init, 0, 0), sctp(SctpChunk::init_ack, 1, 2),
+        sctp(SctpChunk::abort, 1), sctp(SctpChunk::data, 0)})
+    CHECK(sctp_start(first) == SctpStart::refuse);
+}
+
+TEST_CASE("SCTP chunks are read within their packet") {
+  uint8_t bytes[48] = {0x0b, 0xb8, 0x0f, 0x1c, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 11};
+  SctpPacket packet;
+  REQUIRE(read_sctp(bytes, 32, packet));
+  CHECK(packet.has(SctpChunk::init));
+  CHECK(packet.initiate_tag == 11);
+  CHECK(sctp_start(packet) == SctpStart::begin);
+  CHECK_FALSE(read_sctp(bytes, 31, packet));
+  CHECK_FALSE(read_sctp(bytes, 12, packet));
+  bytes[15] = 3;
+  CHECK_FALSE(read_sctp(bytes, 32, packet));
+}
+
+TEST_CASE("an echo request from the other end with the same identifier is not a reply") {
+  Fixture f;
+  const FlowTuple raw = tuple(Protocol::icmp, 7, 7);
+  const FlowTuple request = connection_key(raw, 8);
+  REQUIRE(put(f, request).status == InsertStatus::ok);
+  CHECK(f.table->find(connection_key(raw.reversed(), 0), kStart).side == P);
+  CHECK_FALSE(f.table->find(connection_key(raw.reversed(), 8), kStart).hit());
+  CHECK(f.table->find(request, kStart).judged() == tuple(Protocol::icmp, 0, 0));
+  CHECK(hear(f, request.reversed()) == Update::pass);
+  CHECK(f.table->read(0).has_value());
+  CHECK(put(f, connection_key(raw.reversed(), 8)).status == InsertStatus::ok);
+  // Errors that quote the request and the reply.
+  CHECK(f.table->find_related(raw, kStart).side == P);
+  FlowTuple six = raw;
+  six.protocol = static_cast<uint8_t>(Protocol::icmpv6);
+  CHECK(connection_key(six, 128).destination_port == 0);
+  CHECK(connection_key(six, 129).source_port == 0);
+}
+
+TEST_CASE("other protocols are tracked by their pair of addresses") {
+  Fixture f;
+  FlowTuple t = tuple(Protocol::udp, 0, 0);
+  t.protocol = 47;
+  REQUIRE(put(f, t).status == InsertStatus::ok);
+  CHECK(put(f, t.reversed()).status == InsertStatus::exists);
+  CHECK(hear(f, t.reversed()) == Update::pass);
+  CHECK(f.table->find(t, kStart).state == State::other_replied);
+}
+
+TEST_CASE("a service's connection is translated both ways, and so are errors about it") {
+  Fixture f;
+  const FlowTuple original = tuple(Protocol::udp, 5000, 53, 0x0a000001, 0x0a60000a);
+  NewConnection wanted = connection(f, original);
+  wanted.translation = {true, false, 5353, Address::v4(0x0a000002)};
+  REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+  const FlowTuple at_backend = tuple(Protocol::udp, 5000, 5353);
+  const Lookup there = f.table->find(original, kStart);
+  CHECK(there.translated == at_backend);
+  CHECK(there.judged() == at_backend);
+  CHECK(there.from == f.a);
+  CHECK(there.to == f.b);
+  const Lookup back = f.table->find(at_backend.reversed(), kStart);
+  CHECK(back.side == P);
+  CHECK(back.translated == original.reversed());
+  CHECK(back.judged() == at_backend);
+  CHECK(back.from == f.b);
+  // The backend answers "port unreachable", quoting the packet as it saw it.
+  const Lookup error = f.table->find_related(at_backend, kStart);
+  CHECK(error.side == P);
+  CHECK(error.translated.reversed() == original);
+}
+
+TEST_CASE("a pod that reaches itself by a service is given the hairpin address, in either family") {
+  Fixture f;
+  const FlowTuple original = tuple(Protocol::udp, 5000, 53, 0x0a000001, 0x0a60000a);
+  NewConnection wanted = connection(f, original);
+  wanted.responder = f.a;
+  wanted.translation = {true, true, 5353, Address::v4(0x0a000001)};
+  const Lookup made = f.table->insert(wanted, kStart).lookup;
+  CHECK(made.translated == tuple(Protocol::udp, 5000, 5353, 0xa9fe0101, 0x0a000001));
+  CHECK((made.flags & kHairpin) != 0);
+  const Lookup back = f.table->find(made.translated.reversed(), kStart);
+  CHECK(back.translated == original.reversed());
+  CHECK(back.judged() == tuple(Protocol::udp, 5000, 5353, 0x0a000001, 0x0a000001));
+  NewConnection six = wanted;
+  six.original.family = 6;
+  six.original.source = Address{{0xfd, 1}};
+  six.original.destination = Address{{0xfd, 2}};
+  six.translation.to = six.original.source;
+  CHECK(f.table->insert(six, kStart).lookup.translated.source == f.options.hairpin_v6);
+}
+
+TEST_CASE("a source port is translated where the reply tuple is taken, within bounded tries") {
+  TableOptions options = small(256);
+  options.translation_tries = 8;
+  Fixture f(options);
+  REQUIRE(put(f, tuple(Protocol::udp, 5000, 5353)).status == InsertStatus::ok);
+  std::vector<FlowTuple> seen;
+  uint32_t service = 0;
+  InsertStatus last = InsertStatus::ok;
+  for (; service < 200; ++service) {  // many services with one backend, one client port
+    NewConnection wanted = connection(f, tuple(Protocol::udp, 5000, 53, 0x0a000001, 0x0a600000 + service));
+    wanted.translation = {true, false, 5353, Address::v4(0x0a000002)};
+    const InsertResult result = f.table->insert(wanted, kStart);
+    last = result.status;
+    if (last != InsertStatus::ok) break;
+    CHECK((result.lookup.flags & kSourceTranslated) != 0);
+    CHECK(result.lookup.translated.source_port >= 1024);
+    CHECK(result.lookup.translated.source == Address::v4(0x0a000001));
+    for (const FlowTuple& other : seen) CHECK_FALSE(other == result.lookup.translated);
+    seen.push_back(result.lookup.translated);
+    CHECK(f.table->find(result.lookup.translated.reversed(), kStart).translated ==
+          wanted.original.reversed());
+  }
+  CHECK(last == InsertStatus::ok);
+  CHECK(f.table->check() == nullptr);
+
+  TableOptions none = small();
+  none.translation_tries = 0;
+  Fixture g(none);
+  REQUIRE(put(g, tuple(Protocol::udp, 5000, 5353)).status == InsertStatus::ok);
+  NewConnection wanted = connection(g, tuple(Protocol::udp, 5000, 53, 0x0a000001, 0x0a600000));
+  wanted.translation = {true, false, 5353, Address::v4(0x0a000002)};
+  CHECK(g.table->insert(wanted, kStart).status == InsertStatus::nat_exhausted);
+  CHECK(g.table->counts().refused_nat == 1);
+  CHECK(g.table->check() == nullptr);
+}
+
+TEST_CASE("a tuple that is its own reverse is refused") {
+  Fixture f;
+  CHECK(put(f, tuple(Protocol::icmp, 0, 0, 0x0a000001, 0x0a000001)).status == InsertStatus::invalid);
+  CHECK(f.table->check() == nullptr);
+}
+
+TEST_CASE("full: what is unreplied goes first, what is established never") {
+  Fixture f(small(16));
+  const TcpSegment syn = segment(kTcpSyn, 1), syn_ack = segment(kTcpSyn | kTcpAck, 1, 2),
+                   ack = segment(kTcpAck, 2, 2);
+  const auto establish = [&](uint16_t port) {
+    NewConnection wanted = connection(f, tuple(Protocol::tcp, port, 80));
+    wanted.tcp = &syn;
+    REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+    Observation packet;
+    packet.tcp = &syn_ack;
+    f.table->update(f.table->find(wanted.original.reversed(), kStart), packet, kStart);
+    packet.tcp = &ack;
+    f.table->update(f.table->find(wanted.original, kStart), packet, kStart);
+    CHECK(f.table->find(wanted.original, kStart).state == State::tcp_established);
+  };
+  for (uint16_t i = 1; i <= 8; ++i) establish(i);
+  for (uint16_t i = 1; i <= 4; ++i) {
+    REQUIRE(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
+    hear(f, tuple(Protocol::udp, i, 53).reversed());
+  }
+  for (uint16_t i = 11; i <= 14; ++i) REQUIRE(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
+  CHECK(f.table->counts().used == 16);
+  for (uint16_t i = 21; i <= 24; ++i) establish(i);  // takes the four unreplied
+  for (uint16_t i = 11; i <= 14; ++i) CHECK_FALSE(f.table->find(tuple(Protocol::udp, i, 53), kStart).hit());
+  for (uint16_t i = 1; i <= 4; ++i) CHECK(f.table->find(tuple(Protocol::udp, i, 53), kStart).hit());
+  for (uint16_t i = 31; i <= 34; ++i) establish(i);  // then the replied
+  CHECK(put(f, tuple(Protocol::udp, 99, 53)).status == InsertStatus::full);
+  CHECK(f.table->counts().evicted == 8);
+  CHECK(f.table->check() == nullptr);
+}
+
+TEST_CASE("full: the port with the most connections gives way to the others") {
+  Fixture f(small(32));
+  NewConnection victim = connection(f, tuple(Protocol::udp, 1, 53));
+  victim.initiator = f.b;
+  victim.responder = f.a;
+  REQUIRE(f.table->insert(victim, kStart).status == InsertStatus::ok);
+  for (uint16_t i = 2; i < 500; ++i) CHECK(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
+  CHECK(f.table->find(victim.original, kStart).hit());
+  CHECK(f.table->port_use(f.a.index) == 31);
+}
+
+TEST_CASE("a port's quota bounds what it begins and nobody else") {
+  Fixture f;
+  const PortLife c = f.table->open_port("pod-c", 2).value();
+  NewConnection wanted = connection(f, {});
+  wanted.initiator = c;
+  for (uint16_t i = 1; i <= 3; ++i) {
+    wanted.original = tuple(Protocol::udp, i, 53);
+    CHECK(f.table->insert(wanted, kStart).status == (i <= 2 ? InsertStatus::ok : InsertStatus::quota));
+  }
+  CHECK(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
+  CHECK(f.table->kill(f.table->find(tuple(Protocol::udp, 1, 53), kStart)));
+  CHECK(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+  CHECK(f.table->counts().refused_quota == 1);
+  CHECK(f.table->check() == nullptr);
+}
+
+TEST_CASE("a verdict is written only onto the connection it was made for") {
+  Fixture f;
+  const FlowTuple t = tuple(Protocol::udp, 1, 53);
+  const Lookup old = put(f, t).lookup;
+  CHECK(f.table->judge(old, 5, 6, 7));
+  CHECK(f.table->find(t, kStart).generation == 5);
+  CHECK(f.table->read(old.entry)->ingress_rule == 7);
+  CHECK(f.table->kill(old));
+  CHECK_FALSE(f.table->kill(old));
+  const Lookup next = put(f, tuple(Protocol::udp, 2, 53)).lookup;
+  REQUIRE(next.entry == old.entry);
+  CHECK_FALSE(f.table->judge(old, 9, 9, 9));
+  CHECK(f.table->update(old, {}, kStart) == Update::restart);
+  CHECK(f.table->read(next.entry)->generation == 1);
+}
+
+TEST_CASE("releasing a port ends its connections, and its index never means the old port again") {
+  Fixture f;
+  REQUIRE(put(f, tuple(Protocol::udp, 1, 53)).status == InsertStatus::ok);
+  const PortLife c = f.table->open_port("pod-c").value();
+  NewConnection other = connection(f, tuple(Protocol::udp, 2, 53));
+  other.responder = c;
+  REQUIRE(f.table->insert(other, kStart).status == InsertStatus::ok);
+  CHECK(f.table->release_port(f.b) == 1);
+  CHECK(f.table->release_port(f.b) == 0);
+  CHECK_FALSE(f.table->find(tuple(Protocol::udp, 1, 53), kStart).hit());
+  CHECK(f.table->find(other.original, kStart).hit());
+  CHECK(put(f, tuple(Protocol::udp, 3, 53)).status == InsertStatus::port_closed);
+  const PortLife again = f.table->open_port("pod-b").value();
+  CHECK(again.index == f.b.index);
+  CHECK(again.instance != f.b.instance);
+  CHECK(put(f, tuple(Protocol::udp, 3, 53)).status == InsertStatus::port_closed);
+  for (int i = 0; i < 5; ++i) CHECK(f.table->open_port("more-" + std::to_string(i)).ok());
+  CHECK(f.table->open_port("one too many").error().code == "connections-ports");
+  CHECK(f.table->check() == nullptr);
+}
+
+TEST_CASE("a tuple whose connection has lapsed may be used again at once") {
+  Fixture f;
+  const FlowTuple t = tuple(Protocol::udp, 1, 53);
+  REQUIRE(put(f, t).status == InsertStatus::ok);
+  CHECK(put(f, t, kStart + 29 * kSecond).status == InsertStatus::exists);
+  CHECK(put(f, t, kStart + 31 * kSecond).status == InsertStatus::ok);
+  CHECK(f.table->counts().expired == 1);
+  CHECK(put(f, t.reversed(), kStart + 62 * kSecond).status == InsertStatus::ok);
+  CHECK(f.table->counts().used == 1);
+  CHECK(f.table->check() == nullptr);
+}
