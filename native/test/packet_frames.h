@@ -2,6 +2,7 @@
 // checksums are summed byte by byte in big-endian order, CRC32c bit by bit.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -233,6 +234,58 @@ inline Bytes icmp(uint8_t type, uint8_t code, uint32_t rest, const Bytes& payloa
   Bytes b{type, code, 0, 0};
   put32(b, rest);
   append(b, payload);
+  return b;
+}
+
+inline Bytes vlan(const Bytes& untagged, uint16_t tci, uint16_t tpid = 0x8100) {
+  Bytes b = part(untagged, 0, 12);
+  put16(b, tpid);
+  put16(b, tci);
+  append(b, part(untagged, 12, untagged.size() - 12));
+  return b;
+}
+
+inline Bytes arp(uint16_t operation = 1) {
+  Bytes b = ethernet(0x0806);
+  append(b, {0, 1, 8, 0, 6, 4});
+  put16(b, operation);
+  append(b, Bytes(kPodMac.begin(), kPodMac.end()));
+  put32(b, kClient4.v4_value());
+  append(b, Bytes(6, 0));
+  put32(b, 0xa9fe0101);
+  return b;
+}
+
+inline Bytes quoted_udp4() {
+  return ip_packet(Network{.source = kServer4, .destination = kClient4}, 17, udp(counted(20)));
+}
+
+inline Bytes solicitation(const Address& source, uint8_t hop_limit = 255,
+                          Bytes options = {1, 1, 2, 0, 0, 0, 0, 5}) {
+  Network n = network6();
+  n.source = source;
+  n.destination = v6(0, 0xff02);
+  n.destination.bytes[11] = 1;
+  n.destination.bytes[12] = 0xff;
+  n.destination.bytes[15] = 1;
+  n.ttl = hop_limit;
+  Bytes message = icmp(135, 0, 0);
+  const Address target = v6(1, 0xfe80);
+  message.insert(message.end(), target.bytes.begin(), target.bytes.end());
+  append(message, options);
+  return frame(n, 58, message);
+}
+
+inline Bytes changed(Bytes b, size_t at, uint8_t value) {
+  b[at] = value;
+  return b;
+}
+// Changes a byte of the IPv4 header and makes its checksum right again.
+inline Bytes changed_ip(Bytes b, size_t at, uint8_t value) {
+  b[14 + at] = value;
+  set16(b, 24, 0);
+  const size_t header = static_cast<size_t>(b[14] & 15) * 4;
+  set16(b, 24, naive_checksum(part(b, 14, std::min(header, b.size() - 14))));
   return b;
 }
 
