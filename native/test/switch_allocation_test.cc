@@ -76,6 +76,7 @@ void operator delete(void* memory, size_t, std::align_val_t) noexcept {
 void operator delete[](void* memory, size_t, std::align_val_t) noexcept {
   std::free(memory);
 }
+#endif
 
 namespace weft::test {
 namespace {

@@ -36,8 +36,9 @@ TEST_CASE_FIXTURE(Life, "removing a port ends its connections and makes its addr
 }
 
 TEST_CASE_FIXTURE(Life, "a port is refused with the reason and changes nothing") {
+  MemoryBell bell;
   const auto refused = [&](PortSpec spec) {
-    Result<PortHandle> added = sw->add_port(std::move(spec), std::make_unique<MemoryDevice>(*new MemoryBell));
+    Result<PortHandle> added = sw->add_port(std::move(spec), std::make_unique<MemoryDevice>(bell));
     return added.ok() ? std::string("added") : added.error().code;
   };
   const MacAddress mac = {2, 0, 0, 0, 0, 0x77};
