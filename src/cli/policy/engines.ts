@@ -2,7 +2,7 @@
 import type { EngineFactory } from './batch.js';
 import { type EngineName, referenceEngine } from './engine.js';
 
-export const engineNames: readonly EngineName[] = ['native', 'reference', 'decoded'];
+export const engineNames: readonly EngineName[] = ['reference'];
 
 export function engineNamed(name: EngineName): EngineFactory {
   switch (name) {
