@@ -1,7 +1,7 @@
 /** A client of the agent's socket: requests with typed answers, and subscriptions. For the command line, the lab and the CNI server. */
 import { createConnection } from 'node:net';
+import { Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
-import { Lines } from './lines.js';
 import {
   type AgentAnswer,
   type AgentAnswers,

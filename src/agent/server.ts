@@ -4,8 +4,8 @@
  */
 import { chmodSync, rmSync } from 'node:fs';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
-import { Lines } from './lines.js';
 import { maxLineBytes } from './protocol.js';
 
 export interface PeerIdentity {

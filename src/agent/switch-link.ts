@@ -3,6 +3,7 @@
  * reconnect; when it ends, everything that waits on it fails with `switch-away` and its user opens another.
  */
 import { createConnection } from 'node:net';
+import { Lines } from '../dataplane/lines.js';
 import {
   type Acknowledge,
   type CaptureEvent,
@@ -19,7 +20,6 @@ import {
   type Welcome,
 } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
-import { Lines } from './lines.js';
 
 /** A request without the id, which the link gives. */
 type Unnumbered<Request> = Request extends { readonly id: number } ? Omit<Request, 'id'> : never;

@@ -145,7 +145,7 @@ const durationUnits: readonly (readonly [suffix: string, microseconds: number])[
 /** Parses `20ms`, `1.5s`, `2h`; a bare 0 is a duration too. null: not a duration of whole microseconds. */
 export function parseDuration(value: string): number | null {
   if (value === '0') return 0;
-  const match = /^([0-9]{1,12}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)$/.exec(value);
+  const match = /^([0-9]{1,15}(?:\.[0-9]{1,6})?)(us|ms|s|m|h|d)$/.exec(value);
   if (match === null) return null;
   const unit = durationUnits.find(([suffix]) => suffix === match[2])!;
   const result = Number(match[1]) * unit[1];

@@ -30,8 +30,12 @@ export function parseConfig(text: string, file: string): ParsedConfig {
   }
   if (reader.problems.length > 0) return { config: null, problems: reader.problems };
   const config = reader.section(document.contents as Node | null, options as Section, '');
-  if (reader.problems.length > 0) return { config: null, problems: reader.problems };
+  if (reader.problems.length > 0) return { config: null, problems: reader.problems.sort(byPosition) };
   return { config: deepFreeze(config) as Config, problems: [] };
+}
+
+function byPosition({ source: a }: Problem, { source: b }: Problem): number {
+  return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
 }
 
 /** What the file means when nothing is in it. */

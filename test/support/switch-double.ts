@@ -5,7 +5,7 @@
  */
 import { readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { Lines } from '../../src/agent/lines.js';
+import { Lines } from '../../src/dataplane/lines.js';
 import {
   type Acknowledge,
   type CaptureEvent,

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import fc from 'fast-check';
+import type { Problem } from '../../../src/errors/problem.js';
+import { Leases } from '../../../src/ipam/leases.js';
+import { AddressPool } from '../../../src/ipam/pool.js';
+import { address } from '../../../src/net/address.js';
+import { cidr } from '../../../src/net/cidr.js';
+
+function journal(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-ipam-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  return join(folder, 'leases.jsonl');
+}
+
+function give(leases: Leases, id: string): string {
+  const { lease, problem } = leases.allocate(id, `ns/${id}`, {});
+  return lease === undefined ? problem.code : lease.addresses.map(({ text }) => text).join(' ');
+}
+
+test('addresses come in order, never used ones before released ones, the longest released first', (t) => {
+  const leases = new Leases(journal(t), [cidr('10.0.0.0/29')]);
+  assert.deepEqual(
+    ['a', 'b', 'c'].map((id) => give(leases, id)),
+    ['10.0.0.2', '10.0.0.3', '10.0.0.4'],
+  );
+  leases.release('b');
+  leases.release('a');
+  assert.deepEqual(
+    ['d', 'e', 'f', 'g'].map((id) => give(leases, id)),
+    ['10.0.0.5', '10.0.0.6', '10.0.0.3', '10.0.0.2'],
+  );
+  assert.equal(give(leases, 'h'), 'addresses-exhausted');
+  leases.release('d');
+  assert.equal(give(leases, 'h'), '10.0.0.5', 'after exhaustion a released address is enough');
+});
+
+const ranges: readonly (readonly [string, number, string, string])[] = [
+  ['10.0.0.0/30', 1, '10.0.0.2', '10.0.0.2'],
+  ['10.0.0.0/24', 253, '10.0.0.2', '10.0.0.254'],
+  ['fd00::/126', 2, 'fd00::2', 'fd00::3'],
+  ['fd00::/64', 2 ** 20, 'fd00::2', 'fd00::10:1'],
+];
+for (const [block, total, first, last] of ranges) {
+  test(`${block} gives ${total} addresses, ${first} to ${last}: not the network's, the node's and the broadcast address`, (t) => {
+    const leases = new Leases(journal(t), [cidr(block)]);
+    assert.equal(leases.use()[0]!.total, BigInt(total));
+    assert.equal(give(leases, 'a'), first);
+    assert.deepEqual(
+      leases.allocate('z', 'ns/z', {}, [address(last)]).lease?.addresses[0]?.text ?? 'taken',
+      first === last ? 'taken' : last,
+    );
+    assert.equal(leases.use()[0]!.used, first === last ? 1 : 2);
+  });
+}
+
+test('dual-stack pods get one of each family or nothing', (t) => {
+  const leases = new Leases(journal(t), [cidr('10.0.0.0/24'), cidr('fd00::/127')]);
+  const before = leases.use()[0]!.used;
+  const first = give(leases, 'a');
+  const second = give(leases, 'b');
+  const third = give(leases, 'c');
+  assert.deepEqual([first, second, third], ['10.0.0.2 fd00::', '10.0.0.3 fd00::1', 'addresses-exhausted']);
+  assert.equal(leases.use()[0]!.used - before, 2, 'the IPv4 address was not kept by the failure');
+});
+
+test('fixed addresses are honoured inside and outside of the pool; one that is held is refused by its holder', (t) => {
+  const leases = new Leases(journal(t), [cidr('10.0.0.0/29')]);
+  assert.equal(leases.allocate('s', 'ns/s', {}, [address('10.0.0.2')]).problem, undefined);
+  assert.equal(leases.allocate('o', 'ns/o', {}, [address('192.0.2.7')]).problem, undefined);
+  assert.equal(give(leases, 'a'), '10.0.0.3', 'the fixed address is skipped');
+  const taken = leases.allocate('t', 'ns/t', {}, [address('192.0.2.7')]);
+  assert.equal(taken.problem?.code, 'address-taken');
+  assert.match(taken.problem?.message ?? '', /ns\/o/);
+});
+
+test('the same id again has the same addresses and the new details', (t) => {
+  const leases = new Leases<{ n: number }>(journal(t), [cidr('10.0.0.0/29')]);
+  leases.allocate('a', 'ns/a', { n: 1 });
+  const again = leases.allocate('a', 'ns/a', { n: 2 });
+  assert.deepEqual([again.lease?.addresses[0]?.text, again.lease?.details.n], ['10.0.0.2', 2]);
+  assert.equal(leases.use()[0]!.used, 1);
+  assert.equal(leases.release('a'), true);
+  assert.equal(leases.release('a'), false);
+  assert.equal(leases.use()[0]!.used, 0);
+});
+
+test('a restart knows every lease and gives out in the same order as if there had been none', (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.boolean(), fc.integer({ min: 0, max: 9 }), fc.boolean()), { maxLength: 60 }),
+      (steps) => {
+        const file = journal(t);
+        const other = journal(t);
+        const pool = [cidr('10.0.0.0/29'), cidr('fd00::/125')];
+        const steady = new Leases(file, pool);
+        let restarted = new Leases(other, pool);
+        for (const [take, number, restart] of steps) {
+          if (restart) restarted = new Leases(other, pool);
+          const id = `p${number}`;
+          if (take) assert.equal(give(restarted, id), give(steady, id));
+          else assert.equal(restarted.release(id), steady.release(id));
+        }
+        assert.deepEqual(restarted.use(), steady.use());
+        const held = restarted.list().flatMap(({ addresses }) => addresses.map(({ text }) => text));
+        assert.equal(new Set(held).size, held.length, 'no address is given twice');
+      },
+    ),
+    { numRuns: 60, seed: 3 },
+  );
+});
+
+test('a torn last line is dropped, the one after it stands alone; a damaged line is told and left out', (t) => {
+  const file = journal(t);
+  const leases = new Leases(file, [cidr('10.0.0.0/24')]);
+  give(leases, 'a');
+  give(leases, 'b');
+  truncateSync(file, statSync(file).size - 5);
+  const problems: Problem[] = [];
+  const after = new Leases(file, [cidr('10.0.0.0/24')], (problem) => problems.push(problem));
+  assert.deepEqual(
+    after.list().map(({ id }) => id),
+    ['a'],
+  );
+  assert.equal(problems.length, 0);
+  give(after, 'c');
+  appendFileSync(file, 'nonsense\n{"lease":"x"}\n');
+  const last = new Leases(file, [cidr('10.0.0.0/24')], (problem) => problems.push(problem));
+  assert.deepEqual(
+    last.list().map(({ id }) => id),
+    ['a', 'c'],
+  );
+  assert.deepEqual(
+    problems.map(({ code, source }) => [code, source?.line]),
+    [
+      ['leases-damaged', 3],
+      ['leases-damaged', 4],
+    ],
+  );
+});
+
+test('the journal is rewritten before it grows without bound, and keeps the order of released addresses', (t) => {
+  const file = journal(t);
+  const pool = [cidr('10.0.0.0/28')];
+  const leases = new Leases(file, pool);
+  const steady = new Leases(journal(t), pool);
+  for (let i = 0; i < 3000; i++) {
+    assert.equal(give(leases, `p${i % 7}`), give(steady, `p${i % 7}`));
+    if (i % 3 !== 0) assert.equal(leases.release(`p${i % 5}`), steady.release(`p${i % 5}`));
+  }
+  assert.ok(readFileSync(file, 'utf8').split('\n').length < 1400);
+  const restarted = new Leases(file, pool);
+  for (let i = 20; i < 40; i++) assert.equal(give(restarted, `p${i}`), give(steady, `p${i}`));
+});
+
+test('another pod CIDR after a restart keeps the old leases and gives from the new block', (t) => {
+  const file = journal(t);
+  give(new Leases(file, [cidr('10.0.0.0/29')]), 'a');
+  const leases = new Leases(file, [cidr('10.1.0.0/29')]);
+  assert.equal(leases.get('a')?.addresses[0]?.text, '10.0.0.2');
+  assert.equal(give(leases, 'b'), '10.1.0.2');
+  assert.equal(leases.allocate('c', 'ns/c', {}, [address('10.0.0.2')]).problem?.code, 'address-taken');
+});
+
+test('the smallest pools: two addresses in a /31, none reserved in a /32', () => {
+  const count = (prefix: number) => new AddressPool(0x0a000000n, 32, prefix).total;
+  assert.deepEqual([count(31), count(32), count(30)], [2n, 1n, 1n]);
+});
