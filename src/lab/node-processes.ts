@@ -87,9 +87,10 @@ export class NodeProcesses {
   }
 }
 
-/** How this command line was started: Node's own options and the entry file. */
+/** What starts `weft` again with the Node.js that runs now; the file is beside this one whoever imported it. */
 export function commandLine(): string[] {
-  return [...process.execArgv, process.argv[1]!];
+  const entry = fileURLToPath(new URL('../cli/main.js', import.meta.url));
+  return [...process.execArgv.filter((flag) => !flag.startsWith('--test')), entry];
 }
 
 /** The folder of the package: with `build/bin` and `config/examples` in it. */
