@@ -1,0 +1,13 @@
+/** `weft metrics`: what /metrics serves, over the agent's socket: also where the HTTP server is off. */
+import type { Command } from 'commander';
+import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import { print } from '../output.js';
+
+export function register(program: Command): void {
+  withRunOptions(
+    program.command('metrics').description("Print this node's metrics in the Prometheus text format."),
+  ).action(async (options: RunOptions) => {
+    const { text } = await withAgent(options, (agent) => agent.request('metrics'));
+    print(text);
+  });
+}
