@@ -76,7 +76,7 @@ export class AgentServer {
   #accept(socket: Socket): void {
     const peer = this.#identify(socket);
     if (peer === null || (peer.uid !== 0 && peer.uid !== process.getuid?.())) {
-      socket.end(
+      socket.write(
         `${JSON.stringify({
           type: 'error',
           id: 0,
@@ -84,6 +84,8 @@ export class AgentServer {
           message: 'Only root and the user that the agent runs as may talk to it.',
         })}\n`,
       );
+      socket.on('error', () => {});
+      socket.destroySoon();
       return;
     }
     const gone: (() => void)[] = [];
