@@ -22,8 +22,14 @@ uint32_t least_header(uint8_t protocol) {
   return 0;
 }
 
+// What the receiver reassembles by: IPv6 leaves the protocol out (RFC 8200 section 4.5), as a later fragment
+// may name an extension header where the first one's was parsed through to the transport.
+uint8_t keyed_protocol(const FragmentKey& key) {
+  return key.family == 6 ? 0 : key.protocol;
+}
+
 bool same_key(const FragmentKey& a, const FragmentKey& b) {
-  return a.identification == b.identification && a.port == b.port && a.protocol == b.protocol &&
+  return a.identification == b.identification && a.port == b.port && keyed_protocol(a) == keyed_protocol(b) &&
          a.family == b.family && a.source == b.source && a.destination == b.destination;
 }
 
@@ -63,7 +69,7 @@ FragmentTable::FragmentTable(const FragmentOptions& options)
 
 uint32_t FragmentTable::bucket_of(const FragmentKey& key) const {
   KeyedHash hash(options_.seed);
-  const FlowTuple addresses{key.source, key.destination, key.port, 0, key.protocol, key.family, 0};
+  const FlowTuple addresses{key.source, key.destination, key.port, 0, keyed_protocol(key), key.family, 0};
   for (const uint64_t word : to_words(addresses)) hash.add(word);
   hash.add(key.identification);
   return static_cast<uint32_t>(hash.finish() & (buckets_.size() - 1));

@@ -288,7 +288,7 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
   uint32_t flags = 0;
   uint64_t raw = entry.word.load(std::memory_order_acquire);
   const uint8_t protocol = lookup.key.protocol;
-  for (bool stepped = false;;) {
+  for (int lost = 0;;) {
     const Word word = Word::of(raw);
     if (word.sequence != lookup.sequence || !word.live()) return Update::restart;
     state = word.state;
@@ -317,16 +317,15 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
     }
     if (state == word.state && flags == word.flags) break;
     const Word next{word.sequence, flags, state};
-    if (entry.word.compare_exchange_weak(raw, next.raw(), std::memory_order_acq_rel,
-                                         std::memory_order_acquire)) {
+    if (entry.word.compare_exchange_strong(raw, next.raw(), std::memory_order_acq_rel,
+                                           std::memory_order_acquire)) {
       const auto rank = static_cast<uint8_t>(rank_of(state));
       if (rank != static_cast<uint8_t>(rank_of(word.state))) ranks_[lookup.entry].store(rank, kRelaxed);
       break;
     }
-    // The other direction's worker was first. Advancing again is harmless (windows only grow, FIN bits only
-    // set); twice is enough for two workers.
-    if (stepped) break;
-    stepped = true;
+    // The other direction's worker was first. Advancing again is harmless: windows only grow, FIN bits are
+    // only set.
+    if (++lost == 8) break;
   }
   // One writer a direction: load and store instead of an atomic addition.
   Entry::Half& half = entry.half[mine];

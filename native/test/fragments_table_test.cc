@@ -227,3 +227,16 @@ TEST_CASE("random fragments never break the table's counts nor let two ranges ov
     REQUIRE(problem == nullptr);
   }
 }
+
+TEST_CASE("IPv6 fragments belong together whatever protocol a later one names; IPv4 ones do not") {
+  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
+    CAPTURE(static_cast<int>(family));
+    FragmentTable table({});
+    FragmentKey k = key();
+    k.family = family;
+    const auto first = table.first(k, {0, 800, true}, 8, kNow);
+    table.decide(first.datagram, {}, [](std::span<uint8_t>) {});
+    k.protocol = 60;  // destination options
+    CHECK(table.later(k, {800, 8, true}, frame(100, 1), kNow).outcome == (family == 6 ? follow : held));
+  }
+}
