@@ -129,7 +129,7 @@ TEST_CASE(
     auto device = std::make_unique<LoopDevice>();
     devices.push_back(device.get());
     PortSpec spec;
-    spec.id = i == 0 ? "a" : "b";
+    spec.id = std::string(1, static_cast<char>('a' + i));
     spec.mac = {2, 0, 0, 0, 0, static_cast<uint8_t>(i + 1)};
     const PortLife life = table->open_port(spec.id).value();
     view.ports.push_back(std::make_shared<Port>(spec, std::move(device), life.index, life.instance, 0, 1));

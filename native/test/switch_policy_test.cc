@@ -239,8 +239,8 @@ TEST_CASE_FIXTURE(Judged, "a capture has each packet with what became of it, and
   const auto drain = [&] {
     std::vector<Seen> seen;
     sw->drain_captures(1000, [&](const CaptureRecord& record, std::span<const uint8_t> bytes) {
-      Bytes frame(10);
-      frame.insert(frame.end(), bytes.begin(), bytes.end());
+      Bytes frame(10 + bytes.size());
+      std::copy(bytes.begin(), bytes.end(), frame.begin() + 10);
       CHECK(record.port == handle("b").index);
       CHECK(record.frame_length == bytes.size());
       seen.push_back({record.side, describe(frame), record.reason, record.ingress_rule});
