@@ -2,7 +2,12 @@
 /** `weft`: parses the command line, runs one command, turns an expected failure into one clear message and exit status 2. */
 import { Command } from 'commander';
 import { WeftError } from '../errors/problem.js';
-import { commands } from './commands/index.js';
+
+// The switch is started again in the middle of traffic: it loads nothing that it does not need.
+const commands =
+  process.argv[2] === 'switch'
+    ? [(await import('./commands/switch.js')).register]
+    : (await import('./commands/index.js')).commands;
 
 const program = new Command('weft')
   .description('Pod networking through a userspace switch, with compiled network policies.')

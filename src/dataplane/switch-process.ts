@@ -1,7 +1,7 @@
 /**
  * `weft switch`: the process that hosts the data plane. It is started often (after each crash) and has to be forwarding again within
- * 100 ms, so the order is: take the lock and the connection table, the image, start the workers, take the ports back from the supervisor or by their
- * namespace path, and only then open the socket that the agent publishes on. Nothing here waits for an agent: what the last
+ * 100 ms, so the order is: take the lock and the connection table, the image, the ports (from the supervisor, or by their namespace path), start the
+ * workers, and only then open the socket that the agent publishes on. Nothing here waits for an agent: what the last
  * publication said is in the run directory and is enforced.
  *
  * Closed, never open: without an image the workers drop everything, and a port that cannot be taken back forwards nothing.
@@ -170,9 +170,11 @@ export class SwitchProcess implements SwitchService {
       if (loaded.status === 'loaded') this.#imageDigest = digest(image);
       else log('the kept image was refused; nothing passes before the agent publishes', { ...loaded.error });
     }
-    this.#native.start();
     await this.#ports.clear(this.#state.leaving);
     const statuses = await this.#ports.apply(this.#state.ports);
+    // Only now: with half of the ports there, packets to the other half would be answered as if those pods did not exist, and
+    // connections that outlive the restart would be reset. Until here frames wait in the interfaces' own queues.
+    this.#native.start();
     if (known) this.#claim();
     this.#remember({ leaving: [] });
     await this.#server.listen();

@@ -1,6 +1,9 @@
 /** `weft switch`: the data plane process. Started by `weft-supervise`, or alone. */
+
+import { writeSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Config } from '../../config/options.js';
 import { WeftError } from '../../errors/problem.js';
 
 interface SwitchCommandOptions {
@@ -21,7 +24,12 @@ export function register(program: Command): void {
       'Run the switch of this node: holds the ports, forwards packets, enforces the last published policy.',
     )
     .option('--config <file>', 'configuration file (default: /etc/weft/config.yaml where it exists)')
-    .option('--run-dir <directory>', 'run directory, on tmpfs (default: paths.run of the configuration)')
+    .addOption(
+      new Option(
+        '--run-dir <folder>',
+        'run directory, on tmpfs, instead of paths.run of the configuration',
+      ).env('WEFT_RUN_DIR'),
+    )
     .option('--supervised-fd <number>', 'socket inherited from weft-supervise', descriptor, -1)
     .action((options: SwitchCommandOptions) => run(options, program.version() ?? ''));
 }
@@ -30,12 +38,11 @@ export function register(program: Command): void {
 async function run(options: SwitchCommandOptions, version: string): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
   const config = await loadConfig(options.config);
-  const [{ SwitchProcess }, { openLog }, { switchSettings }] = await Promise.all([
+  const [{ SwitchProcess }, { switchSettings }, log] = await Promise.all([
     import('../../dataplane/switch-process.js'),
-    import('../../telemetry/log.js'),
     import('../../agent/switch-settings.js'),
+    openSwitchLog(config.log),
   ]);
-  const log = openLog('switch', config.log);
   const { connections, drain, flows, fragments, pollTime, queueLength, services, workers } = config.switch;
   // SIGTERM before the switch is up still has to end it.
   let terminate: () => void = () => process.exit(0);
@@ -67,13 +74,35 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     },
     settings: switchSettings(config),
     version,
-    log: (message, fields) => log.info(fields, message),
+    log,
   }).catch((error: Error & { code?: string; errno?: number }) => {
     // The addon's errors are the operator's: no root, no /dev/net/tun, a locked run directory.
     if (typeof error.code !== 'string' || error instanceof WeftError) throw error;
     throw new WeftError(error.code, `The switch cannot start. ${error.message}`, { cause: error });
   });
   await terminated;
-  log.info('the switch is stopping');
+  log('the switch is stopping', {});
   await started.stop();
+}
+
+/**
+ * Lines as telemetry/log.ts writes them. For a terminal it is that log; for a machine the lines are written here, since loading the
+ * logger would cost a restart a good part of its time.
+ */
+async function openSwitchLog(options: Config['log']): Promise<(message: string, fields: object) => void> {
+  if (options.format === 'pretty' || (options.format === 'auto' && process.stderr.isTTY)) {
+    const { openLog } = await import('../../telemetry/log.js');
+    const log = openLog('switch', options);
+    return (message, fields) => log.info(fields, message);
+  }
+  const silent = !['trace', 'debug', 'info'].includes(options.level);
+  return (message, fields) => {
+    if (silent) return;
+    const head = { level: 'info', time: new Date().toISOString(), process: 'switch', pid: process.pid };
+    try {
+      writeSync(2, `${JSON.stringify({ ...head, ...fields, msg: message })}\n`);
+    } catch {
+      // A log that nobody reads any more (EPIPE, EAGAIN) must not stop the switch.
+    }
+  };
 }
