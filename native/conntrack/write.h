@@ -1,9 +1,10 @@
 // Every store that makes or ends a connection, with a seam between them.
 //
-// `step()` is called after each store to the region. The product passes an empty callable and the compiler
-// removes it; the test passes one that copies the region (or kills the process), and so sees each prefix of
-// stores that a kill -9 can leave behind. The order is the point of this file: odd sequence first, even
-// sequence last, index links (which recovery rebuilds) after that.
+// `step()` is called after each store to the region (the windows that tcp_open and sctp_open write count as
+// one: the entry is odd). The product passes an empty callable and the compiler removes it; the test passes
+// one that copies the region (or kills the process), and so sees each prefix of stores that a kill -9 can
+// leave behind. The order is the point of this file: odd sequence first, even sequence last, index links
+// (which recovery rebuilds) after that.
 #pragma once
 
 #include <thread>

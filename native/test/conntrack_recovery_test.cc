@@ -64,6 +64,15 @@ TEST_CASE("killed after any store of an insert, the entry is whole or gone, and 
   REQUIRE(made.lookup.entry == old.lookup.entry);
   record();
   CHECK(prefixes.size() > 30);
+  const size_t word_at =
+      f.region.size - sizeof(Entry) * (f.options.capacity - made.lookup.entry) + offsetof(Entry, word);
+  size_t odd = 0;
+  for (const auto& prefix : prefixes) {
+    uint64_t raw = 0;
+    std::memcpy(&raw, prefix.data() + word_at, sizeof raw);
+    odd += Word::of(raw).sequence & 1;
+  }
+  CHECK(odd > 20);  // between the first store and the last of the entry's own
   uint32_t whole = 0;
   for (size_t i = 0; i < prefixes.size(); ++i) {
     CAPTURE(i);
