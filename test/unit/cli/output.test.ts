@@ -315,8 +315,7 @@ for (const [shell, check] of [
 ] as const) {
   const missing = spawnSync(shell, ['-c', 'true']).error !== undefined;
   test(`${shell} accepts its script`, { skip: missing ? `there is no ${shell} here` : false }, () => {
-    const { status, stderr } = spawnSync(shell, [...check, '/dev/stdin'], {
-      input: completionScript(fullProgram(), shell),
+    const { status, stderr } = spawnSync(shell, [...check, '-c', completionScript(fullProgram(), shell)], {
       encoding: 'utf8',
     });
     assert.equal(status, 0, stderr);
