@@ -12,6 +12,9 @@ Port* port_of(const View& view, const PortLife& life) {
 }  // namespace
 
 DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) noexcept {
+  // Another worker may end or begin the connection between two looks; a packet that meets that again and
+  // again is given up.
+  if (++way.attempts > 4) return DropReason::internal;
   // An entry is a permission for its ports. The host port may not use a pod's; anything else that moved (a
   // remote pod's address that is now a local pod's) begins anew and is judged anew.
   if (found.from.index != way.in.index || found.from.instance != way.in.instance) {

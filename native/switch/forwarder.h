@@ -46,6 +46,7 @@ struct Passage {
   RuleIndex egress_rule = kNoRule;
   RuleIndex ingress_rule = kNoRule;
   Lookup connection{};                  // once there is one
+  uint32_t attempts = 0;                // times that the connection changed under this packet
   std::span<const uint8_t> original{};  // the frame as it came, where the port is captured
   bool answered = false;                // the switch itself answered; nothing was forwarded
   bool held = false;                    // a fragment that waits for its first; counted when it goes on
@@ -126,6 +127,8 @@ class Forwarder {
   // transmit.cc
   DropReason check_leave(Passage& way, const Port& out) noexcept;  // TTL and MTU; tells the sender
   DropReason transmit(Passage& way, Port& out) noexcept;
+  template <class Pieces>
+  SendStatus send_pieces(Port& out, Pieces& pieces, uint64_t& bytes) noexcept;
   SendStatus send(Port& out, uint8_t* frame, uint32_t length, const VnetHeader& vnet) noexcept;
 
   // record.cc

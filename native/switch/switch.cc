@@ -87,6 +87,9 @@ Result<PortHandle> Switch::add_port(PortSpec spec, std::unique_ptr<Device> devic
     return Error{"mac-invalid",
                  "The MAC address of port " + spec.id +
                      " is a group address, all zeros or the gateway's; give it a unicast address."};
+  if (spec.mtu < 576 || spec.mtu > 65535)
+    return Error{"mtu-invalid", "The MTU of port " + spec.id + " is " + std::to_string(spec.mtu) +
+                                    "; it must be from 576 to 65535."};
   if (spec.kind == PortKind::host && current.host != nullptr)
     return Error{"host-exists",
                  "There is a host port already (" + current.host->spec.id + "); remove it first."};

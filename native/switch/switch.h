@@ -86,7 +86,7 @@ class Switch {
   // A port whose id the connection table knows from a former process gets its index, instance and connections
   // back. Errors: "connections-ports" (as many as the table holds), "connections-port-open" (same id),
   // "address-taken" (another port has one of the addresses), "host-exists" (there is a host port already),
-  // "mac-invalid", "poller". The device is destroyed on error.
+  // "mac-invalid", "mtu-invalid", "poller". The device is destroyed on error.
   Result<PortHandle> add_port(PortSpec spec, std::unique_ptr<Device> device);
 
   // Ends the port's connections. Returns its device, for a caller that wants to keep it open; dropping it

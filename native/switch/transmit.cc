@@ -1,6 +1,7 @@
 // The last stage: may the packet leave, in which form, and what the device said. A stage of its own, so that
 // frames can be gathered here before they are written (UDP coalescing).
 #include "packet/checksum.h"
+#include "packet/fragmenter.h"
 #include "packet/rewrite.h"
 #include "packet/segment.h"
 #include "switch/forwarder.h"
@@ -43,10 +44,7 @@ DropReason Forwarder::check_leave(Passage& way, const Port& out) noexcept {
     tell_time_exceeded(way);
     return DropReason::ttl_exceeded;
   }
-  // Both interfaces of a link have one MTU here, so a sender that respects its own never meets this. IPv4
-  // without DF would have to be fragmented by us; it is told the MTU instead, which a sender that looks for
-  // it takes just as well.
-  if (way.packet.network_length() > out.spec.mtu) {
+  if (way.packet.network_length() > out.spec.mtu && !Fragmenter::applies(way.packet)) {
     tell_too_big(way, out.spec.mtu);
     return DropReason::packet_too_big;
   }
@@ -63,21 +61,13 @@ DropReason Forwarder::transmit(Passage& way, Port& out) noexcept {
   SendStatus status = SendStatus::sent;
   uint64_t bytes = packet.length;
   if (packet.is_gso() && !(takes_gso(out.offloads, packet) && out.offloads.checksum)) {
-    bytes = 0;
-    bool some = false;
-    const auto sink = [&](uint8_t* frame, uint32_t length) {
-      const SendStatus one = send(out, frame, length, VnetHeader{});
-      if (one != SendStatus::sent) {
-        status = one;
-        return;
-      }
-      some = true;
-      bytes += length;
-    };
-    if (!segment(packet, std::span<uint8_t>(scratch_).subspan(kVnetHeaderLength), sink))
-      return DropReason::segment_failed;
-    // Part of it got through: the transport will send the rest again, and the frame counts as sent.
-    if (some) status = SendStatus::sent;
+    Segmenter segments(packet);
+    status = send_pieces(out, segments, bytes);
+    if (segments.failed()) return DropReason::segment_failed;
+  } else if (packet.network_length() > out.spec.mtu) {
+    if (packet.needs_checksum() && !complete_checksum(packet)) return DropReason::segment_failed;
+    Fragmenter fragments(packet, out.spec.mtu);
+    status = send_pieces(out, fragments, bytes);
   } else {
     if (packet.needs_checksum() && !out.offloads.checksum && !complete_checksum(packet))
       return DropReason::segment_failed;
@@ -88,6 +78,20 @@ DropReason Forwarder::transmit(Passage& way, Port& out) noexcept {
   count.tx_packets.add(1);
   count.tx_bytes.add(bytes);
   return DropReason::none;
+}
+
+// Sends what `pieces.next(buffer)` makes. Where part of it got through, the transport will send the rest
+// again, and it counts as sent, with the bytes that were.
+template <class Pieces>
+SendStatus Forwarder::send_pieces(Port& out, Pieces& pieces, uint64_t& bytes) noexcept {
+  const std::span<uint8_t> buffer = std::span<uint8_t>(scratch_).subspan(kVnetHeaderLength);
+  SendStatus last = SendStatus::refused;
+  bytes = 0;
+  while (const uint32_t length = pieces.next(buffer)) {
+    last = send(out, buffer.data(), length, VnetHeader{});
+    if (last == SendStatus::sent) bytes += length;
+  }
+  return bytes != 0 ? SendStatus::sent : last;
 }
 
 // `frame` has kVnetHeaderLength bytes of room in front of it.

@@ -155,11 +155,25 @@ TEST_CASE_FIXTURE(
       {"a", "udp 10.0.0.1:5 > 10.0.0.3:6 df len 1253",
        "a: icmp 169.254.1.1 > 10.0.0.1 error 3/4 mtu 1280 quoting udp 10.0.0.1:5 > 10.0.0.3:6; drop "
        "packet-too-big"},
+      {"a", "udp 10.0.0.1:5 > 10.0.0.3:6 len 1400",
+       "small: udp 10.0.0.1:5 > 10.0.0.3:6 len 1248 frag 0@0+; small: udp 10.0.0.1 > 10.0.0.3 len 152 frag "
+       "0@1256"},
       {"a", "udp [fd00::1]:5 > [fd00::3]:6 len 1300",
        "a: icmp fe80::1 > fd00::1 error 2/0 mtu 1280 quoting udp [fd00::1]:5 > [fd00::3]:6; drop "
        "packet-too-big"},
       {"a", "tcp 10.0.0.1:7 > 10.0.0.3:6 S", "small: tcp 10.0.0.1:7 > 10.0.0.3:6 S"},
   });
+  Bytes partial = frame(link("a"), "udp 10.0.0.1:5 > 10.0.0.3:6 len 1400");
+  make_partial(partial, 0);
+  device("a").push(partial);
+  work();
+  const std::vector<Bytes> pieces = device("small").take();
+  REQUIRE(pieces.size() == 2);
+  // Put together again, the fragments are the packet that was sent, its checksum completed.
+  Bytes whole = pieces[0];
+  whole.insert(whole.end(), pieces[1].begin() + 10 + 14 + 20, pieces[1].end());
+  const Bytes sent = frame(link("a"), "udp 10.0.0.1:5 > 10.0.0.3:6 len 1400");
+  CHECK(std::equal(whole.begin() + 44, whole.end(), sent.begin() + 44, sent.end()));
   Bytes fits = frame(link("a"), "tcp 10.0.0.1:7 > 10.0.0.3:6 A df len 5000");
   make_partial(fits, 1240);
   CHECK_EQ(send("a", fits), "small: tcp 10.0.0.1:7 > 10.0.0.3:6 A len 5000 gso 1240");
