@@ -174,19 +174,19 @@ export class Reference {
       learn(String((node.metadata as Record<string, unknown>).name), nodeAddresses(node));
     }
     const homes: { pod: Pod; node: string | undefined; host: readonly PlainAddress[] }[] = [];
+    const nodeOwned = new Set([...addressesOfNode.values()].flatMap((keys) => [...keys]));
     for (const object of pods) {
       const spec = isObject(object.spec) ? object.spec : {};
       const status = isObject(object.status) ? object.status : {};
+      if (status.phase === 'Succeeded' || status.phase === 'Failed') continue; // 59
       const node = typeof spec.nodeName === 'string' && spec.nodeName !== '' ? spec.nodeName : undefined;
       const host = hostAddresses(status);
-      if (node !== undefined) learn(node, host);
-      if (status.phase === 'Succeeded' || status.phase === 'Failed') continue; // 59
       const addresses = podAddresses(status);
-      if (spec.hostNetwork === true) {
-        // Its addresses are its node's; no selector ever sees it (49, 50).
-        if (node !== undefined) learn(node, addresses);
-        continue;
-      }
+      // A hostNetwork pod's addresses are its node's; no selector ever sees it (49, 50).
+      const nodes = spec.hostNetwork === true ? [...host, ...addresses] : host;
+      for (const address of nodes) nodeOwned.add(addressKey(address));
+      if (node !== undefined) learn(node, nodes);
+      if (spec.hostNetwork === true) continue;
       const metadata = object.metadata as Record<string, unknown>;
       const labels = plainLabels(metadata.labels);
       if (labels === undefined || addresses.length === 0) continue; // 58
@@ -208,22 +208,29 @@ export class Reference {
       });
     }
     for (const { pod } of homes) {
-      for (const address of pod.addresses) {
-        const rival = this.#pods.get(addressKey(address));
-        if (rival === undefined || hasBetterClaim(pod, rival)) this.#pods.set(addressKey(address), pod);
+      for (const address of pod.addresses.map(addressKey)) {
+        if (nodeOwned.has(address)) continue; // 50
+        const rival = this.#pods.get(address);
+        if (rival === undefined || hasBetterClaim(pod, rival)) this.#pods.set(address, pod);
       }
     }
     for (const { pod, node, host } of homes) {
-      const own = new Set(host.map(addressKey));
-      for (const address of addressesOfNode.get(node ?? '') ?? []) own.add(address);
-      // Without a node name, the node is the one that has the pod's host address.
-      if (node === undefined) {
-        for (const known of addressesOfNode.values()) {
-          if ([...own].some((address) => known.has(address))) for (const address of known) own.add(address);
-        }
-      }
-      pod.ownNode = own;
+      pod.ownNode = this.#ownNodeOf(node, host, addressesOfNode);
     }
+  }
+
+  #ownNodeOf(
+    node: string | undefined,
+    host: readonly PlainAddress[],
+    addressesOfNode: ReadonlyMap<string, ReadonlySet<string>>,
+  ): ReadonlySet<string> {
+    if (node !== undefined) return addressesOfNode.get(node) ?? new Set();
+    // Without a node name, the node is the one that has the pod's host address.
+    const own = new Set(host.map(addressKey));
+    for (const known of addressesOfNode.values()) {
+      if (host.some((address) => known.has(addressKey(address)))) for (const key of known) own.add(key);
+    }
+    return own;
   }
 
   #addPolicy(object: Record<string, unknown>): void {
@@ -309,9 +316,8 @@ function decide(
   return { allowed: false, isolatedBy }; // 2
 }
 
-/** A pod's address is never the node's, even where a manifest gives both the same one. */
 function onOwnNode(pod: Pod, other: Peer): boolean {
-  return other.pod === undefined && pod.ownNode.has(addressKey(other.address));
+  return pod.ownNode.has(addressKey(other.address));
 }
 
 /**

@@ -5,7 +5,6 @@
 
 import type { ModelObjects } from '../../manifests/decode.js';
 import { keyOf } from '../../model/event.js';
-import type { Node } from '../../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../../model/pod.js';
 import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
 import { World } from '../../model/world.js';
@@ -32,7 +31,8 @@ export class Directory {
   readonly world: World;
   /** Address text → the live pod that has it. hostNetwork pods have none of their own. */
   readonly #podAt = new Map<string, Pod>();
-  /** Node name → its addresses: of the Node object first, then what its pods' status tells. */
+  readonly #nodeAt = new Map<string, string>();
+  /** Node name ('' where a pod has none) → its addresses: of the Node object first, then what its pods' status tells. */
   readonly #nodes = new Map<string, Map<string, Address>>();
   readonly #slices = new Map<string, EndpointSlice[]>();
   #frontends: ReadonlyMap<string, Frontend> | undefined;
@@ -40,11 +40,15 @@ export class Directory {
 
   constructor(world: World) {
     this.world = world;
-    for (const node of world.all('node').values()) this.#learn(node.name, (node as Node).addresses);
-    for (const pod of world.all('pod').values()) this.#addPod(pod);
+    for (const node of world.all('node').values()) this.#learn(node.name, node.addresses);
+    const live = [...world.all('pod').values()].filter((pod) => !isFinished(pod));
+    for (const pod of live) this.#learn(pod.nodeName, nodeAddressesOf(pod));
+    for (const pod of live) this.#addPod(pod);
     for (const slice of world.all('slice').values()) {
       const key = keyOf(slice.namespace, slice.service);
-      this.#slices.set(key, [...(this.#slices.get(key) ?? []), slice]);
+      const others = this.#slices.get(key);
+      if (others === undefined) this.#slices.set(key, [slice]);
+      else others.push(slice);
     }
   }
 
@@ -71,26 +75,24 @@ export class Directory {
 
   /** undefined where nothing is known of such a node. */
   nodeAddresses(name: string): readonly Address[] | undefined {
-    const known = this.#nodes.get(name);
+    const known = name === '' ? undefined : this.#nodes.get(name);
     return known === undefined ? undefined : [...known.values()];
   }
 
-  /** The node that has an address; an address that a pod has is the pod's, whatever a status says. */
+  /** The node that has an address, '' where its name is unknown; undefined: no node has it. */
   nodeAt(address: Address): string | undefined {
-    if (this.podAt(address) !== undefined) return undefined;
-    for (const [name, addresses] of this.#nodes) if (addresses.has(address.text)) return name;
-    return undefined;
+    return this.#nodeAt.get(address.text);
   }
 
   /** Whether the address is the pod's own node: the node's exemptions hang on this. */
   isOwnNode(pod: Pod, address: Address): boolean {
-    if (this.podAt(address) !== undefined) return false;
-    if (pod.nodeName !== '') {
-      return this.#nodes.get(pod.nodeName)?.has(address.text) ?? false;
-    }
+    const node = this.#nodeAt.get(address.text);
+    if (node === undefined) return false;
+    if (pod.nodeName !== '') return this.#nodes.get(pod.nodeName)?.has(address.text) ?? false;
+    // Without a node name, the node is the one that has the pod's host address.
     if (pod.hostAddresses.some((own) => own.text === address.text)) return true;
-    for (const addresses of this.#nodes.values()) {
-      if (!addresses.has(address.text)) continue;
+    for (const [name, addresses] of this.#nodes) {
+      if (name === '' || !addresses.has(address.text)) continue;
       if (pod.hostAddresses.some((own) => addresses.has(own.text))) return true;
     }
     return false;
@@ -105,17 +107,14 @@ export class Directory {
     return this.#frontends;
   }
 
+  /** An address that a node has is the node's, whatever pod claims it too. */
   #addPod(pod: Pod): void {
-    if (pod.nodeName !== '') this.#learn(pod.nodeName, pod.hostAddresses);
-    if (isFinished(pod)) return;
     const neighbours = this.#podsOf.get(pod.namespace);
     if (neighbours === undefined) this.#podsOf.set(pod.namespace, [pod]);
     else neighbours.push(pod);
-    if (pod.hostNetwork) {
-      if (pod.nodeName !== '') this.#learn(pod.nodeName, pod.addresses);
-      return;
-    }
+    if (pod.hostNetwork) return;
     for (const address of pod.addresses) {
+      if (this.#nodeAt.has(address.text)) continue;
       const rival = this.#podAt.get(address.text);
       if (rival === undefined || compareClaims(pod, rival) < 0) this.#podAt.set(address.text, pod);
     }
@@ -127,8 +126,18 @@ export class Directory {
       known = new Map();
       this.#nodes.set(node, known);
     }
-    for (const address of addresses) known.set(address.text, address);
+    for (const address of addresses) {
+      known.set(address.text, address);
+      if (!this.#nodeAt.has(address.text) || this.#nodeAt.get(address.text) === '') {
+        this.#nodeAt.set(address.text, node);
+      }
+    }
   }
+}
+
+/** The addresses of its node that a pod's status tells. */
+function nodeAddressesOf(pod: Pod): readonly Address[] {
+  return pod.hostNetwork ? [...pod.addresses, ...pod.hostAddresses] : pod.hostAddresses;
 }
 
 function frontendsOf(services: Service[]): ReadonlyMap<string, Frontend> {

@@ -89,7 +89,8 @@ function podAddresses(directory: Directory, pod: Pod): readonly Address[] | stri
   const own = pod.addresses.filter((address) => directory.podAt(address) === pod);
   if (own.length > 0) return own;
   const owner = directory.podAt(pod.addresses[0]!);
-  return `The address of pod ${name} belongs to ${owner?.namespace}/${owner?.name}.`;
+  const whose = owner === undefined ? 'a node' : `${owner.namespace}/${owner.name}`;
+  return `The address of pod ${name} belongs to ${whose}.`;
 }
 
 function podOf(directory: Directory, end: End): Pod | undefined {
