@@ -226,7 +226,13 @@ export class Cluster {
     const pooled: Address[] = [];
     let addresses: readonly Address[] = hostNetwork ? this.options.nodeAddresses : given;
     if (!hostNetwork && given.length > 0) {
-      for (const one of given) if (this.#podPools.some((pool) => pool.reserve(one))) pooled.push(one);
+      for (const one of given) {
+        const owner = [...this.#lives].find(([, life]) =>
+          life.addresses.some(({ text }) => text === one.text),
+        );
+        if (owner !== undefined) problems.push(taken(key, one, owner[0]));
+        else if (this.#podPools.some((pool) => pool.reserve(one))) pooled.push(one);
+      }
     } else if (!hostNetwork) {
       for (const pool of this.#podPools) {
         const one = pool.take();
@@ -358,6 +364,15 @@ export class Cluster {
       },
     };
   }
+}
+
+function taken(key: string, address: Address, owner: string): Problem {
+  return {
+    code: 'lab-address-taken',
+    severity: 'error',
+    message: `The manifest gives ${key} the address ${address.text}, which ${owner} has already.`,
+    fix: 'Give one of the two another status.podIPs, or none.',
+  };
 }
 
 function serviceKey(value: KubernetesObject): string {

@@ -58,7 +58,10 @@ export interface LabPlaces {
 interface Running {
   readonly pod: LabPod;
   readonly netns: string;
+  /** Why it is not attached. */
   error?: string;
+  /** Ports that nobody answers on, with the reason. */
+  unserved: readonly string[];
 }
 
 /** Attaching pods side by side lets the agent gather them into few publications. */
@@ -113,13 +116,15 @@ export class Lab {
       const changes = kind === 'delete' ? this.cluster.delete(given) : this.cluster.apply(given);
       const problems: Problem[] = [...changes.problems];
       await this.#settle();
-      for (const running of this.#running.values()) {
-        if (running.error === undefined) continue;
-        problems.push({
-          code: 'lab-pod',
-          severity: 'error',
-          message: `${running.pod.key} is not up: ${running.error}`,
-        });
+      for (const { pod, error, unserved } of this.#running.values()) {
+        if (error !== undefined)
+          problems.push({ code: 'lab-pod', severity: 'error', message: `${pod.key} is not up: ${error}` });
+        for (const text of unserved)
+          problems.push({
+            code: 'lab-port',
+            severity: 'warning',
+            message: `${pod.key} does not answer on ${text}. Pods on the host network share its ports.`,
+          });
       }
       return { changes: changes.changes, problems };
     });
@@ -230,18 +235,26 @@ export class Lab {
   }
 
   #make(pod: LabPod): Running {
-    if (pod.hostNetwork) return { pod, netns: '' };
+    if (pod.hostNetwork) return { pod, netns: '', unserved: [] };
     this.#namespaces++;
     // Names of pods and namespaces can be longer together than a file name may be; the number keeps them apart.
     const netns = `${this.#places.netns}/${`${pod.namespace}_${pod.name}`.slice(0, 200)}_${this.#namespaces}`;
     createNamespace(netns);
-    return { pod, netns };
+    return { pod, netns, unserved: [] };
   }
 
-  #serve({ pod, netns }: Running): void {
+  #serve(running: Running): void {
+    const { pod, netns } = running;
     if (pod.key === dnsPodKey && this.cluster.options.dns) return;
     const { key, ports } = pod;
-    this.#responders.serve({ key, name: key, netns, ports, sharesNamespace: pod.hostNetwork });
+    const unserved = this.#responders.serve({
+      key,
+      name: key,
+      netns,
+      ports,
+      sharesNamespace: pod.hostNetwork,
+    });
+    running.unserved = unserved.map(({ port, message }) => `port ${port}: ${message}`);
   }
 
   async #attach(agent: LineClient, running: Running): Promise<void> {

@@ -60,6 +60,9 @@ export function showApplied(answer: AppliedAnswer, progress: Progress, all = tru
   progress.done();
   const shown = all ? answer.changes : answer.changes.filter(({ what }) => what === 'skipped');
   process.stderr.write(formatChanges(shown));
+  for (const { severity, message } of answer.problems) {
+    if (severity === 'warning') process.stderr.write(`warning: ${message}\n`);
+  }
   const errors = answer.problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new WeftError('lab-apply', errors.map(({ message }) => message).join('\n'));
 }
