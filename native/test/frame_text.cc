@@ -83,6 +83,7 @@ Line read(std::string_view text) {
   if (line.kind == "tcp") line.protocol = 6;
   if (line.kind == "udp") line.protocol = 17;
   if (line.kind == "sctp") line.protocol = 132;
+  if (line.kind == "mld") line.protocol = 58;
   if (line.kind == "icmp" || line.kind == "nd") line.protocol = line.from.address.is_v4() ? 1 : 58;
   while (in >> word) {
     if (word == "ttl")
@@ -174,6 +175,13 @@ Bytes transport(const Line& line) {
       const Bytes inner = ip_packet(read(line.quoted));
       out.insert(out.end(), inner.begin(),
                  inner.begin() + static_cast<ptrdiff_t>(std::min<size_t>(inner.size(), 128)));
+    } else if (line.kind == "nd" && (line.chunk == "solicits-router" || line.chunk == "is-router")) {
+      out.resize(line.chunk == "is-router" ? 16 : 8);
+      out[0] = line.chunk == "is-router" ? 134 : 133;
+    } else if (line.kind == "mld") {
+      out.resize(24);
+      out[0] = 131;
+      std::memcpy(&out[8], line.to.address.bytes.data(), 16);
     } else if (line.kind == "nd") {
       out.resize(32);
       out[0] = line.chunk == "solicits" ? 135 : 136;
@@ -351,16 +359,18 @@ Bytes frame(const Link& link, std::string_view text) {
   }
   be16(&out[22], line.from.address.is_v4() ? 0x0800 : 0x86dd);
   Line adjusted = line;
-  if (line.kind == "nd") {
-    adjusted.ttl = 255;
-    // The target is named in the message; the packet goes to the gateway.
-  }
+  if (line.kind == "nd") adjusted.ttl = 255;
+  if (line.kind == "mld") adjusted.ttl = 1;
   Bytes packet = ip_packet(adjusted);
-  if (line.kind == "nd") {
-    if (line.from.address.is_unspecified())
+  if (line.kind == "nd" && packet.size() == 40 + 32) {
+    if (line.from.address.is_unspecified()) {
+      // A DAD probe has no link-layer option and goes to the solicited-node group (RFC 4862 section 5.4.2).
       packet.resize(40 + 24), be16(&packet[4], 24);
-    else
+      const uint8_t group[13] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
+      std::memcpy(&packet[24], group, 13);
+    } else {
       std::memcpy(&packet[40 + 26], link.source.data(), 6);
+    }
     complete(packet, 40, false, 58);
   }
   out.insert(out.end(), packet.begin(), packet.end());

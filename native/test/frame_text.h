@@ -8,6 +8,8 @@
 //   icmp 10.0.0.1 > 10.0.0.2 error 3/1 mtu 0 quoting udp 10.0.0.2:1 > 10.0.0.3:2
 //   arp 10.0.0.1 asks 169.254.1.1                or: arp 169.254.1.1 is-at 02:… tells 10.0.0.1
 //   nd fe80::2 solicits fe80::1                  or: nd fe80::1 advertises fe80::1
+//   nd fe80::2 solicits-router ff02::2           or: nd fe80::2 is-router ff02::1
+//   mld fe80::2 > ff02::16
 //   proto 99 10.0.0.1 > 10.0.0.2
 // Words that any IP packet may have: "ttl N" (64), "df", "frag ID@OFFSET" with a final "+" for more
 // fragments. A description of a frame leaves out ttl, seq, ack and window, and ends in "BAD CHECKSUM" if one

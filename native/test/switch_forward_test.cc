@@ -129,8 +129,8 @@ TEST_CASE_FIXTURE(Plain, "groups, other destinations and router messages have th
   stranger.destination = {0x02, 9, 9, 9, 9, 9};
   struct Row {
     Link link;
-    const char* text;
-    const char* expected;
+    std::string text;
+    std::string expected;
   };
   for (const Row& row : std::vector<Row>{
            {group, "udp 10.0.0.1:1 > 224.0.0.251:5353", "drop multicast"},
@@ -138,6 +138,18 @@ TEST_CASE_FIXTURE(Plain, "groups, other destinations and router messages have th
            {group, "proto 2 10.0.0.1 > 224.0.0.22 len 8", "drop multicast-listener"},
            {broadcast, "udp 10.0.0.1:68 > 255.255.255.255:67", "drop broadcast"},
            {broadcast, "udp 10.0.0.1:68 > 10.0.0.2:67", "drop broadcast"},
+           {group, "mld fe80::5 > ff02::16", "drop multicast-listener"},
+           {group, "mld :: > ff02::16", "drop multicast-listener"},
+           {group, "nd fe80::5 solicits-router ff02::2", "drop router-solicitation"},
+           {group, "nd fe80::5 is-router ff02::1", "drop router-advertisement"},
+           {group, "nd :: solicits fd00::1", "drop neighbour-other"},
+           {group, "nd :: solicits fe80::1", "drop neighbour-other"},
+           {group, "nd fd00::1 solicits fe80::1", "a: nd fe80::1 advertises fe80::1"},
+           {link("a"), "nd fd00::1 advertises fd00::1", "drop neighbour-other"},
+           {link("a"), "nd fd00::1 advertises fd00::2", "drop spoof-nd"},
+           {link("a"), "nd fe80::5 advertises fe80::1", "drop spoof-nd"},
+           {broadcast, "arp 10.0.0.1 asks 169.254.1.1",
+            "a: arp 169.254.1.1 is-at 02:77:65:66:74:01 tells 10.0.0.1"},
            {stranger, "udp 10.0.0.1:1 > 10.0.0.2:2", "drop not-for-gateway"},
        }) {
     CAPTURE(row.text);

@@ -116,6 +116,11 @@ std::vector<FlowEvent> Harness::flows() {
   return events;
 }
 
+void Harness::restart_without(const std::string& name) {
+  ports_.erase(name);
+  restart();
+}
+
 void Harness::restart() {
   sw.reset();
   table.reset();

@@ -28,7 +28,7 @@ struct Region {
 };
 
 struct Step {
-  const char* from;
+  std::string from;
   std::string sent;
   std::string expected;
 };
@@ -76,6 +76,7 @@ class Harness {
 
   // Ends the switch and begins another over the same region, with the same ports; no image.
   void restart();
+  void restart_without(const std::string& name);
 
   ManualClock clock;
   std::unique_ptr<ConnectionTable> table;
