@@ -1,0 +1,404 @@
+/**
+ * Tables → bytes. Sections whose group did not change since the last image are taken over as they are, checksum included; the rest is written
+ * anew. Nothing here depends on what was encoded before: a fresh encoder makes the same bytes.
+ */
+import type { KnownAddress } from '../policy/address-table.js';
+import { type TrieNode, trieNodes } from '../policy/prefix-table.js';
+import type { Group, PolicyTables } from '../policy/tables.js';
+import { type Buckets, makeBuckets } from './buckets.js';
+import { checksum, finish, mixWord } from './hash.js';
+import {
+  cacheLine,
+  endpointFlags,
+  formatVersion,
+  header,
+  magic,
+  none,
+  pageAlignment,
+  type SectionName,
+  sectionEntry,
+  sectionNames,
+  sections,
+} from './layout.js';
+import { SectionWriter, TextPool } from './writer.js';
+
+interface Section {
+  readonly bytes: Uint8Array;
+  readonly checksum: readonly [number, number];
+}
+
+type Seed = 'identity_cell_seed' | 'block_cell_seed' | 'endpoint_seed' | 'frontend_seed';
+
+const indexOf = (item: { readonly index: number } | null): number => (item === null ? none : item.index);
+
+export class ImageEncoder {
+  readonly #sections = new Map<SectionName, Section>();
+  readonly #versions = new Map<Group, number>();
+  readonly #seeds: Record<Seed, number> = {
+    identity_cell_seed: 0,
+    block_cell_seed: 0,
+    endpoint_seed: 0,
+    frontend_seed: 0,
+  };
+
+  /** The image of these tables. The bytes are the caller's; the encoder keeps no hold of them. */
+  encode(tables: PolicyTables): Uint8Array<ArrayBuffer> {
+    const steps: Readonly<Record<Group, () => void>> = {
+      policies: () => this.#policies(tables),
+      portSets: () => this.#portSets(tables),
+      rows: () => this.#rows(tables),
+      programs: () => this.#programs(tables),
+      identityCells: () => this.#identityCells(tables),
+      blockCells: () => this.#blockCells(tables),
+      identities: () => this.#identities(tables),
+      prefixes: () => this.#prefixes(tables),
+      classes: () => this.#classes(tables),
+      endpoints: () => this.#endpoints(tables),
+      services: () => this.#services(tables),
+    };
+    for (const [group, step] of Object.entries(steps) as [Group, () => void][]) {
+      const version = tables.versions[group];
+      if (this.#versions.get(group) === version) continue;
+      step();
+      this.#versions.set(group, version);
+    }
+    return this.#assemble(tables);
+  }
+
+  #set(name: SectionName, bytes: Uint8Array): void {
+    this.#sections.set(name, { bytes, checksum: checksum(bytes) });
+  }
+
+  #policies({ policies, rules }: PolicyTables): void {
+    const text = new TextPool();
+    const policy = new SectionWriter(sections.policies, policies.length);
+    policies.forEach(({ policy: { namespace, name } }, i) => {
+      const [space, own] = [text.put(namespace), text.put(name)];
+      policy
+        .element(i)
+        .u32('namespace_offset', space.offset)
+        .u32('namespace_length', space.length)
+        .u32('name_offset', own.offset)
+        .u32('name_length', own.length);
+    });
+    const rule = new SectionWriter(sections.rules, rules.length);
+    rules.forEach((entry, i) => {
+      const { source } = entry.rule;
+      const file = text.put(source?.file ?? '');
+      rule
+        .element(i)
+        .u32('policy', entry.policy.index)
+        .u32('direction', entry.direction === 'egress' ? 0 : 1)
+        .u32('index', entry.position)
+        .u32('line', source?.line ?? 0)
+        .u32('column', source?.column ?? 0)
+        .u32('file_offset', file.offset)
+        .u32('file_length', file.length);
+    });
+    this.#set('strings', text.bytes());
+    this.#set('policies', policy.bytes);
+    this.#set('rules', rule.bytes);
+  }
+
+  #portSets({ portSets }: PolicyTables): void {
+    const sets = new SectionWriter(sections.port_sets, portSets.length);
+    const total = portSets.reduce((sum, set) => sum + set.ranges.length, 0);
+    const ranges = new SectionWriter(sections.port_ranges, total);
+    let next = 0;
+    portSets.forEach((set, i) => {
+      sets
+        .element(i)
+        .u32('any_rule', set.any === null ? none : set.any.order)
+        .u32('first_range', next)
+        .u32('range_count', set.ranges.length);
+      for (const range of set.ranges) {
+        ranges
+          .element(next++)
+          .u16('first', range.first)
+          .u16('last', range.last)
+          .u8('protocol', range.protocol)
+          .u32('rule', range.rule.order);
+      }
+    });
+    this.#set('port_sets', sets.bytes);
+    this.#set('port_ranges', ranges.bytes);
+  }
+
+  #rows({ rows }: PolicyTables): void {
+    const row = new SectionWriter(sections.rows, rows.length);
+    const total = rows.reduce((sum, { policies }) => sum + policies.length, 0);
+    const policy = new SectionWriter(sections.row_policies, total);
+    let next = 0;
+    rows.forEach((one, i) => {
+      row
+        .element(i)
+        .u32('direction', one.direction === 'egress' ? 0 : 1)
+        .u32('other_ports', one.other.index)
+        .u32('pod_ports', one.pods.index)
+        .u32('first_policy', next)
+        .u32('policy_count', one.policies.length);
+      for (const { index } of one.policies) policy.element(next++).u32('value', index);
+    });
+    this.#set('rows', row.bytes);
+    this.#set('row_policies', policy.bytes);
+  }
+
+  #programs({ programs }: PolicyTables): void {
+    const writer = new SectionWriter(sections.programs, programs.length);
+    programs.forEach(({ egress, ingress }, i) => {
+      writer.element(i).u32('egress_row', indexOf(egress)).u32('ingress_row', indexOf(ingress));
+    });
+    this.#set('programs', writer.bytes);
+  }
+
+  #identityCells({ rows }: PolicyTables): void {
+    const cells: number[] = [];
+    for (const row of rows) {
+      for (const [identity, set] of row.cells) cells.push(row.index, identity.index, set.index);
+    }
+    this.#cells('identity', cells);
+  }
+
+  #blockCells({ rows }: PolicyTables): void {
+    const cells: number[] = [];
+    for (const row of rows) {
+      for (const { prefix, set } of row.blockCells) cells.push(row.index, prefix.index, set.index);
+    }
+    this.#cells('block', cells);
+  }
+
+  /** `cells` holds triples (row, column, port set). */
+  #cells(kind: 'identity' | 'block', cells: readonly number[]): void {
+    const count = cells.length / 3;
+    const buckets = makeBuckets(
+      count,
+      (i, seed) => finish(mixWord(mixWord(seed, cells[3 * i]!), cells[3 * i + 1]!), 2),
+      (a, b) =>
+        cells[3 * a]! - cells[3 * b]! < 0 ||
+        (cells[3 * a] === cells[3 * b] && cells[3 * a + 1]! < cells[3 * b + 1]!),
+    );
+    this.#seeds[`${kind}_cell_seed`] = buckets.seed;
+    this.#buckets(`${kind}_buckets`, buckets);
+    const column = kind === 'identity' ? sections.identity_cells.at.identity : sections.block_cells.at.prefix;
+    const { size, at } = sections.identity_cells;
+    const words = new Uint32Array((size / 4) * count);
+    for (let position = 0; position < count; position++) {
+      const cell = 3 * buckets.order[position]!;
+      const base = (position * size) / 4;
+      words[base + at.row / 4] = cells[cell]!;
+      words[base + column / 4] = cells[cell + 1]!;
+      words[base + at.port_set / 4] = cells[cell + 2]!;
+    }
+    this.#set(`${kind}_cells`, new Uint8Array(words.buffer));
+  }
+
+  #buckets(
+    name: 'identity_buckets' | 'block_buckets' | 'endpoint_buckets' | 'frontend_buckets',
+    of: Buckets,
+  ): void {
+    this.#set(name, new Uint8Array(of.starts.buffer, of.starts.byteOffset, of.starts.byteLength));
+  }
+
+  #identities({ identities }: PolicyTables): void {
+    const writer = new SectionWriter(sections.identities, identities.length);
+    identities.forEach(({ hash }, i) => {
+      writer.element(i).u64('hash', hash.high, hash.low);
+    });
+    this.#set('identities', writer.bytes);
+  }
+
+  #prefixes({ prefixes, tries }: PolicyTables): void {
+    const writer = new SectionWriter(sections.prefixes, prefixes.length);
+    prefixes.forEach(({ cidr, parent }, i) => {
+      writer
+        .element(i)
+        .address('base', cidr.base.words)
+        .u32('depth', cidr.depth)
+        .u32('parent', indexOf(parent));
+    });
+    this.#set('prefixes', writer.bytes);
+    this.#trie('trie4', tries[4]);
+    this.#trie('trie6', tries[6]);
+  }
+
+  #trie(name: 'trie4' | 'trie6', root: TrieNode): void {
+    const nodes = trieNodes(root);
+    const position = new Map(nodes.map((node, i) => [node, i]));
+    const place = (node: TrieNode | null) => (node === null ? none : position.get(node)!);
+    const writer = new SectionWriter(sections[name], nodes.length);
+    nodes.forEach((node, i) => {
+      writer
+        .element(i)
+        .address('key', node.words)
+        .u32('depth', node.depth)
+        .u32('prefix', indexOf(node.prefix))
+        .u32('child0', place(node.child0))
+        .u32('child1', place(node.child1));
+    });
+    this.#set(name, writer.bytes);
+  }
+
+  #classes({ classes, prefixes }: PolicyTables): void {
+    const writer = new SectionWriter(sections.classes, 1 + prefixes.length + classes.length);
+    writer.element(0).u32('identity', none).u32('prefix', none);
+    for (let i = 0; i < prefixes.length; i++)
+      writer
+        .element(1 + i)
+        .u32('identity', none)
+        .u32('prefix', i);
+    classes.forEach(({ identity, prefix }, i) => {
+      writer
+        .element(1 + prefixes.length + i)
+        .u32('identity', identity.index)
+        .u32('prefix', indexOf(prefix));
+    });
+    this.#set('classes', writer.bytes);
+  }
+
+  #endpoints({ endpoints, prefixes }: PolicyTables): void {
+    const entries: KnownAddress[] = [...endpoints.values()];
+    const buckets = makeBuckets(
+      entries.length,
+      (i, seed) => {
+        const { packed } = entries[i]!;
+        let hash = seed;
+        for (let word = 0; word < 4; word++) hash = mixWord(hash, packed[word]!);
+        return finish(hash, 4);
+      },
+      (a, b) => before(entries[a]!.address.words, entries[b]!.address.words),
+    );
+    this.#seeds.endpoint_seed = buckets.seed;
+    this.#buckets('endpoint_buckets', buckets);
+    const { size, at } = sections.endpoints;
+    const words = new Uint32Array((size / 4) * entries.length);
+    for (let position = 0; position < entries.length; position++) {
+      const entry = entries[buckets.order[position]!]!;
+      const base = (position * size) / 4;
+      words.set(entry.packed, base + at.address / 4);
+      words[base + at.peer_class / 4] = classOf(entry, prefixes.length);
+      words[base + at.program / 4] = indexOf(entry.program);
+      words[base + at.flags / 4] = flagsOf(entry);
+    }
+    this.#set('endpoints', new Uint8Array(words.buffer));
+  }
+
+  #services({ services: { records, frontends } }: PolicyTables): void {
+    const text = new TextPool();
+    const service = new SectionWriter(sections.services, records.length);
+    const total = records.reduce((sum, { backends }) => sum + backends.length, 0);
+    const backend = new SectionWriter(sections.backends, total);
+    let next = 0;
+    records.forEach((record, i) => {
+      const name = text.put(record.name);
+      service
+        .element(i)
+        .u64('key', record.key.high, record.key.low)
+        .u32('name_offset', name.offset)
+        .u32('name_length', name.length)
+        .u32('first_backend', next)
+        .u32('backend_count', record.backends.length)
+        .u32('affinity_seconds', record.affinitySeconds);
+      for (const { address, port } of record.backends) {
+        backend.element(next++).address('address', address.words).u16('port', port);
+      }
+    });
+    const buckets = makeBuckets(
+      frontends.length,
+      (i, seed) => {
+        const { protocol, port, address } = frontends[i]!;
+        let hash = mixWord(seed, (protocol << 16) | port);
+        for (const word of address.words) hash = mixWord(hash, swap(word));
+        return finish(hash, 5);
+      },
+      (a, b) => {
+        const [x, y] = [frontends[a]!, frontends[b]!];
+        if (x.protocol !== y.protocol) return x.protocol < y.protocol;
+        if (x.port !== y.port) return x.port < y.port;
+        return before(x.address.words, y.address.words);
+      },
+    );
+    this.#seeds.frontend_seed = buckets.seed;
+    this.#buckets('frontend_buckets', buckets);
+    const frontend = new SectionWriter(sections.frontends, frontends.length);
+    buckets.order.forEach((from, position) => {
+      const { address, port, protocol, service: index } = frontends[from]!;
+      frontend
+        .element(position)
+        .address('address', address.words)
+        .u16('port', port)
+        .u8('protocol', protocol)
+        .u32('service', index);
+    });
+    this.#set('frontends', frontend.bytes);
+    this.#set('services', service.bytes);
+    this.#set('backends', backend.bytes);
+    this.#set('service_strings', text.bytes());
+  }
+
+  #assemble({ settings }: PolicyTables): Uint8Array<ArrayBuffer> {
+    const headSize = header.size + sectionNames.length * sectionEntry.size;
+    const table = new SectionWriter(sectionEntry, sectionNames.length);
+    const places: number[] = [];
+    let end = headSize;
+    sectionNames.forEach((name, i) => {
+      const { bytes, checksum: sum } = this.#sections.get(name)!;
+      const alignment = bytes.length >= pageAlignment ? pageAlignment : cacheLine;
+      const offset = Math.ceil(end / alignment) * alignment;
+      const elementSize = sections[name].size;
+      table
+        .element(i)
+        .u32('offset', offset)
+        .u32('size', bytes.length)
+        .u32('element_size', elementSize)
+        .u32('count', bytes.length / elementSize)
+        .u64('checksum', sum[1], sum[0]);
+      places.push(offset);
+      end = offset + bytes.length;
+    });
+    const image = new Uint8Array(end);
+    sectionNames.forEach((name, i) => {
+      image.set(this.#sections.get(name)!.bytes, places[i]!);
+    });
+    image.set(table.bytes, header.size);
+    const head = new SectionWriter(header, 1);
+    head.bytes.set(magic, header.at.magic);
+    head
+      .u32('version', formatVersion)
+      .u32('header_size', headSize)
+      .u32('total_size', end)
+      .u32('section_count', sectionNames.length)
+      .u8('own_node_egress', settings.ownNodeEgress === 'judge' ? 1 : 0)
+      .u8('deny_egress', settings.denyAction.egress === 'reject' ? 1 : 0)
+      .u8('deny_ingress', settings.denyAction.ingress === 'reject' ? 1 : 0);
+    for (const seed of Object.keys(this.#seeds) as Seed[]) head.u32(seed, this.#seeds[seed]);
+    image.set(head.bytes, 0);
+    const [low, high] = checksum(image.subarray(0, headSize));
+    head.u64('checksum', high, low);
+    image.set(head.bytes, 0);
+    return image;
+  }
+}
+
+function swap(word: number): number {
+  return (word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24);
+}
+
+function before(a: readonly number[], b: readonly number[]): boolean {
+  for (let i = 0; i < 4; i++) if (a[i] !== b[i]) return a[i]! < b[i]!;
+  return false;
+}
+
+function classOf(entry: KnownAddress, prefixes: number): number {
+  if (entry.podClass !== null) return 1 + prefixes + entry.podClass.index;
+  return entry.prefix === null ? 0 : 1 + entry.prefix.index;
+}
+
+function flagsOf(entry: KnownAddress): number {
+  return (
+    (entry.owner === null ? 0 : endpointFlags.pod) |
+    (entry.program === null ? 0 : endpointFlags.local) |
+    (entry.node === 'own' ? endpointFlags.ownNode : 0) |
+    (entry.node === 'other' ? endpointFlags.otherNode : 0) |
+    (entry.service ? endpointFlags.service : 0)
+  );
+}

@@ -1,0 +1,287 @@
+/**
+ * Every address that is known by name: whose it is, and the peer class that follows from it. One owner each:
+ *
+ * - a node's address is the node's, whoever else claims it: pods on the host's network have no address of their own, and one that
+ *   reports its node's must not pull the node into a set of pods;
+ * - else the live pod with the best claim (compareClaims); the others wait and take over when it goes;
+ * - else it is a Service's.
+ */
+import type { Problem } from '../errors/problem.js';
+import type { Holder, Identity } from '../identity/identity-table.js';
+import { keyOf } from '../model/event.js';
+import type { Node } from '../model/node.js';
+import { compareClaims, isFinished, type Pod } from '../model/pod.js';
+import type { Address } from '../net/address.js';
+import type { Prefix, PrefixTable } from './prefix-table.js';
+import type { Program } from './program.js';
+import { type Indexed, SortedList } from './sorted-list.js';
+
+/** Identity × longest prefix, as far as some pod's address has both. */
+export class PodClass implements Indexed {
+  readonly identity: Identity;
+  readonly prefix: Prefix | null;
+  index = -1;
+  uses = 0;
+
+  constructor(identity: Identity, prefix: Prefix | null) {
+    this.identity = identity;
+    this.prefix = prefix;
+  }
+}
+
+export class KnownAddress implements Holder {
+  readonly address: Address;
+  /** The pod that has it; for a Holder never null, and only those with a pod are given to the identity table. */
+  pod!: Pod;
+  owner: Pod | null = null;
+  node: 'own' | 'other' | null = null;
+  service = false;
+  identity: Identity | null = null;
+  prefix: Prefix | null = null;
+  podClass: PodClass | null = null;
+  /** What a local pod's packets are judged by; null for all others. */
+  program: Program | null = null;
+  /** As the image's hash takes it: the 16 bytes as little-endian words. */
+  readonly packed: readonly [number, number, number, number];
+
+  constructor(address: Address) {
+    this.address = address;
+    this.packed = address.words.map(swap) as [number, number, number, number];
+  }
+}
+
+function swap(word: number): number {
+  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | ((word << 24) >>> 0)) >>> 0;
+}
+
+/** Who claims one address. */
+interface Claims {
+  readonly address: Address;
+  readonly pods: Set<Pod>;
+  /** Node name → claims from it. '' where the node is unknown. */
+  readonly nodes: Map<string, number>;
+  services: number;
+}
+
+export interface OwnerChange {
+  readonly entry: KnownAddress;
+  readonly before: Pod | null;
+}
+
+/** The addresses that a pod has for itself. */
+export function podAddresses(pod: Pod): readonly Address[] {
+  return pod.hostNetwork || isFinished(pod) ? [] : pod.addresses;
+}
+
+/** The node addresses that a pod tells of. */
+function nodeAddressesOf(pod: Pod): readonly Address[] {
+  if (isFinished(pod)) return [];
+  return pod.hostNetwork ? [...pod.addresses, ...pod.hostAddresses] : pod.hostAddresses;
+}
+
+export class AddressTable {
+  readonly #ownNode: string | null;
+  readonly #prefixes: PrefixTable;
+  readonly #claims = new Map<string, Claims>();
+  readonly #entries = new Map<string, KnownAddress>();
+  readonly #dirty = new Set<string>();
+  readonly #moved = new Set<KnownAddress>();
+  readonly #classes = new Map<Identity, Map<Prefix | null, PodClass>>();
+  readonly #idleClasses = new Set<PodClass>();
+  readonly #classList = new SortedList<PodClass>(
+    (a, b) => a.identity.index - b.identity.index || (a.prefix?.index ?? -1) - (b.prefix?.index ?? -1),
+  );
+  readonly #problems = new Map<string, Problem>();
+
+  /** `ownNode`: the node that the image is for, or null where it is for none in particular. */
+  constructor(ownNode: string | null, prefixes: PrefixTable) {
+    this.#ownNode = ownNode;
+    this.#prefixes = prefixes;
+  }
+
+  get entries(): ReadonlyMap<string, KnownAddress> {
+    return this.#entries;
+  }
+
+  get classes(): readonly PodClass[] {
+    return this.#classList.items;
+  }
+
+  get problems(): IterableIterator<Problem> {
+    return this.#problems.values();
+  }
+
+  addPod(pod: Pod): void {
+    for (const address of podAddresses(pod)) this.#claim(address).pods.add(pod);
+    for (const address of nodeAddressesOf(pod)) count(this.#claim(address).nodes, pod.nodeName, 1);
+  }
+
+  deletePod(pod: Pod): void {
+    for (const address of podAddresses(pod)) this.#claim(address).pods.delete(pod);
+    for (const address of nodeAddressesOf(pod)) count(this.#claim(address).nodes, pod.nodeName, -1);
+  }
+
+  addNode(node: Node): void {
+    for (const address of node.addresses) count(this.#claim(address).nodes, node.name, 1);
+  }
+
+  deleteNode(node: Node): void {
+    for (const address of node.addresses) count(this.#claim(address).nodes, node.name, -1);
+  }
+
+  addService(address: Address): void {
+    this.#claim(address).services++;
+  }
+
+  deleteService(address: Address): void {
+    this.#claim(address).services--;
+  }
+
+  /** The node that has the address, or undefined. Where several claim it, the own one, else the first by name. */
+  nodeOf(address: Address): string | undefined {
+    const claims = this.#claims.get(address.text);
+    if (claims === undefined || claims.nodes.size === 0) return undefined;
+    if (this.#ownNode !== null && claims.nodes.has(this.#ownNode)) return this.#ownNode;
+    return [...claims.nodes.keys()].sort()[0];
+  }
+
+  /** Addresses of nodes, in no particular order. */
+  *nodeAddresses(): Generator<Address> {
+    for (const { address, nodes } of this.#claims.values()) if (nodes.size > 0) yield address;
+  }
+
+  /** Decides who has each address that something happened to. */
+  settleOwners(): { readonly changes: readonly OwnerChange[]; readonly changed: boolean } {
+    const changes: OwnerChange[] = [];
+    const changed = this.#dirty.size > 0;
+    for (const text of this.#dirty) {
+      const claims = this.#claims.get(text)!;
+      let entry = this.#entries.get(text);
+      if (claims.pods.size === 0 && claims.nodes.size === 0 && claims.services === 0) {
+        this.#claims.delete(text);
+        this.#problems.delete(text);
+        if (entry === undefined) continue;
+        this.#entries.delete(text);
+        this.#setClass(entry, null);
+        this.#moved.delete(entry);
+        if (entry.owner !== null) changes.push(this.#give(entry, null));
+        continue;
+      }
+      if (entry === undefined) {
+        entry = new KnownAddress(claims.address);
+        this.#entries.set(text, entry);
+        this.#moved.add(entry);
+        entry.prefix = this.#prefixes.find(entry.address);
+      }
+      entry.service = claims.services > 0;
+      entry.node =
+        claims.nodes.size === 0
+          ? null
+          : this.#ownNode !== null && claims.nodes.has(this.#ownNode)
+            ? 'own'
+            : 'other';
+      const owner = claims.nodes.size > 0 ? null : bestClaim(claims.pods);
+      this.#judgeConflict(text, claims, owner);
+      if (owner !== entry.owner) changes.push(this.#give(entry, owner));
+    }
+    this.#dirty.clear();
+    return { changes, changed };
+  }
+
+  /** The identity of an address may be another now. */
+  touch(entry: KnownAddress): void {
+    this.#moved.add(entry);
+  }
+
+  /** Prefixes came or went: every address has to be looked up again. */
+  prefixesChanged(): void {
+    for (const entry of this.#entries.values()) {
+      entry.prefix = this.#prefixes.find(entry.address);
+      this.#moved.add(entry);
+    }
+  }
+
+  /** Once identities and prefixes are numbered. True where the list of classes changed. */
+  settleClasses(): boolean {
+    for (const entry of this.#moved) {
+      this.#setClass(entry, entry.identity === null ? null : this.#class(entry.identity, entry.prefix));
+    }
+    this.#moved.clear();
+    for (const idle of this.#idleClasses) {
+      if (idle.uses > 0) continue;
+      const of = this.#classes.get(idle.identity)!;
+      of.delete(idle.prefix);
+      if (of.size === 0) this.#classes.delete(idle.identity);
+      this.#classList.delete(idle);
+    }
+    this.#idleClasses.clear();
+    return this.#classList.settle();
+  }
+
+  #claim(address: Address): Claims {
+    let claims = this.#claims.get(address.text);
+    if (claims === undefined) {
+      claims = { address, pods: new Set(), nodes: new Map(), services: 0 };
+      this.#claims.set(address.text, claims);
+    }
+    this.#dirty.add(address.text);
+    return claims;
+  }
+
+  #give(entry: KnownAddress, owner: Pod | null): OwnerChange {
+    const before = entry.owner;
+    entry.owner = owner;
+    this.#moved.add(entry);
+    return { entry, before };
+  }
+
+  #class(identity: Identity, prefix: Prefix | null): PodClass {
+    let of = this.#classes.get(identity);
+    if (of === undefined) {
+      of = new Map();
+      this.#classes.set(identity, of);
+    }
+    let podClass = of.get(prefix);
+    if (podClass === undefined) {
+      podClass = new PodClass(identity, prefix);
+      of.set(prefix, podClass);
+      this.#classList.add(podClass);
+    }
+    return podClass;
+  }
+
+  #setClass(entry: KnownAddress, podClass: PodClass | null): void {
+    if (entry.podClass === podClass) return;
+    if (entry.podClass !== null && --entry.podClass.uses === 0) this.#idleClasses.add(entry.podClass);
+    entry.podClass = podClass;
+    if (podClass !== null) podClass.uses++;
+  }
+
+  #judgeConflict(text: string, claims: Claims, owner: Pod | null): void {
+    if (claims.pods.size > (owner === null ? 0 : 1)) {
+      const names = [...claims.pods].map((pod) => keyOf(pod.namespace, pod.name)).sort();
+      const has =
+        owner === null
+          ? `the node ${this.nodeOf(claims.address) ?? ''}`.trim()
+          : keyOf(owner.namespace, owner.name);
+      this.#problems.set(text, {
+        code: 'address-conflict',
+        severity: 'warning',
+        message: `The address ${text} is claimed by the pods ${names.join(', ')}; ${has} has it, and policy treats it as such.`,
+        fix: 'Delete the pods that no longer run, or give each its own address.',
+      });
+    } else this.#problems.delete(text);
+  }
+}
+
+function bestClaim(pods: ReadonlySet<Pod>): Pod | null {
+  let best: Pod | null = null;
+  for (const pod of pods) if (best === null || compareClaims(pod, best) < 0) best = pod;
+  return best;
+}
+
+function count(map: Map<string, number>, key: string, by: number): void {
+  const next = (map.get(key) ?? 0) + by;
+  if (next === 0) map.delete(key);
+  else map.set(key, next);
+}
