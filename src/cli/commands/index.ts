@@ -1,5 +1,6 @@
 /** Every command of `weft`, in the order in which `--help` lists them. A command is one file that registers itself. */
 import type { Command } from 'commander';
+import { register as agent } from './agent.js';
 import { register as capture } from './capture.js';
 import { register as completion } from './completion.js';
 import { register as conntrack } from './conntrack.js';
@@ -24,6 +25,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   ports,
   conntrack,
   metrics,
+  agent,
   runSwitch,
   completion,
 ];

@@ -1,0 +1,39 @@
+/**
+ * The agent's compiler: follows the node's World from one compile to the next, so that a change costs what changed. Other policy
+ * settings or a failure start it anew, which gives the same bytes.
+ */
+import { WeftError } from '../errors/problem.js';
+import { Compiler } from '../image/compile.js';
+import type { World } from '../model/world.js';
+import type { Compile, CompiledFigures, CompileRequest } from './compile.js';
+
+export function imageCompiler(): Compile {
+  let follows: { readonly world: World; readonly settings: string; readonly compiler: Compiler } | null =
+    null;
+  return (request) => {
+    const settings = JSON.stringify([request.node, request.policy]);
+    if (follows === null || follows.world !== request.world || follows.settings !== settings) {
+      const { world, node, policy } = request;
+      follows = { world, settings, compiler: new Compiler(world, { node, settings: policy }) };
+    }
+    const { compiler } = follows;
+    // Set again once it went well: a compiler that threw half-way through an update is not to be trusted with the next.
+    follows = null;
+    const { image, problems, stats } = compiler.update();
+    follows = { world: request.world, settings, compiler };
+    checkLimits(request, stats);
+    const { identities, classes, programs, services } = stats;
+    return { bytes: image, problems, figures: { identities, classes, programs, services } };
+  };
+}
+
+/** Over a limit there is no new image: the one before stays in force, and what is new gets nothing through. */
+function checkLimits({ limits }: CompileRequest, figures: CompiledFigures): void {
+  for (const limit of ['identities', 'classes', 'services'] as const) {
+    if (figures[limit] > limits[limit])
+      throw new WeftError(
+        'limit-exceeded',
+        `The policies need ${figures[limit]} ${limit}, limits.${limit} is ${limits[limit]}. The policy before stays in force; raise the limit, or remove what is not needed.`,
+      );
+  }
+}

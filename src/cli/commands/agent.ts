@@ -1,0 +1,63 @@
+/** `weft agent`: the control plane process of a node. */
+import { type Command, Option } from 'commander';
+import { imageCompiler } from '../../agent/compile-image.js';
+import { peerIdentity, startAgent } from '../../agent/process.js';
+import { loadConfig } from '../../config/load.js';
+import type { Config } from '../../config/options.js';
+import type { Overrides } from '../../config/parse.js';
+import { loadAddon } from '../../dataplane/addon.js';
+import { openLog } from '../../telemetry/log.js';
+import { type RunOptions, withRunOptions } from '../connect.js';
+
+interface AgentOptions extends RunOptions {
+  readonly manifests?: string;
+  readonly logLevel?: Config['log']['level'];
+}
+
+export function register(program: Command): void {
+  withRunOptions(
+    program
+      .command('agent')
+      .description("Run this node's control plane: watch the sources, compile policy, serve CNI requests.")
+      .addOption(new Option('--manifests <folder>', 'folder of manifests, instead of paths.manifests'))
+      .addOption(new Option('--log-level <level>', 'instead of log.level')),
+  )
+    .addHelpText(
+      'after',
+      '\nSIGHUP reads the configuration again; SIGTERM ends the agent, and the switch goes on enforcing.\n',
+    )
+    .action((options: AgentOptions) => runAgent(options, program.version() ?? ''));
+}
+
+async function runAgent(options: AgentOptions, version: string): Promise<void> {
+  const overrides = {
+    ...(options.logLevel === undefined ? {} : { log: { level: options.logLevel } }),
+    paths: {
+      ...(options.runDir === undefined ? {} : { run: options.runDir }),
+      ...(options.manifests === undefined ? {} : { manifests: options.manifests }),
+    },
+  } satisfies Overrides<Config>;
+  const config = await loadConfig(options.config, overrides);
+  const log = openLog('agent', config.log);
+  const addon = loadAddon();
+  const running = await startAgent({
+    configPath: options.config,
+    overrides,
+    config,
+    compile: imageCompiler(),
+    identifyPeer: peerIdentity((descriptor) => addon.peerCredentials(descriptor)),
+    log,
+    version,
+  });
+  process.on('SIGHUP', () => {
+    running.reload().catch((error: Error) => log.error(`the configuration stays as it is: ${error.message}`));
+  });
+  const end = await new Promise<NodeJS.Signals | Error>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+    running.fenced.then(resolve);
+  });
+  await running.stop();
+  if (typeof end === 'string') log.info({ signal: end }, 'agent ended; the switch goes on enforcing');
+  else throw end;
+}
