@@ -34,7 +34,8 @@ struct Message {
   static Message of(Kind kind, std::string_view key = {}) {
     Message message;
     message.kind = kind;
-    std::memcpy(message.key, key.data(), key.size() < kKeyBytes ? key.size() : kKeyBytes - 1);
+    const size_t length = key.size() < kKeyBytes ? key.size() : kKeyBytes - 1;
+    if (length != 0) std::memcpy(message.key, key.data(), length);
     return message;
   }
   [[nodiscard]] std::string_view key_view() const { return {key, strnlen(key, kKeyBytes)}; }
