@@ -3,6 +3,8 @@ import type { Writable } from 'node:stream';
 import { caretFrame } from '../../errors/caret.js';
 import { formatSource, type Problem, WeftError } from '../../errors/problem.js';
 
+const mostShown = 20;
+
 /**
  * Text that cannot be read or parsed ends the command with every problem shown: nobody knows what the missing part would have said.
  * (An object that parses but is invalid is decoded closed; whether that is good enough is the command's choice.)
@@ -13,7 +15,7 @@ export function refuseUnreadable(read: {
 }): void {
   const errors = read.problems.filter((problem) => problem.severity === 'error');
   if (errors.length > 0) {
-    const shown = errors.slice(0, 20).map((problem) => formatProblem(problem, read.texts));
+    const shown = errors.slice(0, mostShown).map((problem) => formatProblem(problem, read.texts));
     const more = errors.length > shown.length ? `\n… and ${errors.length - shown.length} more.` : '';
     throw new WeftError('input', `The input cannot be read.\n${shown.join('\n')}${more}`, {
       problems: errors,
@@ -36,7 +38,9 @@ export function reportProblems(
   texts: ReadonlyMap<string, string>,
   output: Writable,
 ): void {
-  for (const problem of problems) output.write(`${formatProblem(problem, texts)}\n`);
+  for (const problem of problems.slice(0, mostShown)) output.write(`${formatProblem(problem, texts)}\n`);
+  const more = problems.length - mostShown;
+  if (more > 0) output.write(`… and ${more} more; weft policy lint shows them all.\n`);
 }
 
 /** `file:line:column: severity: message [code]`, the line with a caret, what to do. */
