@@ -42,7 +42,7 @@ export function formatMatrix(cells: readonly Cell[], options: TableOptions): str
     else list.push(cell);
   }
   const sources = unique(cells.map((cell) => cell.from));
-  const rows = unique(cells.map(rowOf));
+  const rows = unique([...cells].sort(compareRows).map(rowOf));
   const label = shortener([...sources, ...cells.map((cell) => cell.to)]);
   const rowLabels = new Map(
     cells.map((cell) => [rowOf(cell), `${label(cell.to)} ${cell.port}/${cell.protocol}`]),
@@ -142,6 +142,13 @@ function shortener(keys: readonly string[]): (key: string) => string {
       : key.startsWith(`svc/${only}/`)
         ? `svc/${key.slice(only.length + 5)}`
         : key;
+}
+
+/** Pods by name and port, Services below them. */
+function compareRows(a: Cell, b: Cell): number {
+  const key = (cell: Cell) =>
+    `${cell.to.startsWith('svc/') ? 1 : 0} ${cell.to} ${String(cell.port).padStart(5, '0')} ${cell.protocol}`;
+  return key(a) < key(b) ? -1 : 1;
 }
 
 function unique(list: readonly string[]): string[] {

@@ -173,11 +173,11 @@ describe('the matrix as a table', () => {
     assert.equal(
       formatMatrix(cells, { colour: false, width: 80 }),
       `to \\ from            a    b
-b 80/TCP             ✗    ·
+a 80/TCP             ·    ✓
 b 53/UDP             ✗    ·
+b 80/TCP             ✗    ·
 svc/b 8000/TCP       ✗    ✗≠✓
 svc/nobody 8000/TCP  ✗    ✗
-a 80/TCP             ·    ✓
 
 MISMATCH x/b → svc/x/b 8000/TCP (IPv4): expected allowed, measured denied: no answer in 2 tries
 Denied by
