@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "addon/value.h"
 #include "io/raw_socket.h"
@@ -27,15 +28,21 @@ class RawSocketBinding : public Napi::ObjectWrap<RawSocketBinding> {
   // millisecond.
   explicit RawSocketBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     const auto options = info[0].As<Napi::Object>();
+    // JavaScript values are read here: on the namespace thread they may not be touched.
+    const std::string netns = text_of(options, "netns");
+    const std::string ifname = text_of(options, "ifname");
+    const bool vnet_header = flag_of(options, "vnetHeader");
     auto thread = io::NamespaceThread::start();
     if (!thread.ok()) {
       raise(info.Env(), thread.error());
       return;
     }
+    const std::string netns = text_of(options, "netns");
+    const std::string ifname = text_of(options, "ifname");
+    const bool vnet_header = flag_of(options, "vnetHeader");
     std::optional<Result<io::RawSocket>> opened;
     thread.value()->run([&](const io::NamespaceContext& context) {
-      opened.emplace(io::RawSocket::open(context, text_of(options, "netns"), text_of(options, "ifname"),
-                                         flag_of(options, "vnetHeader")));
+      opened.emplace(io::RawSocket::open(context, netns, ifname, vnet_header));
     });
     if (opened->ok()) {
       socket_.emplace(std::move(*opened).value());
