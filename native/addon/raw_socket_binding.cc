@@ -37,9 +37,6 @@ class RawSocketBinding : public Napi::ObjectWrap<RawSocketBinding> {
       raise(info.Env(), thread.error());
       return;
     }
-    const std::string netns = text_of(options, "netns");
-    const std::string ifname = text_of(options, "ifname");
-    const bool vnet_header = flag_of(options, "vnetHeader");
     std::optional<Result<io::RawSocket>> opened;
     thread.value()->run([&](const io::NamespaceContext& context) {
       opened.emplace(io::RawSocket::open(context, netns, ifname, vnet_header));
