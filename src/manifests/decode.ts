@@ -9,7 +9,7 @@
  *   - A field that nobody knows counts as a restriction that cannot be honoured: a rule, peer, port or selector that has one
  *     matches nothing, and a policy that has one isolates both directions and allows nothing. (An API server that prunes unknown fields would widen it instead; a later API version may have added it to narrow.)
  */
-import type { Namespace } from '../model/namespace.js';
+import { type Namespace, namespaceNameLabel } from '../model/namespace.js';
 import type { Node } from '../model/node.js';
 import type { Pod } from '../model/pod.js';
 import type { NetworkPolicy } from '../model/policy.js';
@@ -36,10 +36,22 @@ export function noObjects(): ModelObjects {
   return { namespaces: [], pods: [], policies: [], services: [], slices: [], nodes: [] };
 }
 
-/** Decodes each object into its list; kinds that have no decoder, and what is absent by the rules above, are left out. */
-export function decodeObjects(objects: Iterable<ManifestObject>): ModelObjects {
+/**
+ * Decodes each object into its list; kinds that have no decoder, and what is absent by the rules above, are left out. Manifests are all
+ * there is, so a namespace that they only mention is one without labels of its own, and is added.
+ */
+export function decodeObjects(
+  objects: Iterable<ManifestObject>,
+  places: 'places' | 'no places' = 'places',
+): ModelObjects {
   const model = noObjects();
-  for (const object of objects) decodeInto(model, object.value, object);
+  for (const object of objects) decodeInto(model, object.value, places === 'places' ? object : undefined);
+  const declared = new Set(model.namespaces.map(({ name }) => name));
+  for (const { namespace } of [...model.pods, ...model.policies, ...model.services]) {
+    if (declared.has(namespace)) continue;
+    declared.add(namespace);
+    model.namespaces.push({ name: namespace, labels: new Map([[namespaceNameLabel, namespace]]) });
+  }
   return model;
 }
 

@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Problem } from '../errors/problem.js';
-import { decodeInto, type ModelObjects, noObjects } from './decode.js';
+import { decodeObjects, type ModelObjects } from './decode.js';
 import { expandWorkload } from './expand.js';
 import { recognise } from './kinds.js';
 import { type ManifestObject, parseManifests } from './parse.js';
@@ -62,17 +62,12 @@ export function readManifests(paths: readonly string[], stdin?: () => string): M
 /** Expands workloads, types what weft reads and names what it does not. */
 export function resolveManifests(written: readonly ManifestObject[]): ResolvedManifests {
   const objects: ManifestObject[] = [];
-  const model = noObjects();
   const skipped: SkippedObject[] = [];
   const problems: Problem[] = [];
   const nodes = written
     .filter(({ value }) => value.kind === 'Node')
     .map(({ value }) => nameOf(value)?.name)
     .filter((name) => name !== undefined);
-  const take = (object: ManifestObject) => {
-    objects.push(object);
-    decodeInto(model, object.value, object);
-  };
   for (const object of written) {
     const known = recognise(object.value);
     if (known === undefined) {
@@ -85,13 +80,13 @@ export function resolveManifests(written: readonly ManifestObject[]): ResolvedMa
       });
     } else if (known.kind.use === 'expand') {
       const expansion = expandWorkload(object, nodes);
-      for (const pod of expansion.pods) take(pod);
+      for (const pod of expansion.pods) objects.push(pod);
       problems.push(...expansion.problems);
     } else {
-      take(object);
+      objects.push(object);
     }
   }
-  return { objects, model, skipped, problems };
+  return { objects, model: decodeObjects(objects), skipped, problems };
 }
 
 export interface ReadManifests {

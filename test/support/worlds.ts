@@ -212,8 +212,8 @@ const container = fc.record({
 });
 
 const podNames = ['p0', 'p1', 'p2'];
-const podAddress4 = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.1.1', '10.0.1.2'];
-const podAddress6 = ['fd00::1', 'fd00::2', 'fd00::3', 'fd00::1:1'];
+const podAddress4 = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.1.5', '10.0.1.6'];
+const podAddress6 = ['fd00::1', 'fd00::2', 'fd00::3', 'fd00::1:5'];
 
 const pod = fc
   .record({
@@ -234,10 +234,19 @@ const pod = fc
     ),
     node: fc.constantFrom(...nodes, undefined),
     hostIP: fc.boolean(),
-    phase: fc.constantFrom('Running', 'Running', 'Running', undefined, 'Pending', 'Succeeded', 'Failed'),
-    // The last is a node's address too.
-    ipv4: fc.constantFrom(...podAddress4, ...podAddress4, '192.168.0.1', undefined),
-    ipv6: fc.constantFrom(...podAddress6, undefined),
+    phase: fc.oneof(
+      { weight: 6, arbitrary: fc.constantFrom('Running', undefined, 'Pending') },
+      { weight: 1, arbitrary: fc.constantFrom('Succeeded', 'Failed') },
+    ),
+    // Mostly an address of its own; now and then another pod's, a node's, or none.
+    ipv4: fc.oneof(
+      { weight: 8, arbitrary: fc.constant('own') },
+      { weight: 1, arbitrary: fc.constantFrom(...podAddress4, '192.168.0.1', undefined) },
+    ),
+    ipv6: fc.oneof(
+      { weight: 5, arbitrary: fc.constant('own') },
+      { weight: 1, arbitrary: fc.constantFrom(...podAddress6, undefined) },
+    ),
     firstIPv6: fc.boolean(),
     single: fc.boolean(),
     terminating: fc.oneof(
@@ -247,7 +256,11 @@ const pod = fc
     created: fc.constantFrom('2024-01-01T00:00:00Z', '2024-01-02T00:00:00Z', undefined),
   })
   .map((made) => {
-    const own = [made.ipv4, made.ipv6].filter((address) => address !== undefined);
+    const place = namespaces.indexOf(made.namespace) * podNames.length + podNames.indexOf(made.name) + 1;
+    const own = [
+      made.ipv4 === 'own' ? `10.0.${place > 4 ? 1 : 0}.${place}` : made.ipv4,
+      made.ipv6 === 'own' ? `fd00::${place > 4 ? '1:' : ''}${place}` : made.ipv6,
+    ].filter((address) => address !== undefined);
     const addresses = made.hostNetwork ? [...(nodeAddresses[made.node ?? ''] ?? [])] : own;
     if (made.firstIPv6) addresses.reverse();
     const host = made.hostIP ? nodeAddresses[made.node ?? '']?.[0] : undefined;
@@ -319,9 +332,8 @@ const service = fc
     },
   }));
 
-const podEnd = fc
-  .tuple(fc.constantFrom(...namespaces), fc.constantFrom(...podNames))
-  .map(([space, name]) => `${space}/${name}`);
+/** The n-th pod of the world, whichever that is. */
+const podEnd = fc.nat({ max: 8 });
 const addressEnd = fc.constantFrom(
   ...outside,
   ...podAddress4,
@@ -353,18 +365,31 @@ const query = fc.record(
   { requiredKeys: ['from', 'to', 'port', 'protocol'] },
 );
 
+const many = (maxLength: number) => ({ maxLength, size: 'max' }) as const;
+
 export const worlds: fc.Arbitrary<GeneratedWorld> = fc
   .record({
-    namespaces: fc.array(namespace, { maxLength: 3 }),
-    nodes: fc.array(node, { maxLength: 2 }),
-    pods: fc.array(pod, { minLength: 1, maxLength: 9 }),
-    policies: fc.array(policy, { maxLength: 5 }),
-    services: fc.array(service, { maxLength: 2 }),
-    queries: fc.array(query, { minLength: 1, maxLength: 40 }),
+    namespaces: fc.array(namespace, many(3)),
+    nodes: fc.array(node, many(2)),
+    pods: fc.uniqueArray(pod, {
+      ...many(9),
+      minLength: 1,
+      selector: ({ metadata }) => `${metadata.namespace}/${metadata.name}`,
+    }),
+    policies: fc.array(policy, many(6)),
+    services: fc.array(service, many(2)),
+    queries: fc.array(query, { ...many(40), minLength: 1 }),
     ownNodeEgress: fc.constantFrom<'allow' | 'judge'>('allow', 'judge'),
   })
-  .map(({ namespaces, nodes, pods, policies, services, queries, ownNodeEgress }) => ({
-    objects: [...namespaces, ...nodes, ...pods, ...policies, ...services],
-    queries,
-    options: { ownNodeEgress },
-  }));
+  .map(({ namespaces, nodes, pods, policies, services, queries, ownNodeEgress }) => {
+    const named = (end: string | number) => {
+      if (typeof end === 'string') return end;
+      const { metadata } = pods[end % pods.length]!;
+      return `${metadata.namespace}/${metadata.name}`;
+    };
+    return {
+      objects: [...namespaces, ...nodes, ...pods, ...policies, ...services],
+      queries: queries.map((asked) => ({ ...asked, from: named(asked.from), to: named(asked.to) })),
+      options: { ownNodeEgress },
+    };
+  });

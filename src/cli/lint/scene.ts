@@ -26,6 +26,8 @@ export class Scene {
   readonly policies: readonly ScenePolicy[];
   readonly pods: readonly Pod[];
   readonly services: readonly Service[];
+  /** Whether any Namespace object is given; without, nothing is known of namespaces' labels. */
+  readonly declaresNamespaces: boolean;
   readonly #namespaceLabels = new Map<string, Labels>();
   /** Namespaces that some object of the manifests declares or lives in. */
   readonly namespaces: ReadonlyMap<string, Labels> = this.#namespaceLabels;
@@ -35,9 +37,7 @@ export class Scene {
     const { model } = manifests;
     this.pods = model.pods.filter((pod) => !isFinished(pod) && !pod.hostNetwork);
     this.services = model.services;
-    for (const pod of model.pods) this.#namespaceLabels.set(pod.namespace, nameLabel(pod.namespace));
-    for (const policy of model.policies)
-      this.#namespaceLabels.set(policy.namespace, nameLabel(policy.namespace));
+    this.declaresNamespaces = manifests.objects.some(({ value }) => value.kind === 'Namespace');
     for (const namespace of model.namespaces) this.#namespaceLabels.set(namespace.name, namespace.labels);
     const origins = new Map<string, ManifestObject>();
     for (const origin of manifests.objects) {

@@ -51,7 +51,7 @@ function lintPeer(
   const { namespaceSelector, podSelector } = peer;
   const reached = namespacesOf(scene, namespaceSelector, policy.namespace);
   if (namespaceSelector !== undefined && reached.length === 0) {
-    if (scene.manifests.model.namespaces.length === 0) return [];
+    if (!scene.declaresNamespaces) return [];
     return [
       problemAt(origin, [...path, 'namespaceSelector'], {
         code: 'no-such-namespace',

@@ -54,7 +54,7 @@ export async function runBatch(
 
 export function answerWorld(world: BatchWorld, engine: EngineFactory, line = 1): Answer[] {
   const { objects } = manifestsOf(world.objects, { file: standardInput, line });
-  const loaded = policyWorld(resolveManifests(objects), 'as-written');
+  const loaded = policyWorld(resolveManifests(objects), 'as-written', 'no places');
   return answerAll(loaded.directory, engine(loaded, world.options), world.queries);
 }
 

@@ -14,11 +14,16 @@ export interface PolicyWorld extends EngineInput {
 
 /**
  * `addresses: 'assign'` gives every pod that has none (a manifest's pod never met a cluster) an address of each family; `'as-written'`
- * leaves such a pod without, and questions about it have no answer.
+ * leaves such a pod without, and questions about it have no answer. `'no places'` saves looking up lines that nobody will see: in a large
+ * JSON file the first of them costs seconds.
  */
-export function policyWorld(resolved: ResolvedManifests, addresses: 'assign' | 'as-written'): PolicyWorld {
+export function policyWorld(
+  resolved: ResolvedManifests,
+  addresses: 'assign' | 'as-written',
+  places: 'places' | 'no places' = 'places',
+): PolicyWorld {
   const manifests = addresses === 'assign' ? withAddresses(resolved.objects) : resolved.objects;
-  const model = manifests === resolved.objects ? resolved.model : decodeObjects(manifests);
+  const model = decodeObjects(manifests, places);
   return {
     manifests,
     model,

@@ -78,7 +78,11 @@ async function runVerdict(options: VerdictOptions): Promise<0 | 2> {
   const manifests = readManifests(options.file);
   refuseUnreadable(manifests);
   reportProblems(validateObjects(manifests.written), manifests.texts, process.stderr);
-  const world = policyWorld(manifests, options.assignAddresses === true ? 'assign' : 'as-written');
+  const world = policyWorld(
+    manifests,
+    options.assignAddresses === true ? 'assign' : 'as-written',
+    'no places',
+  );
   const answers = answerAll(world.directory, engine(world, engineOptions), queries);
   await printAnswers(queries, answers, options);
   const malformed = answers.filter((answer) => answer.error !== undefined);
