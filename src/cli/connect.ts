@@ -4,8 +4,8 @@ import { type Command, Option } from 'commander';
 import { AgentClient } from '../agent/client.js';
 import { agentSocketName } from '../agent/process.js';
 import { loadConfig } from '../config/load.js';
-import type { Config } from '../config/options.js';
-import type { Overrides } from '../config/parse.js';
+import { defaultConfig } from '../config/parse.js';
+import { WeftError } from '../errors/problem.js';
 
 export interface RunOptions {
   readonly config?: string;
@@ -25,23 +25,40 @@ export function withRunOptions(command: Command): Command {
     );
 }
 
-/** What the flags say, over the file. */
-export function runOverrides(options: RunOptions): Overrides<Config> {
-  return options.runDir === undefined ? {} : { paths: { run: options.runDir } };
+/** What commands need that ask a running agent: the node's, or with `--lab` that of a lab. */
+export interface AgentOptions extends RunOptions {
+  readonly lab?: string | true;
 }
 
-/** The configuration of a process that `withRunOptions` was given to. */
-export function loadRunConfig(options: RunOptions): Promise<Config> {
-  return loadConfig(options.config, runOverrides(options));
+export function withAgentOptions(command: Command): Command {
+  return withRunOptions(command).option('--lab [name]', "ask a lab's agent instead of the node's");
+}
+
+async function socketPath(options: AgentOptions): Promise<string> {
+  if (options.lab !== undefined) {
+    const { findLabs, inside } = await import('../lab/launch.js');
+    const labs = findLabs();
+    const lab = labs.find(({ name }) => options.lab === true || name === options.lab);
+    if (lab === undefined || (options.lab === true && labs.length > 1))
+      throw new WeftError(
+        'lab-none',
+        labs.length === 0
+          ? 'No lab is running. Start one with `weft lab up`.'
+          : `Say which lab: ${labs.map(({ name }) => `--lab ${name}`).join(' or ')}.`,
+      );
+    return inside(lab, join(defaultConfig().paths.run, agentSocketName));
+  }
+  const overrides = options.runDir === undefined ? {} : { paths: { run: options.runDir } };
+  const config = await loadConfig(options.config, overrides);
+  return join(config.paths.run, agentSocketName);
 }
 
 /** Connects to the agent, runs, and closes whatever happens. */
 export async function withAgent<Result>(
-  options: RunOptions,
+  options: AgentOptions,
   run: (agent: AgentClient) => Promise<Result>,
 ): Promise<Result> {
-  const config = await loadRunConfig(options);
-  const agent = await AgentClient.open(join(config.paths.run, agentSocketName));
+  const agent = await AgentClient.open(await socketPath(options));
   try {
     return await run(agent);
   } finally {

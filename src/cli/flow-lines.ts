@@ -1,8 +1,8 @@
 /** Flow events as lines of text or JSON, for `weft flows` and `weft drops`. */
 import type { AgentEvent, FlowRecord, FlowsRequest } from '../agent/protocol.js';
 import { formatEnd } from './commands/conntrack.js';
-import { type RunOptions, withAgent } from './connect.js';
-import { endQuietlyOnClosedPipe, print } from './output.js';
+import { type AgentOptions, withAgent } from './connect.js';
+import { print } from './output.js';
 
 /** `12:00:01.123 DENIED  TCP shop/web:40000 -> shop/db:3306 policy-ingress (isolated by shop/deny)`. */
 export function formatFlow(flow: FlowRecord, wide = false): string {
@@ -24,10 +24,9 @@ export type LineFormat = 'table' | 'wide' | 'json';
 
 /** Prints events until the subscription or the user ends it. JSON: one flow a line. */
 export async function printFlows(
-  options: RunOptions & { readonly output: LineFormat },
+  options: AgentOptions & { readonly output: LineFormat },
   request: Omit<FlowsRequest, 'id' | 'type'>,
 ): Promise<void> {
-  endQuietlyOnClosedPipe();
   await withAgent(options, async (agent) => {
     let interrupted = false;
     process.once('SIGINT', () => {

@@ -16,6 +16,12 @@ const program = new Command('weft')
   .showSuggestionAfterError(true)
   .enablePositionalOptions();
 
+// A reader that has gone (`weft flows | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(process.exitCode ?? 0);
+});
+
 for (const register of commands) register(program);
 
 try {

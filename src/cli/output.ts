@@ -62,17 +62,9 @@ export function formatFacts(facts: readonly (readonly [label: string, value: str
   return facts.map(([label, value]) => `${`${label}:`.padEnd(width + 2)}${value}\n`).join('');
 }
 
-/** Writes to standard output; a reader that has gone (`| head`) ends the program quietly. */
+/** Writes to standard output. */
 export function print(text: string): void {
   process.stdout.write(text);
-}
-
-/** To be called once before a command prints for long: a closed pipe is the reader's good right. */
-export function endQuietlyOnClosedPipe(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
 }
 
 /** 1234567 → `1.2M`. */

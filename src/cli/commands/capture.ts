@@ -4,12 +4,12 @@ import type { Command } from 'commander';
 import type { PacketRecord } from '../../agent/protocol.js';
 import { WeftError } from '../../errors/problem.js';
 import { pcapngHeader, pcapngPacket } from '../../telemetry/pcapng.js';
-import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import { summarise } from '../frame-summary.js';
-import { endQuietlyOnClosedPipe, parsePodName, print } from '../output.js';
+import { parsePodName, print } from '../output.js';
 import { wholeNumber } from './conntrack.js';
 
-interface CaptureOptions extends RunOptions {
+interface CaptureOptions extends AgentOptions {
   readonly drops?: true;
   readonly write?: string;
   readonly count?: number;
@@ -17,7 +17,7 @@ interface CaptureOptions extends RunOptions {
 }
 
 export function register(program: Command): void {
-  withRunOptions(
+  withAgentOptions(
     program
       .command('capture')
       .description('Capture packets of a pod in the switch, with verdict, policy and rule of each.')
@@ -68,7 +68,6 @@ interface Sink {
 }
 
 async function openSink(options: CaptureOptions, podName: string): Promise<Sink> {
-  endQuietlyOnClosedPipe();
   if (options.write === undefined)
     return {
       packet: (packet) => print(`${formatPacket(packet)}\n`),

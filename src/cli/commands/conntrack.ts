@@ -1,7 +1,7 @@
 /** `weft conntrack`: the connections that the switch tracks. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { ConnectionRow, FlowEnd } from '../../agent/protocol.js';
-import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import {
   type Column,
   type Format,
@@ -12,13 +12,13 @@ import {
   shortNumber,
 } from '../output.js';
 
-interface ConntrackOptions extends RunOptions {
+interface ConntrackOptions extends AgentOptions {
   readonly output: Format;
   readonly limit: number;
 }
 
 export function register(program: Command): void {
-  withRunOptions(
+  withAgentOptions(
     program
       .command('conntrack')
       .description('List the connections that the switch tracks.')

@@ -1,19 +1,19 @@
 /** `weft drops`: packets that the switch dropped, with the one reason of each; `--reasons` explains them all. */
 import type { Command } from 'commander';
 import { type DropReason, dropReasons } from '../../errors/drop-reasons.js';
-import { type RunOptions, withRunOptions } from '../connect.js';
+import { type AgentOptions, withAgentOptions } from '../connect.js';
 import { type LineFormat, printFlows } from '../flow-lines.js';
 import { parsePodName, printRows } from '../output.js';
 import { lineFormatOption } from './flows.js';
 
-interface DropsOptions extends RunOptions {
+interface DropsOptions extends AgentOptions {
   readonly follow?: true;
   readonly reasons?: true;
   readonly output: LineFormat;
 }
 
 export function register(program: Command): void {
-  withRunOptions(
+  withAgentOptions(
     program
       .command('drops')
       .description('Show dropped packets, each with its reason.')

@@ -1,18 +1,18 @@
 /** `weft flows`: who talked to whom, what was decided, and by which policy and rule. */
 import { type Command, Option } from 'commander';
-import type { RunOptions } from '../connect.js';
-import { withRunOptions } from '../connect.js';
+import type { AgentOptions } from '../connect.js';
+import { withAgentOptions } from '../connect.js';
 import { type LineFormat, printFlows } from '../flow-lines.js';
 import { parsePodName } from '../output.js';
 
-interface FlowsOptions extends RunOptions {
+interface FlowsOptions extends AgentOptions {
   readonly follow?: true;
   readonly denied?: true;
   readonly output: LineFormat;
 }
 
 export function register(program: Command): void {
-  withRunOptions(
+  withAgentOptions(
     program
       .command('flows')
       .description('Show new connections and denials with the policy and rule that decided.')

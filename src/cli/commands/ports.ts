@@ -1,13 +1,13 @@
 /** `weft ports`: the pods on this node's switch with their counters. */
 import type { Command } from 'commander';
 import type { PortRow } from '../../agent/protocol.js';
-import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import { type Column, type Format, formatOption, printRows, shortNumber } from '../output.js';
 
 export function register(program: Command): void {
-  withRunOptions(
+  withAgentOptions(
     program.command('ports').description("List the pods on this node's switch.").addOption(formatOption()),
-  ).action(async (options: RunOptions & { output: Format }) => {
+  ).action(async (options: AgentOptions & { output: Format }) => {
     const { ports } = await withAgent(options, (agent) => agent.request('ports'));
     printRows(options.output, ports, columns);
   });

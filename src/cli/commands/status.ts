@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import type { StatusAnswer } from '../../agent/protocol.js';
 import { formatSource } from '../../errors/problem.js';
-import { type RunOptions, withAgent, withRunOptions } from '../connect.js';
+import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import {
   type Format,
   formatFacts,
@@ -14,7 +14,7 @@ import {
 } from '../output.js';
 
 export function register(program: Command): void {
-  withRunOptions(
+  withAgentOptions(
     program
       .command('status')
       .description(
@@ -25,7 +25,7 @@ export function register(program: Command): void {
           .choices(['table', 'wide', 'json', 'yaml'])
           .default('table'),
       ),
-  ).action(async (options: RunOptions & { output: Format }) => {
+  ).action(async (options: AgentOptions & { output: Format }) => {
     const status = await withAgent(options, (agent) => agent.request('status'));
     if (options.output === 'json' || options.output === 'yaml') {
       const { type: _type, id: _id, ...data } = status;
