@@ -116,7 +116,8 @@ export function planProbes(
           probes.push({ from, to: to.key, source, destination, protocol, port, family, targets });
         }
       }
-      for (const service of services) {
+      // On the node Services are kube-proxy's, and a lab has none.
+      for (const service of from.netns === '' ? [] : services) {
         if (options.to !== undefined && !options.to(service.key)) continue;
         if (service.address.family !== family || !wanted.has(service.port.protocol)) continue;
         const { key, address, port, targets } = service;

@@ -6,8 +6,6 @@ import { describe, test } from 'node:test';
 import { findLabs } from '../../src/lab/launch.js';
 import { footprint, pidNamespace, processesIn, startWeft, until, weft } from '../support/weft.js';
 
-const before = footprint();
-
 /** Starts a demo and waits until its lab's first process is there (and `more` has come true). */
 async function begun(
   more: (namespace: string) => boolean,
@@ -26,7 +24,7 @@ async function begun(
 
 async function leavesNothing(namespace: string): Promise<void> {
   await until('every process of the lab is gone', 5, () => processesIn(namespace).length === 0);
-  assert.deepEqual(footprint(), before);
+  assert.deepEqual(footprint(), []);
 }
 
 describe('npm run demo', () => {
@@ -45,7 +43,7 @@ describe('npm run demo', () => {
     );
     assert.match(stdout, /every one as expected/);
     assert.ok(seconds < 20, `took ${seconds} s`);
-    assert.deepEqual(footprint(), before);
+    assert.deepEqual(footprint(), []);
   });
 
   test('says where each denial was told from: the switch itself', () => {
@@ -63,14 +61,14 @@ describe('npm run demo', () => {
     const { status, stderr } = weft(['lab', 'demo', '-f', '-'], { input: broken });
     assert.equal(status, 2);
     assert.match(stderr, /<stdin>:3/);
-    assert.deepEqual(footprint(), before);
+    assert.deepEqual(footprint(), []);
   });
 
   test('a failure in the middle ends it with status 2 and nothing left', () => {
     const { status, stderr } = weft(['lab', 'demo', '--set', 'switch.workers=-3']);
     assert.equal(status, 2, stderr);
     assert.match(stderr, /switch\.workers/);
-    assert.deepEqual(footprint(), before);
+    assert.deepEqual(footprint(), []);
   });
 
   const whenUp = (namespace: string) => processesIn(namespace).length >= 4;

@@ -52,20 +52,27 @@ export function pidNamespace(pid: number): string {
   }
 }
 
-/** What of this machine a lab could leave behind: mounts, interfaces, named network namespaces. */
-export function footprint(): unknown {
-  let named: string[] = [];
-  try {
-    named = readdirSync('/run/netns');
-  } catch {
-    // Nobody ever named one.
-  }
-  return {
-    mounts: readFileSync('/proc/self/mounts', 'utf8').split('\n').length,
-    interfaces: Object.keys(networkInterfaces()).sort(),
-    named,
-    run: readdirSync('/run').filter((name) => name.startsWith('weft')),
+/**
+ * What of this machine a lab could leave behind: mounts, interfaces, named network namespaces, files in /run. Only names that labs use, since
+ * others work on this machine too.
+ */
+export function footprint(): readonly string[] {
+  const list = (folder: string, pattern: RegExp) => {
+    try {
+      return readdirSync(folder).filter((name) => pattern.test(name));
+    } catch {
+      return [];
+    }
   };
+  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n');
+  return [
+    ...mounts.filter((line) =>
+      /\/run\/weft(-lab)?[ /]|\/run\/netns\/(\w[-\w.]*_\w[-\w.]*_\d+|external-\d+)/.test(line),
+    ),
+    ...Object.keys(networkInterfaces()).filter((name) => /^(weft|ext|wn)\d+$/.test(name)),
+    ...list('/run/netns', /_\d+$|^external-\d+$/),
+    ...list('/run', /^weft-lab$/),
+  ];
 }
 
 export async function until(

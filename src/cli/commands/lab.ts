@@ -4,7 +4,7 @@ import { parse as parseYaml } from 'yaml';
 import { WeftError } from '../../errors/problem.js';
 import { enter, shellCommand } from '../../lab/enter.js';
 import { runFirstProcess } from '../../lab/first-process.js';
-import { findLabs, firstProcessCommand, LabClient, usualName } from '../../lab/launch.js';
+import { type FoundLab, findLabs, firstProcessCommand, LabClient, usualName } from '../../lab/launch.js';
 import type { LabOptions, ProbeSelection, Question } from '../../lab/protocol.js';
 import { isMisread, parseTarget } from '../ends.js';
 import { exampleFolder, exampleNames, readObjects } from '../lab/input.js';
@@ -85,7 +85,9 @@ export function register(program: Command): void {
     .addOption(nameOption())
     .passThroughOptions()
     .action(async (pod: string, command: string[], options: Named) => {
-      process.exitCode = await insidePod(pod, options.name, () => command);
+      process.exitCode = await insidePod(pod, options.name, () =>
+        command[0] === '--' ? command.slice(1) : command,
+      );
     });
   lab
     .command('shell')
@@ -93,7 +95,7 @@ export function register(program: Command): void {
     .argument('<pod>', 'NAMESPACE/POD')
     .addOption(nameOption())
     .action(async (pod: string, options: Named) => {
-      process.exitCode = await insidePod(pod, options.name, (client, key) => shellCommand(client.lab, key));
+      process.exitCode = await insidePod(pod, options.name, shellCommand);
     });
   lab
     .command('status')
@@ -125,6 +127,16 @@ export function register(program: Command): void {
     .command(firstProcessCommand, { hidden: true })
     .argument('<options>')
     .action((options: string) => runFirstProcess(JSON.parse(options) as LabOptions));
+}
+
+/** A connection for one piece of work; an open one would keep the command from ending. */
+async function withLab<T>(name: string, work: (client: LabClient) => Promise<T>): Promise<T> {
+  const client = await LabClient.connect(name);
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
 }
 
 function startOptions(command: Command): Command {
@@ -204,11 +216,17 @@ async function up(options: UpOptions): Promise<void> {
   const objects = readObjects(manifestPaths(options));
   const progress = new Progress();
   const { client, launched } = await startLab(labOptions(options.name, options, false), objects, progress);
-  await addExternals(client, options.external);
-  progress.done();
-  const { pods, policies } = await client.request('status', {});
-  client.close();
-  launched.letGo();
+  const { pods, policies } = await addExternals(client, options.external)
+    .then(() => client.request('status', {}))
+    .catch(async (error: unknown) => {
+      await client.down();
+      throw error;
+    })
+    .finally(() => {
+      progress.done();
+      client.close();
+      launched.letGo();
+    });
   const suffix = options.name === usualName ? '' : ` --name ${options.name}`;
   process.stderr.write(
     `Lab ${options.name} is up: ${pods.length} pods, ${policies.length} policies, every pod enforced.\n` +
@@ -228,12 +246,9 @@ async function addExternals(client: LabClient, addresses: readonly string[] | un
 
 async function change(type: 'apply' | 'delete', options: Named & { readonly file: string[] }): Promise<void> {
   const objects = readObjects(options.file);
-  const client = await LabClient.connect(options.name);
-  try {
+  await withLab(options.name, async (client) => {
     showApplied(await client.request(type, { objects }), new Progress());
-  } finally {
-    client.close();
-  }
+  });
 }
 
 function selectionOf(options: ProbeOptions): ProbeSelection {
@@ -256,17 +271,14 @@ async function probe(
       'usage',
       'Name both ends, for example `weft lab probe web/frontend db/mysql:3306`, or none.',
     );
-  const client = await LabClient.connect(options.name);
-  try {
+  await withLab(options.name, async (client) => {
     const { cells } =
       from === undefined || target === undefined
         ? await client.request('probe', { selection: selectionOf(options) })
         : await client.request('ask', { questions: [questionOf(from, target, options)] });
     printMatrix(cells, from === undefined || options.output !== 'table' ? options.output : 'wide');
     process.exitCode = cells.every(({ agrees }) => agrees) ? 0 : 1;
-  } finally {
-    client.close();
-  }
+  });
 }
 
 function questionOf(from: string, text: string, options: ProbeOptions): Question {
@@ -312,12 +324,13 @@ async function watch(options: ProbeOptions & { readonly file: string[] }): Promi
 async function insidePod(
   pod: string,
   name: string,
-  command: (client: LabClient, key: string) => readonly string[],
+  command: (lab: FoundLab, key: string) => readonly string[],
 ): Promise<number> {
-  const client = await LabClient.connect(name);
-  const place = await client.request('place', { pod });
-  client.close();
-  return enter(client.lab, place, command(client, place.pod));
+  const { lab, place } = await withLab(name, async (client) => ({
+    lab: client.lab,
+    place: await client.request('place', { pod }),
+  }));
+  return enter(lab, place, command(lab, place.pod));
 }
 
 async function status(options: { readonly name?: string; readonly output: Format }): Promise<void> {
@@ -331,17 +344,14 @@ async function status(options: { readonly name?: string; readonly output: Format
     );
     return;
   }
-  const client = await LabClient.connect(options.name ?? labs[0]!.name);
-  printStatus(await client.request('status', {}), options.output);
-  client.close();
+  const found = await withLab(options.name ?? labs[0]!.name, (client) => client.request('status', {}));
+  printStatus(found, options.output);
 }
 
 async function down(options: Named & { readonly all?: boolean }): Promise<void> {
   const names = options.all === true ? findLabs().map(({ name }) => name) : [options.name];
   for (const name of names) {
-    const client = await LabClient.connect(name);
-    await client.down();
-    client.close();
+    await withLab(name, (client) => client.down());
     process.stderr.write(`Lab ${name} has ended.\n`);
   }
 }
