@@ -21,7 +21,7 @@ run() {
   shift
   if ! "$@" >"$log" 2>&1; then
     tail -n 80 "$log" >&2
-    echo "build: \`$1\` failed; the whole log is $log" >&2
+    echo "build: failed: $*; the whole log is $log" >&2
     exit 1
   fi
 }
