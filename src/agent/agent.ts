@@ -298,6 +298,34 @@ export class Agent {
     return this.#syncComplaint().message;
   }
 
+  /**
+   * What no event tells: ports that broke after they were acknowledged, pods that went away without a DEL (their runtime died, the
+   * agent was away). An attachment whose port has failed and whose namespace is gone gives its addresses back; other failed ports
+   * are tried again by publishing anew. Resolves with the attachments that were removed. To be called now and then.
+   */
+  async reconcile(namespaceExists: (path: string) => boolean): Promise<readonly Attachment[]> {
+    const link = this.link;
+    if (link === null || this.#publisher.busy) return [];
+    for (const report of await link.query('ports')) {
+      const { id, status, error } = report;
+      if (this.#portStatus.has(id))
+        this.#portStatus.set(id, { id, status, ...(error === undefined ? {} : { error }) });
+    }
+    const failed = new Set(this.failedPorts.map(({ id }) => id));
+    const gone = this.attachments.filter(
+      ({ id, details }) => failed.has(id) && !namespaceExists(details.netns),
+    );
+    for (const attachment of gone) {
+      this.#remove(attachment);
+      this.#options.observer.log('warn', 'a pod is gone without having been detached', {
+        pod: podKey(attachment),
+        netns: attachment.details.netns,
+      });
+    }
+    if (failed.size > 0) this.#changed();
+    return gone;
+  }
+
   // ---- configuration
 
   /** Takes over the live options of a new configuration. */

@@ -9,8 +9,11 @@
 import { type FSWatcher, readFileSync, statSync, watch } from 'node:fs';
 import type { Problem } from '../errors/problem.js';
 import { decodeInto, type ModelObjects, noObjects } from '../manifests/decode.js';
-import { parseManifests } from '../manifests/parse.js';
+import { expandWorkload } from '../manifests/expand.js';
+import { recognise } from '../manifests/kinds.js';
+import { type ManifestObject, parseManifests } from '../manifests/parse.js';
 import { listFiles } from '../manifests/read.js';
+import { validateObjects } from '../manifests/validate.js';
 import { type Kind, keyOf, kinds, type Objects, type WorldEvent } from '../model/event.js';
 import type { Source, SourceSink } from './source.js';
 
@@ -160,16 +163,8 @@ export class ManifestSource implements Source {
       return { usable: false, problems };
     }
     const objects = noObjects();
-    const problems: Problem[] = [];
-    for (const object of parsed.objects) {
-      if (!decodeInto(objects, object.value, object))
-        problems.push({
-          code: 'kind-skipped',
-          severity: 'info',
-          message: `${String(object.value.kind)} objects are not used.`,
-          source: object.locate(['kind']),
-        });
-    }
+    const problems = validateObjects(parsed.objects);
+    for (const object of parsed.objects) decodeObject(object, objects, problems);
     this.#files.set(name, { text, objects, problems });
     return { usable: true, problems };
   }
@@ -205,6 +200,23 @@ export class ManifestSource implements Source {
     }
     return merged;
   }
+}
+
+/** Workloads stand for the pods that their controllers would make. */
+function decodeObject(object: ManifestObject, objects: ModelObjects, problems: Problem[]): void {
+  if (decodeInto(objects, object.value, object)) return;
+  if (recognise(object.value)?.kind.use === 'expand') {
+    const expansion = expandWorkload(object);
+    problems.push(...expansion.problems);
+    for (const pod of expansion.pods) decodeInto(objects, pod.value, pod);
+    return;
+  }
+  problems.push({
+    code: 'kind-skipped',
+    severity: 'info',
+    message: `${String(object.value.kind)} objects are not used.`,
+    source: object.locate(['kind']),
+  });
 }
 
 function objectLists(objects: ModelObjects): readonly (readonly [Kind, readonly Objects[Kind][]])[] {

@@ -4,7 +4,7 @@
  * Order at start: the socket first (it is the lock against a second agent), then the epoch, then leases and attachments, then the
  * sources; the switch is only told something once all of that is known.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { changeConfig, loadConfig } from '../config/load.js';
@@ -31,6 +31,8 @@ import { SwitchLink } from './switch-link.js';
 import { hostPort, podCidrs, thisNode } from './this-node.js';
 
 export const agentSocketName = 'agent.sock';
+/** Milliseconds. */
+const reconcileEvery = 30_000;
 
 export interface AgentProcessOptions {
   /** File and overrides that SIGHUP reads again. */
@@ -146,6 +148,12 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       log.info({ address: config.telemetry.address, port: telemetry.port }, 'serving metrics');
     }
     agent.start();
+    const reconciling = setInterval(() => {
+      agent
+        .reconcile(existsSync)
+        .catch((error: Error) => log.warn({ error: error.message }, 'reconciling failed'));
+    }, reconcileEvery);
+    reconciling.unref();
     log.info({ epoch, node: node.name, run, manifests }, 'agent started');
     return {
       agent,
@@ -153,6 +161,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       reload,
       fenced,
       stop: async () => {
+        clearInterval(reconciling);
         agent.stop();
         await telemetry.server?.close();
         await server.close();

@@ -42,7 +42,9 @@ export interface PublisherOptions {
 
 export type PublisherState = 'idle' | 'connecting' | 'connected' | 'fenced' | 'stopped';
 
-const firstPause = 10;
+const firstPause = 10; // milliseconds
+/** A switch that takes this long for one publication hangs; a new connection finds out. Milliseconds. */
+const publishPatience = 120_000;
 
 export class Publisher {
   readonly #options: PublisherOptions;
@@ -148,6 +150,7 @@ export class Publisher {
     if (this.#state !== 'connected' || link === null || this.#busy) return;
     if (desired === null || desired.revision === this.#settled) return;
     this.#busy = true;
+    const hanging = setTimeout(() => link.close(), publishPatience);
     link
       .publish({ epoch: this.#options.epoch, ...desired })
       .then(
@@ -169,7 +172,10 @@ export class Publisher {
           this.#options.handlers.refused(desired, error);
         },
       )
-      .finally(() => this.#publish());
+      .finally(() => {
+        clearTimeout(hanging);
+        this.#publish();
+      });
   }
 
   #fence(error: Error): void {

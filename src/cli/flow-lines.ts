@@ -29,10 +29,12 @@ export async function printFlows(
 ): Promise<void> {
   await withAgent(options, async (agent) => {
     let interrupted = false;
-    process.once('SIGINT', () => {
+    const end = () => {
       interrupted = true;
       agent.close();
-    });
+    };
+    process.once('SIGINT', end);
+    process.once('SIGTERM', end);
     await agent
       .subscribe({ type: 'flows', ...request }, (event) => printEvent(event, options.output))
       .catch((error: unknown) => {

@@ -193,6 +193,14 @@ export class SwitchDouble {
           })),
           drops: { 'policy-egress': 1 },
         };
+      case 'ports':
+        return ports.map((spec) => ({
+          id: spec.id,
+          ...this.portStatus(spec.id),
+          spec,
+          instance: 1,
+          pinned: false,
+        }));
       case 'connections':
         return [
           {

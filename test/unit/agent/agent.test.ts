@@ -385,3 +385,69 @@ test('the socket is for its owner only', async (t) => {
   await f.startAgent();
   assert.equal(statSync(join(f.run, 'agent.sock')).mode & 0o777, 0o600);
 });
+
+const gone = { status: 'failed', error: { code: 'netns-gone', message: 'the namespace is gone' } } as const;
+
+test('a pod whose port has failed and whose namespace is gone gives its addresses back without a DEL', async (t) => {
+  const f = fixture(t);
+  f.write('pods.yaml', podManifest('shop', 'web') + podManifest('shop', 'api'));
+  const double = await f.startSwitch();
+  const running = await f.startAgent();
+  const client = await f.client();
+  const lost = await client.request('attach', web);
+  await client.request('attach', { ...web, name: 'api', netns: '/run/netns/api' });
+  assert.deepEqual(await running.agent.reconcile(() => false), [], 'a live port is never taken away');
+  double.portStatus = (id) => (id === lost.port ? gone : { status: 'live' });
+  const removed = await running.agent.reconcile((path) => path !== '/run/netns/web');
+  assert.deepEqual(
+    removed.map(({ id }) => id),
+    [lost.port],
+  );
+  await client.request('sync', {});
+  assert.deepEqual(
+    double.last?.ports.map(({ name }) => name),
+    ['here', 'api'],
+  );
+});
+
+test('a failed port whose namespace is there is tried again, and ports tell its state meanwhile', async (t) => {
+  const f = fixture(t);
+  f.write('web.yaml', podManifest('shop', 'web'));
+  const double = await f.startSwitch();
+  const running = await f.startAgent();
+  const client = await f.client();
+  const { port } = await client.request('attach', web);
+  const state = async () => (await client.request('ports')).ports.find(({ id }) => id === port)?.status;
+  double.portStatus = (id) => (id === port ? gone : { status: 'live' });
+  const published = double.publications.length;
+  assert.deepEqual(await running.agent.reconcile(() => true), []);
+  assert.equal(await state(), 'failed');
+  double.portStatus = () => ({ status: 'live' });
+  await eventually('it is published again', () => double.publications.length > published);
+  await client.request('sync', {});
+  assert.equal(await state(), 'live');
+});
+
+test('workloads of the folder are pods of the world; what is wrong with an object is told with its place', async (t) => {
+  const f = fixture(t);
+  f.write(
+    'all.yaml',
+    `apiVersion: apps/v1
+kind: StatefulSet
+metadata: { namespace: shop, name: db }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: db } }
+  template: { metadata: { labels: { app: db } }, spec: { containers: [{ name: main, image: none }] } }
+---
+${policyManifest('shop', 'deny').replace('podSelector', 'posSelector')}`,
+  );
+  const double = await f.startSwitch();
+  await f.startAgent();
+  const client = await f.client();
+  const { problems } = await client.request('sync', {});
+  assert.equal(double.last?.imageText, 'pod shop/db-0\npod shop/db-1\npolicy shop/deny');
+  const unknown = problems.find(({ code }) => code === 'unknown-field');
+  assert.equal(unknown?.source?.line, 12);
+  assert.match(unknown?.message ?? '', /posSelector/);
+});
