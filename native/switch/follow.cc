@@ -15,11 +15,10 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
   // Another worker may end or begin the connection between two looks; a packet that meets that again and
   // again is given up.
   if (++way.attempts > 4) return DropReason::internal;
-  // An entry is a permission for its ports. The host port may not use a pod's; anything else that moved (a
-  // remote pod's address that is now a local pod's) begins anew and is judged anew.
+  // An entry is a permission for its ports, and the source check has tied this address to the port it came
+  // from: so the address has moved since (a remote pod's is now a local one's, or a port gave it up). What it
+  // sends begins anew and is judged anew.
   if (found.from.index != way.in.index || found.from.instance != way.in.instance) {
-    if (way.in.spec.kind == PortKind::host && port_of(way.view, found.from) != nullptr)
-      return DropReason::spoof_ip;
     table_.kill(found);
     return connect(way, key);
   }

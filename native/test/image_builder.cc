@@ -1,11 +1,11 @@
 #include "image_builder.h"
 
 #include <arpa/inet.h>
-#include <doctest/doctest.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <stdexcept>
 
 namespace weft::test {
 namespace {
@@ -45,7 +45,7 @@ std::vector<uint8_t> raw(const std::vector<T>& elements) {
 }
 // One bucket that holds all.
 std::vector<uint8_t> one_bucket(size_t count) {
-  REQUIRE(count <= layout::kMaxBucket);
+  if (count > layout::kMaxBucket) throw std::logic_error("a test image holds at most 32 of a kind");
   return raw(std::vector<layout::ImageWord>{{0}, {static_cast<uint32_t>(count)}});
 }
 
@@ -55,7 +55,7 @@ Address address(std::string_view text) {
   uint8_t bytes[16];
   const std::string copy(text);
   if (inet_pton(AF_INET, copy.c_str(), bytes) == 1) return Address::v4_from(bytes);
-  REQUIRE_MESSAGE(inet_pton(AF_INET6, copy.c_str(), bytes) == 1, "not an address: " << copy);
+  if (inet_pton(AF_INET6, copy.c_str(), bytes) != 1) throw std::logic_error("not an address: " + copy);
   return Address::v6_from(bytes);
 }
 
@@ -77,7 +77,7 @@ uint32_t ImageBuilder::pod(const std::vector<std::string>& addresses, bool local
 }
 
 void ImageBuilder::isolate(uint32_t identity, Direction direction, std::vector<Allow> allow) {
-  REQUIRE(pods_.at(identity).local);
+  if (!pods_.at(identity).local) throw std::logic_error("only pods of this node have a program");
   rows_.push_back({identity, direction, std::move(allow)});
 }
 
@@ -236,7 +236,7 @@ std::vector<uint8_t> ImageBuilder::bytes() const {
 
 std::shared_ptr<const Image> ImageBuilder::load() const {
   Result<std::unique_ptr<Image>> loaded = Image::load(bytes());
-  REQUIRE_MESSAGE(loaded.ok(), (loaded.ok() ? "" : loaded.error().code + ": " + loaded.error().message));
+  if (!loaded) throw std::logic_error(loaded.error().code + ": " + loaded.error().message);
   return std::move(loaded).value();
 }
 

@@ -1,6 +1,6 @@
 // Small policy images for tests of the switch, written by hand against the generated layout: every pod has an
-// identity and a program of its own. (The compiler's images are tested against it elsewhere; here only the
-// layout is common.)
+// identity and a program of its own. Free of the test framework: fuzz targets use it too. (The compiler's
+// images are tested against it elsewhere; here only the layout is common.)
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ class ImageBuilder {
   bool reject_egress = false, reject_ingress = false;
 
   [[nodiscard]] std::vector<uint8_t> bytes() const;
-  // Fails the test where the loader refuses the image.
+  // Throws where the loader refuses the image, which fails the test.
   [[nodiscard]] std::shared_ptr<const Image> load() const;
 
  private:

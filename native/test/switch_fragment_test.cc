@@ -93,6 +93,19 @@ TEST_CASE_FIXTURE(Fragmented,
   play({{"a", "udp 10.0.0.1 > 10.0.0.2 frag 7@1008 len 400", "drop fragment-no-first"}});
 }
 
+TEST_CASE_FIXTURE(Fragmented, "what a port left held is not sent for its successor") {
+  play({{"a", "udp 10.0.0.1 > 10.0.0.2 frag 7@1008 len 400", ""}});
+  const PortIndex index = handle("a").index;
+  remove("a");
+  for (int i = 0; i < 2000 && (i == 0 || handle("a2").index != index); ++i) {
+    if (i != 0) remove("a2");
+    add("a2", {"10.0.0.1"});
+  }
+  REQUIRE(handle("a2").index == index);
+  CHECK_EQ(send("a2", "udp 10.0.0.1:9 > 10.0.0.2:53 frag 7@0+ len 1000"),
+           "b: udp 10.0.0.1:9 > 10.0.0.2:53 len 1000 frag 7@0+");
+}
+
 TEST_CASE("one port's fragments do not use up another's share") {
   Harness::Options options;
   options.settings.held_fragments = 16;

@@ -53,7 +53,8 @@ TEST_CASE_FIXTURE(Life, "a port is refused with the reason and changes nothing")
 }
 
 TEST_CASE_FIXTURE(Life, "a port may change its addresses; connections of the old one end") {
-  play({{"a", "udp 10.0.0.1:1 > 10.0.0.2:80", "b: udp 10.0.0.1:1 > 10.0.0.2:80"}});
+  play({{"a", "udp 10.0.0.1:1 > 10.0.0.2:80", "b: udp 10.0.0.1:1 > 10.0.0.2:80"},
+        {"b", "udp 10.0.0.2:5 > 10.0.0.1:6", "a: udp 10.0.0.2:5 > 10.0.0.1:6"}});
   image.pod({"10.0.0.7"});
   sw->set_image(image.load());
   const std::vector<Address> moved = {address("10.0.0.7")};
@@ -61,6 +62,8 @@ TEST_CASE_FIXTURE(Life, "a port may change its addresses; connections of the old
   CHECK_EQ(sw->update_addresses(handle("a"), moved).error().code, "address-taken");
   play({{"a", "udp 10.0.0.1:1 > 10.0.0.7:80", "b: udp 10.0.0.1:1 > 10.0.0.7:80"},
         {"b", "udp 10.0.0.2:80 > 10.0.0.1:1", "drop spoof-ip"},
+        {"a", "udp 10.0.0.1:6 > 10.0.0.2:5",
+         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:6 > 10.0.0.2:5; drop no-route"},
         {"a", "udp 10.0.0.1:1 > 10.0.0.2:80",
          "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:1 > 10.0.0.2:80; drop no-route"}});
 }

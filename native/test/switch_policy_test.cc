@@ -84,6 +84,7 @@ TEST_CASE_FIXTURE(Judged, "a pod that the image does not know sends and gets not
       {"new", "udp 10.0.0.5:1 > 10.0.0.4:2", "drop unknown-port-address"},
       {"d", "udp 10.0.0.4:1 > 10.0.0.5:2", "drop unknown-port-address"},
       {"host", "udp 192.168.0.1:1 > 10.0.0.5:2", "drop unknown-port-address"},
+      {"host", "udp 10.0.0.5:1 > 10.0.0.4:2", "drop spoof-ip"},
       {"new", "udp 10.0.0.5:1 > 1.1.1.1:2", "drop unknown-port-address"},
       {"new", "icmp 10.0.0.5 > 169.254.1.1 echo 1", "new: icmp 169.254.1.1 > 10.0.0.5 reply 1"},
   });
@@ -96,7 +97,15 @@ TEST_CASE_FIXTURE(Judged, "a local pod whose port is not there is nowhere, and i
   image.pod({"10.0.0.6"});
   sw->set_image(image.load());
   play({{"d", "udp 10.0.0.4:1 > 10.0.0.6:2",
-         "d: icmp 169.254.1.1 > 10.0.0.4 error 3/3 quoting udp 10.0.0.4:1 > 10.0.0.6:2; drop no-route"}});
+         "d: icmp 169.254.1.1 > 10.0.0.4 error 3/3 quoting udp 10.0.0.4:1 > 10.0.0.6:2; drop no-route"},
+        {"host", "udp 10.0.0.6:1 > 10.0.0.4:2", "drop spoof-ip"}});
+}
+
+TEST_CASE_FIXTURE(Judged, "a link-local IPv4 address is forwarded only where it is the own node's") {
+  play({{"d", "udp 10.0.0.4:1 > 169.254.20.10:53", "drop link-local"}});
+  image.own_node("169.254.20.10");
+  sw->set_image(image.load());
+  play({{"d", "udp 10.0.0.4:1 > 169.254.20.10:53", "host: udp 10.0.0.4:1 > 169.254.20.10:53"}});
 }
 
 TEST_CASE_FIXTURE(

@@ -1,0 +1,192 @@
+// Sequences of frames, clock steps and policy changes through the whole walk. What must hold, whatever is
+// sent:
+//   * what the switch sends is a well-formed frame from the gateway's MAC to the port's;
+//   * the sealed pod c receives nothing but answers to what it sent itself, and reaches nobody but its own
+//   node;
+//   * no pod receives a packet from an address of another pod that did not send it.
+//
+// Input: records of { first byte, length (2 octets), bytes }. First byte: bits 0-1 the port; bit 2: give the
+// frame a right Ethernet header; bit 3: and a right IPv4 header checksum; bit 4: the record is a step of the
+// clock, bit 5: a policy change, instead.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "header/vnet.h"
+#include "packet/checksum.h"
+#include "packet/parse.h"
+#include "switch/forwarder.h"
+#include "test/image_builder.h"
+
+namespace weft::test {
+namespace {
+
+[[noreturn]] void broken(const char* what) {
+  std::fprintf(stderr, "broken: %s\n", what);
+  std::abort();
+}
+void require(bool holds, const char* what) {
+  if (!holds) broken(what);
+}
+
+constexpr PortIndex kA = 0, kSealed = 2, kHost = 3;
+const Settings kSettings;
+
+struct World;
+
+class CheckingDevice final : public Device {
+ public:
+  CheckingDevice(World& world, PortIndex self) : world_(world), self_(self) {}
+  Received receive(std::span<uint8_t>) noexcept override { return {}; }
+  SendStatus send(std::span<const uint8_t> bytes) noexcept override;
+  [[nodiscard]] DeviceOffloads offloads() const noexcept override {
+    return self_ == kA ? DeviceOffloads{} : DeviceOffloads{true, true, true, true};
+  }
+  [[nodiscard]] int descriptor() const noexcept override { return -1; }
+
+ private:
+  World& world_;
+  const PortIndex self_;
+};
+
+struct World {
+  TableOptions options = [] {
+    TableOptions o;
+    o.capacity = 64;
+    o.max_ports = 8;
+    return o;
+  }();
+  struct alignas(64) Block {
+    std::byte bytes[64];
+  };
+  size_t size = ConnectionTable::region_size(options);
+  std::unique_ptr<Block[]> region{new Block[size / 64 + 1]()};
+  std::unique_ptr<ConnectionTable> table;
+  AffinityTable affinity{64, {1, 2}};
+  Balancer balancer{affinity};
+  std::unique_ptr<Forwarder> forwarder;
+  View view;
+  std::shared_ptr<const Image> images[2];
+  PortIndex sender = kNoPort;
+  uint64_t now_ns = 1'000'000'000;
+
+  static MacAddress mac(PortIndex index) { return {2, 0, 0, 0, 0, static_cast<uint8_t>(index + 1)}; }
+
+  World() {
+    table = std::move(ConnectionTable::open({region[0].bytes, size}, options, now_ns).value().table);
+    Settings settings = kSettings;
+    settings.max_ports = 8;
+    settings.fragmented_packets = settings.fragmented_packets_per_port = 8;
+    settings.held_fragments = settings.held_fragments_per_port = 4;
+    settings.flow_ring = 16;
+    static Settings kept = settings;
+    forwarder = std::make_unique<Forwarder>(kept, *table, balancer, 0);
+    const char* addresses[4][2] = {{"10.0.0.1", "fd00::1"},
+                                   {"10.0.0.2", "fd00::2"},
+                                   {"10.0.0.3", "fd00::3"},
+                                   {"192.168.0.1", "fd99::1"}};
+    ImageBuilder image;
+    for (int i = 0; i < 3; ++i) image.pod({addresses[i][0], addresses[i][1]});
+    for (const char* own : addresses[kHost]) image.own_node(own);
+    image.isolate(kSealed, Direction::ingress, {});
+    image.isolate(kSealed, Direction::egress, {});
+    image.service("10.96.0.1", 80, 6, {{"10.0.0.2", 8080}});
+    image.service("10.96.0.2", 53, 17, {{"10.0.0.1", 53}, {"10.0.0.2", 53}, {"10.0.0.3", 53}});
+    image.service("fd96::2", 53, 17, {{"fd00::1", 53}, {"fd00::2", 53}});
+    image.service("10.96.0.3", 7, 132, {});
+    images[0] = image.load();
+    image.isolate(1, Direction::ingress, {{.protocol = 6}});
+    image.reject_ingress = image.reject_egress = true;
+    images[1] = image.load();
+    view.image = images[0];
+    view.generation = table->next_generation();
+    view.routes = RouteMap(8);
+    view.live = kept.live;
+    for (PortIndex i = 0; i < 4; ++i) {
+      PortSpec spec;
+      spec.id = std::string(1, static_cast<char>('a' + i));
+      spec.mac = mac(i);
+      spec.mtu = i == 1 ? 1280 : 1500;
+      spec.kind = i == kHost ? PortKind::host : PortKind::pod;
+      const PortLife life = table->open_port(spec.id).value();
+      require(life.index == i, "ports are numbered in order");
+      view.ports.push_back(std::make_shared<Port>(spec, std::make_unique<CheckingDevice>(*this, i),
+                                                  life.index, life.instance, 0, 1));
+      for (const char* text : addresses[i]) view.routes.insert(address(text), view.ports.back().get());
+    }
+    view.host = view.ports[kHost].get();
+  }
+};
+
+SendStatus CheckingDevice::send(std::span<const uint8_t> bytes) noexcept {
+  require(bytes.size() >= 10 + 14, "a frame has an Ethernet header");
+  const MacAddress to = World::mac(self_);
+  require(std::memcmp(bytes.data() + 10, to.data(), 6) == 0, "sent to the port's own MAC");
+  require(std::memcmp(bytes.data() + 16, kSettings.gateway_mac.data(), 6) == 0,
+          "sent from the gateway's MAC");
+  if (self_ == kSealed) require(world_.sender == kSealed, "the sealed pod hears only the switch");
+  if (world_.sender == kSealed)
+    require(self_ == kSealed || self_ == kHost, "the sealed pod reaches only its node");
+  std::vector<uint8_t> copy(bytes.begin() + 10, bytes.end());
+  Packet packet;
+  packet.frame = copy.data();
+  packet.length = packet.capacity = static_cast<uint32_t>(copy.size());
+  const DropReason reason = parse(packet, load_vnet(bytes.data()));
+  // A checksum that was wrong before the switch stays wrong behind it; everything else has been checked.
+  require(reason == DropReason::none || reason == DropReason::transport_checksum ||
+              reason == DropReason::fragment_first_short,
+          drop_reason_name(reason));
+  if (reason == DropReason::none && packet.kind == PacketKind::ip) {
+    const Port* owner = world_.view.routes.find(packet.tuple.source);
+    if (owner != nullptr)
+      require(owner->index == world_.sender || self_ == world_.sender, "a pod's address is its own");
+  }
+  return SendStatus::sent;
+}
+
+}  // namespace
+}  // namespace weft::test
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace weft;
+  using namespace weft::test;
+  World world;
+  std::vector<uint8_t> buffer(kVnetHeaderLength + kMaxFrameLength + 64);
+  for (size_t at = 0; at + 3 <= size;) {
+    const uint8_t head = data[at];
+    const size_t length =
+        std::min<size_t>(static_cast<size_t>(data[at + 1] | data[at + 2] << 8), size - at - 3);
+    const uint8_t* bytes = data + at + 3;
+    at += 3 + length;
+    if ((head & 16) != 0) {
+      world.now_ns += uint64_t{head} << 25;
+      world.forwarder->tick(world.view, world.now_ns);
+      world.table->sweep(64, world.now_ns);
+      continue;
+    }
+    if ((head & 32) != 0) {
+      world.view.image = world.images[head >> 6 & 1];
+      world.view.generation = world.table->next_generation();
+      continue;
+    }
+    if (length > buffer.size()) continue;
+    Port& in = *world.view.ports[head & 3];
+    world.sender = in.index;
+    std::memset(buffer.data(), 0, 128);
+    std::memcpy(buffer.data(), bytes, length);
+    if ((head & 4) != 0 && length >= 24) {
+      std::memcpy(buffer.data() + 10, kSettings.gateway_mac.data(), 6);
+      std::memcpy(buffer.data() + 16, in.spec.mac.data(), 6);
+    }
+    if ((head & 8) != 0 && length >= 44) {
+      uint8_t* ip = buffer.data() + 24;
+      store_native<uint16_t>(ip + 10, 0);
+      const size_t header = std::min<size_t>(static_cast<size_t>(ip[0] & 15) * 4, length - 24);
+      store_native<uint16_t>(ip + 10, finish_checksum(sum_bytes(ip, header)));
+    }
+    world.forwarder->forward(world.view, in, buffer, static_cast<uint32_t>(length), world.now_ns);
+  }
+  if (const char* wrong = world.table->check()) broken(wrong);
+  return 0;
+}
