@@ -11,7 +11,7 @@ import { engineNamed } from '../../src/cli/policy/engines.js';
 import { type GeneratedWorld, worlds } from '../support/worlds.js';
 
 const seed = Number(process.env.WEFT_PROPERTY_SEED ?? 20240601);
-const numRuns = Number(process.env.WEFT_PROPERTY_RUNS ?? 1500);
+const numRuns = Number(process.env.WEFT_PROPERTY_RUNS ?? 1000);
 
 function mismatches(world: GeneratedWorld, engine: 'decoded' | 'native'): string[] {
   const expected = answerWorld(world, engineNamed('reference'));
@@ -46,7 +46,7 @@ for (const engine of ['decoded', 'native'] as const) {
 
 test('generated worlds allow and deny, by every reason there is', () => {
   const seen = new Map<string, number>();
-  for (const world of fc.sample(worlds, { seed, numRuns: 300 })) {
+  for (const world of fc.sample(worlds, { seed, numRuns: 500 })) {
     for (const answer of answerWorld(world, engineNamed('reference'))) {
       const count = (key: string) => seen.set(key, (seen.get(key) ?? 0) + 1);
       count(`allowed ${answer.allowed}`);
@@ -66,6 +66,6 @@ test('generated worlds allow and deny, by every reason there is', () => {
     'own-node',
     'several backends',
   ]) {
-    assert.ok((seen.get(key) ?? 0) >= 20, `${key}: ${seen.get(key) ?? 0} of ${JSON.stringify([...seen])}`);
+    assert.ok((seen.get(key) ?? 0) >= 10, `${key}: ${seen.get(key) ?? 0} of ${JSON.stringify([...seen])}`);
   }
 });
