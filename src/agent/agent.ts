@@ -12,18 +12,11 @@
  * with the attachments in them, the image in force, the epoch.
  */
 import type { Config } from '../config/options.js';
-import type { Acknowledge, PortSpec, PortStatus, Welcome } from '../dataplane/protocol.js';
-import { type Problem, WeftError } from '../errors/problem.js';
+import type { Acknowledge, PortSpec, Welcome } from '../dataplane/protocol.js';
+import { type Problem, problemError, WeftError } from '../errors/problem.js';
 import type { Leases } from '../ipam/leases.js';
-import { keyOf } from '../model/event.js';
-import {
-  type Attachment,
-  type AttachmentDetails,
-  attachOrder,
-  isMeant,
-  podKey,
-  portSpec,
-} from './attachment.js';
+import { type Attachment, type AttachmentDetails, attachOrder, podKey } from './attachment.js';
+import { Attachments } from './attachments.js';
 import type { Compile, CompiledFigures } from './compile.js';
 import type { ImageFiles } from './image-files.js';
 import { NodeState, type ThisNode } from './node-state.js';
@@ -81,6 +74,7 @@ const detachPatience = 5000;
 
 export class Agent {
   readonly state: NodeState;
+  readonly attachments: Attachments;
   readonly #options: AgentOptions;
   readonly #publisher: Publisher;
   readonly #sources: readonly SourceState[];
@@ -93,8 +87,9 @@ export class Agent {
   #revision = 0;
   #acknowledged = 0;
   #generation = '';
+  /** Image file that the switch has acknowledged last. */
+  #inForce: string | null = null;
   #imageError: string | null = null;
-  #portStatus = new Map<string, PortStatus>();
   #localPodsAt = new Map<number, ReadonlySet<string>>();
   #acknowledgedPods: ReadonlySet<string> = new Set();
   #stopped = false;
@@ -103,6 +98,7 @@ export class Agent {
     this.#options = options;
     this.#config = options.config;
     this.state = new NodeState(options.node);
+    this.attachments = new Attachments(options.leases, this.state, options.hostPort);
     this.#policy = new PolicyStage(options.compile, options.images, options.now);
     this.#sources = options.sources.map((source) => ({ source, synced: false, problems: [] }));
     this.#publisher = new Publisher({
@@ -117,7 +113,6 @@ export class Agent {
         fenced: (error) => options.fenced(error),
       },
     });
-    for (const lease of options.leases.list()) this.#lay(lease);
   }
 
   start(): void {
@@ -155,31 +150,11 @@ export class Agent {
   async attach(request: AttachRequest): Promise<Attached> {
     const started = this.#options.now();
     const order = attachOrder(request, this.#config.network.mtu);
-    const key = keyOf(order.details.namespace, order.details.name);
-    const { leases } = this.#options;
-    const existing = leases.get(order.id);
-    if (existing === undefined && leases.list().length >= this.#config.limits.ports)
-      throw new WeftError(
-        'ports-exhausted',
-        `This node carries ${this.#config.limits.ports} pods already, ${key} cannot be added. Raise limits.ports, or place the pod elsewhere.`,
-      );
-    for (const other of leases.list()) {
-      // A new sandbox of the same pod takes the place of the old one, whose DEL may come late or never.
-      if (podKey(other) === key && other.details.ifname === order.details.ifname && other.id !== order.id)
-        this.#remove(other);
-    }
-    const source = this.#sources.find(({ source }) => source.assignsAddresses);
-    const assigned = source === undefined ? [] : (this.state.sourcePod(key)?.addresses ?? []);
-    const given = leases.allocate(
-      order.id,
-      key,
-      order.details,
-      order.addresses.length > 0 ? order.addresses : assigned,
-    );
-    if (given.lease === undefined) throw problemError(given.problem);
-    const attachment = given.lease;
-    this.#lay(attachment);
-    this.#portStatus.delete(attachment.id);
+    const key = podKey(order);
+    const existed = this.attachments.get(order.id) !== undefined;
+    const assigns = this.#sources.some(({ source }) => source.assignsAddresses);
+    const assigned = assigns ? (this.state.sourcePod(key)?.addresses ?? []) : [];
+    const attachment = this.attachments.add(order, assigned, this.#config.limits.ports);
     this.#changed();
     const from = this.#revision + 1;
     const patience = request.timeoutMilliseconds ?? this.#config.agent.attachTimeout / 1000;
@@ -193,8 +168,8 @@ export class Agent {
       return { attachment, revision };
     } catch (error) {
       // Undo only what this request did: an attachment that was there before stays for its DEL.
-      if (existing === undefined && leases.get(attachment.id) === attachment) {
-        this.#remove(attachment);
+      if (!existed && this.attachments.get(attachment.id) === attachment) {
+        this.attachments.remove(attachment);
         this.#changed();
       }
       throw error;
@@ -203,9 +178,9 @@ export class Agent {
 
   /** Idempotent. Resolves when the switch has let the port go, or after a while when it does not answer: desired state does the rest. */
   async detach(request: Partial<DetachRequest>): Promise<boolean> {
-    const meant = this.#options.leases.list().filter((lease) => isMeant(lease, request));
+    const meant = this.attachments.meant(request);
     if (meant.length === 0) return false;
-    for (const attachment of meant) this.#remove(attachment);
+    for (const attachment of meant) this.attachments.remove(attachment);
     this.#changed();
     const from = this.#revision + 1;
     await this.#waiters
@@ -256,20 +231,6 @@ export class Agent {
   get imageError(): string | null {
     return this.#imageError;
   }
-  get attachments(): readonly Attachment[] {
-    return this.#options.leases.list();
-  }
-  /** Every port that is desired, the node's own first. */
-  get ports(): readonly PortSpec[] {
-    const pods = this.#options.leases.list().map(portSpec);
-    return this.#options.hostPort === null ? pods : [this.#options.hostPort, ...pods];
-  }
-  portStatus(id: string): PortStatus | undefined {
-    return this.#portStatus.get(id);
-  }
-  get failedPorts(): readonly PortStatus[] {
-    return [...this.#portStatus.values()].filter(({ status }) => status === 'failed');
-  }
   get sources(): readonly { name: string; synced: boolean; objects: number; problems: number }[] {
     return this.#sources.map(({ source, synced, problems }) => ({
       name: source.name,
@@ -301,28 +262,17 @@ export class Agent {
   /**
    * What no event tells: ports that broke after they were acknowledged, pods that went away without a DEL (their runtime died, the
    * agent was away). An attachment whose port has failed and whose namespace is gone gives its addresses back; other failed ports
-   * are tried again by publishing anew. Resolves with the attachments that were removed. To be called now and then.
+   * and images are tried again by publishing anew. Resolves with the attachments that were removed. To be called now and then.
    */
   async reconcile(namespaceExists: (path: string) => boolean): Promise<readonly Attachment[]> {
     const link = this.link;
     if (link === null || this.#publisher.busy) return [];
-    for (const report of await link.query('ports')) {
-      const { id, status, error } = report;
-      if (this.#portStatus.has(id))
-        this.#portStatus.set(id, { id, status, ...(error === undefined ? {} : { error }) });
-    }
-    const failed = new Set(this.failedPorts.map(({ id }) => id));
-    const gone = this.attachments.filter(
-      ({ id, details }) => failed.has(id) && !namespaceExists(details.netns),
-    );
-    for (const attachment of gone) {
-      this.#remove(attachment);
-      this.#options.observer.log('warn', 'a pod is gone without having been detached', {
-        pod: podKey(attachment),
-        netns: attachment.details.netns,
-      });
-    }
-    if (failed.size > 0) this.#changed();
+    this.attachments.observed(await link.query('ports'));
+    const failed = this.attachments.failed.length > 0;
+    const gone = this.attachments.removeGone(namespaceExists);
+    for (const { details } of gone)
+      this.#options.observer.log('warn', 'a pod is gone without having been detached', { ...details });
+    if (failed || this.#imageError !== null || this.#policy.error !== null) this.#changed();
     return gone;
   }
 
@@ -368,7 +318,7 @@ export class Agent {
     this.#publisher.want({
       revision: this.#revision,
       image: this.#policy.image,
-      ports: this.ports,
+      ports: this.attachments.ports,
       settings: switchSettings(this.#config),
     });
   }
@@ -379,7 +329,7 @@ export class Agent {
     this.#generation = welcome.generation;
     // What an earlier switch acknowledged says nothing about this one.
     this.#acknowledged = 0;
-    this.#portStatus.clear();
+    this.attachments.acknowledged([]);
     this.#options.observer.log('info', 'connected to the switch', {
       generation: welcome.generation,
       revision: welcome.revision,
@@ -393,7 +343,7 @@ export class Agent {
 
   #acknowledge(desired: Desired, acknowledge: Acknowledge): void {
     this.#generation = acknowledge.generation;
-    this.#portStatus = new Map(acknowledge.ports.map((port) => [port.id, port]));
+    this.attachments.acknowledged(acknowledge.ports);
     const { image } = acknowledge;
     const refused = image.status === 'refused' || image.status === 'none';
     this.#imageError = refused
@@ -401,7 +351,8 @@ export class Agent {
       : null;
     if (refused)
       this.#options.observer.log('error', 'the switch refused the policy image', { error: image.error });
-    else this.#options.images.keepOnly([desired.image, this.#policy.image]);
+    else this.#inForce = desired.image;
+    this.#options.images.keepOnly([this.#inForce, this.#policy.image]);
     for (const port of acknowledge.ports) {
       if (port.status === 'failed')
         this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });
@@ -423,30 +374,15 @@ export class Agent {
     if (this.#dirty) this.#changed();
   }
 
-  // ---- attachments
-
-  #lay(attachment: Attachment): void {
-    const { namespace, name, uid } = attachment.details;
-    this.state.attach({ namespace, name, uid, addresses: attachment.addresses });
-  }
-
-  #remove(attachment: Attachment): void {
-    this.#options.leases.release(attachment.id);
-    this.#portStatus.delete(attachment.id);
-    const key = podKey(attachment);
-    const others = this.#options.leases.list().filter((lease) => podKey(lease) === key);
-    const other = others.at(-1);
-    if (other === undefined) this.state.detach(key);
-    else this.#lay(other);
-  }
+  // ---- outcomes and complaints
 
   #attachOutcome(attachment: Attachment, key: string, from: number): { readonly value: number } | null {
-    if (this.#options.leases.get(attachment.id) !== attachment)
+    if (this.attachments.get(attachment.id) !== attachment)
       throw new WeftError(
         'attach-replaced',
         `${key} was detached or attached anew while it was being attached.`,
       );
-    const status = this.#portStatus.get(attachment.id);
+    const status = this.attachments.status(attachment.id);
     if (this.#acknowledged < from || status === undefined) return null;
     if (status.status === 'failed')
       throw new WeftError(
@@ -502,9 +438,4 @@ export class Agent {
       });
     }
   }
-}
-
-function problemError(problem: Problem): WeftError {
-  const message = problem.fix === undefined ? problem.message : `${problem.message} ${problem.fix}`;
-  return new WeftError(problem.code, message, { problems: [problem] });
 }

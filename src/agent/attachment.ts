@@ -116,7 +116,7 @@ export function portSpec(attachment: Attachment): PortSpec {
   };
 }
 
-export function podKey(attachment: Attachment): string {
+export function podKey(attachment: Pick<Attachment, 'details'>): string {
   return keyOf(attachment.details.namespace, attachment.details.name);
 }
 

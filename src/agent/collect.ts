@@ -24,7 +24,8 @@ export async function collect(
   ]);
   collectLimits(registry, agent, status);
   if (status !== null) collectSwitch(registry, status);
-  if (counters !== null) collectCounters(registry, counters, agent.ports, agent.config.telemetry.portLabels);
+  if (counters !== null)
+    collectCounters(registry, counters, agent.attachments.ports, agent.config.telemetry.portLabels);
 }
 
 function collectAgent(registry: MetricsRegistry, agent: Agent, pools: readonly PoolUse[]): void {
@@ -70,7 +71,7 @@ function collectLimits(registry: MetricsRegistry, agent: Agent, status: SwitchSt
   const { limits } = agent.config;
   const { figures } = agent;
   const rows: readonly (readonly [limit: string, used: number, bound: number])[] = [
-    ['ports', agent.attachments.length, limits.ports],
+    ['ports', agent.attachments.list().length, limits.ports],
     ['identities', figures.identities, limits.identities],
     ['classes', figures.classes, limits.classes],
     ['services', figures.services, limits.services],

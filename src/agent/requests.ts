@@ -105,7 +105,7 @@ async function respond(
         revision,
         generation: agent.progress.generation,
         problems: agent.problems,
-        failedPorts: agent.failedPorts.map(({ id, error }) => ({ id, error: error?.message ?? '' })),
+        failedPorts: agent.attachments.failed.map(({ id, error }) => ({ id, error: error?.message ?? '' })),
       } as Omit<AgentAnswer, 'id'>);
       return;
     }
@@ -170,7 +170,7 @@ async function status(services: RequestServices): Promise<Omit<StatusAnswer, 'id
       identities: agent.figures.identities,
       classes: agent.figures.classes,
       programs: agent.figures.programs,
-      ports: agent.attachments.length,
+      ports: agent.attachments.list().length,
     },
     compile: agent.compiles,
     addresses: services.pools(),
@@ -182,8 +182,8 @@ async function status(services: RequestServices): Promise<Omit<StatusAnswer, 'id
 async function portRows(agent: Agent): Promise<readonly PortRow[]> {
   const counters = await agent.link?.query('counters').catch(() => undefined);
   const byId = new Map(counters?.ports.map((port) => [port.id, port]));
-  return agent.ports.map((spec): PortRow => {
-    const known = agent.portStatus(spec.id);
+  return agent.attachments.ports.map((spec): PortRow => {
+    const known = agent.attachments.status(spec.id);
     const counted = byId.get(spec.id);
     return {
       id: spec.id,
@@ -338,7 +338,9 @@ function needLink(agent: Agent) {
 
 /** Port of a pod that is attached here. */
 function portOf(agent: Agent, pod: { readonly namespace?: string; readonly name?: string }): string {
-  const found = agent.ports.find(({ namespace, name }) => namespace === pod.namespace && name === pod.name);
+  const found = agent.attachments.ports.find(
+    ({ namespace, name }) => namespace === pod.namespace && name === pod.name,
+  );
   if (found === undefined)
     throw new WeftError(
       'port-unknown',

@@ -40,3 +40,9 @@ export class WeftError extends Error {
 export function formatSource(source: SourceRef): string {
   return [source.file, source.line, source.column].filter((part) => part !== undefined).join(':');
 }
+
+/** A problem that ends the command at hand. */
+export function problemError(problem: Problem): WeftError {
+  const message = problem.fix === undefined ? problem.message : `${problem.message} ${problem.fix}`;
+  return new WeftError(problem.code, message, { problems: [problem] });
+}

@@ -65,7 +65,7 @@ test('an attach that nobody knows the pod of fails with the reason and is undone
     'the port is gone again',
     () => double.last?.ports.every(({ kind }) => kind === 'host') === true,
   );
-  assert.equal(running.agent.attachments.length, 0);
+  assert.equal(running.agent.attachments.list().length, 0);
 });
 
 test('a port that the switch cannot bring up fails the attach with its error and is undone', async (t) => {
@@ -79,7 +79,7 @@ test('a port that the switch cannot bring up fails the attach with its error and
   const running = await f.startAgent();
   const client = await f.client();
   await assert.rejects(client.request('attach', web), code('netns-gone'));
-  assert.equal(running.agent.attachments.length, 0);
+  assert.equal(running.agent.attachments.list().length, 0);
 });
 
 test('attach is idempotent, a new sandbox of the same pod replaces the old port, detach can be repeated', async (t) => {
@@ -319,7 +319,7 @@ test('the pool is bounded and says so; limits.ports too; both let the others go 
   const go = (name: string) => next.request('attach', { ...web, name, netns: `/run/netns/${name}` });
   await go('b');
   await assert.rejects(go('c'), code('ports-exhausted'));
-  assert.equal(roomy.agent.attachments.length, 2);
+  assert.equal(roomy.agent.attachments.list().length, 2);
 });
 
 test('addresses that a manifest or the caller assigns are given; one that is taken is refused', async (t) => {
@@ -376,7 +376,7 @@ for (const [what, change] of invalid) {
     const running = await f.startAgent();
     const client = await f.client();
     await assert.rejects(client.request('attach', { ...web, ...change }), code('attach-invalid'));
-    assert.equal(running.agent.attachments.length, 0);
+    assert.equal(running.agent.attachments.list().length, 0);
   });
 }
 
