@@ -3,8 +3,6 @@
 // only waits for the engine's own thread; the rest takes microseconds and is called on the JavaScript thread.
 #include "addon/lab.h"
 
-#include <sys/socket.h>
-
 #include <memory>
 #include <utility>
 
@@ -203,8 +201,8 @@ void prove_tap(const Napi::CallbackInfo& info) {
 // (netns path, 'udp' | 'tcp', port) → descriptor, owned by the caller.
 Napi::Value open_server(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const int type = info[1].ToString().Utf8Value() == "tcp" ? SOCK_STREAM : SOCK_DGRAM;
-  const auto fd = lab::open_server(info[0].ToString().Utf8Value(), type,
+  const auto kind = info[1].ToString().Utf8Value() == "tcp" ? lab::ServerKind::tcp : lab::ServerKind::udp;
+  const auto fd = lab::open_server(info[0].ToString().Utf8Value(), kind,
                                    static_cast<uint16_t>(info[2].ToNumber().Uint32Value()));
   if (!fd) return throw_error(env, fd.error()), env.Undefined();
   return Napi::Number::New(env, fd.value());

@@ -15,8 +15,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include "conntrack/hash.h"
 #include "packet/flow.h"
+#include "packet/tuple_words.h"
 
 namespace weft {
 

@@ -24,9 +24,10 @@
 #include <span>
 #include <vector>
 
-#include "conntrack/hash.h"
+#include "base/hash.h"
 #include "conntrack/timeouts.h"
 #include "packet/flow.h"
+#include "packet/tuple_words.h"
 
 namespace weft {
 

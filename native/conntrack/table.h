@@ -56,9 +56,9 @@
 #include <span>
 #include <string_view>
 
+#include "base/hash.h"
 #include "base/result.h"
 #include "conntrack/entry.h"
-#include "conntrack/hash.h"
 #include "conntrack/sctp.h"
 #include "conntrack/tcp.h"
 #include "conntrack/timeouts.h"

@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-namespace weft {
+#include "base/time.h"
 
-inline constexpr uint64_t kSecond = 1'000'000'000;
+namespace weft {
 
 struct Timeouts {
   uint64_t tcp_syn_sent = 30 * kSecond;      // a SYN, or SYNs from both ends, without an answer

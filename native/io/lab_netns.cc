@@ -125,7 +125,7 @@ Result<Descriptor> bind_wildcard(int type, uint16_t port) {
   return Error{"lab-socket", "the kernel has neither IPv6 nor IPv4 sockets", EAFNOSUPPORT};
 }
 
-Result<int> open_server(const std::string& path, int type, uint16_t port) {
+Result<int> open_server(const std::string& path, ServerKind kind, uint16_t port) {
   Result<int> result = Error{};
   std::thread([&] {
     auto visit = Visit::enter(path);
@@ -133,7 +133,7 @@ Result<int> open_server(const std::string& path, int type, uint16_t port) {
       result = visit.error();
       return;
     }
-    auto fd = bind_wildcard(type, port);
+    auto fd = bind_wildcard(kind == ServerKind::tcp ? SOCK_STREAM : SOCK_DGRAM, port);
     if (fd) {
       result = fd.value().release();
     } else {

@@ -45,7 +45,8 @@ Status prove_tap();
 
 // A bound socket in the namespace at `path`, for servers that are written in JavaScript; TCP listens. On ::
 // it serves IPv4 too.
-Result<int> open_server(const std::string& path, int type, uint16_t port);
+enum class ServerKind : uint8_t { tcp, udp };
+Result<int> open_server(const std::string& path, ServerKind kind, uint16_t port);
 
 // A wildcard socket for both families where the kernel has IPv6, else for IPv4. Non-blocking, close-on-exec.
 // Caller's namespace.

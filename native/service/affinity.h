@@ -13,8 +13,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "conntrack/hash.h"
+#include "base/hash.h"
 #include "packet/flow.h"
+#include "packet/tuple_words.h"
 
 namespace weft {
 

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-#include "conntrack/timeouts.h"
+#include "base/time.h"
 #include "service/affinity.h"
 
 namespace weft {

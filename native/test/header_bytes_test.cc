@@ -48,7 +48,7 @@ TEST_CASE("the hash depends on the key, the length and every byte") {
   uint8_t data[40] = {};
   const uint64_t zero = hash_bytes(key, data, 40);
   CHECK(hash_bytes(key, data, 39) != zero);
-  CHECK(hash_bytes({1, 3}, data, 40) != zero);
+  CHECK(hash_bytes(HashKey{1, 3}, data, 40) != zero);
   for (size_t i = 0; i < 40; ++i) {
     data[i] = 1;
     CHECK(hash_bytes(key, data, 40) != zero);
