@@ -15,6 +15,7 @@ import { type ManifestObject, parseManifests } from '../manifests/parse.js';
 import { listFiles } from '../manifests/read.js';
 import { validateObjects } from '../manifests/validate.js';
 import { type Kind, keyOf, kinds, type Objects, type WorldEvent } from '../model/event.js';
+import { sameObject } from './same-object.js';
 import type { Source, SourceSink } from './source.js';
 
 /** Milliseconds: editors write in several steps; the look that needs no notification. */
@@ -108,7 +109,7 @@ export class ManifestSource implements Source {
       if (found.problems.length > 0) problems.push(...found.problems);
       if (!found.usable) complete &&= this.#files.has(name);
     }
-    const next = this.#merge(names, problems);
+    const next = keepSame(this.#held, this.#merge(names, problems));
     const events = changes(this.#held, next);
     this.#held = next;
     sink.problems(problems);
@@ -228,6 +229,16 @@ function objectLists(objects: ModelObjects): readonly (readonly [Kind, readonly 
     ['service', objects.services],
     ['slice', objects.slices],
   ];
+}
+
+/** An object that means what it meant before stays the very object, so that nobody looks at it again. */
+function keepSame(before: Held, after: Held): Held {
+  for (const [key, entry] of after) {
+    const held = before.get(key);
+    if (held !== undefined && held.object !== entry.object && sameObject(held.object, entry.object))
+      after.set(key, { ...entry, object: held.object });
+  }
+  return after;
 }
 
 /** What turns one set of objects into the other. Additions in the order of kinds, removals last, each sorted by key. */

@@ -451,3 +451,23 @@ ${policyManifest('shop', 'deny').replace('podSelector', 'posSelector')}`,
   assert.equal(unknown?.source?.line, 12);
   assert.match(unknown?.message ?? '', /posSelector/);
 });
+
+test('a file that is written again with other line numbers makes no compile; one changed object touches only itself', async (t) => {
+  const f = fixture(t);
+  f.write('all.yaml', podManifest('shop', 'web') + policyManifest('shop', 'deny'));
+  await f.startSwitch();
+  const running = await f.startAgent();
+  const client = await f.client();
+  await client.request('sync', {});
+  const { world } = running.agent.state;
+  const before = { revision: world.revision, compiles: running.agent.compiles.count };
+  f.write('all.yaml', `# a line more\n${podManifest('shop', 'web')}${policyManifest('shop', 'deny')}`);
+  await client.request('sync', {});
+  assert.deepEqual({ revision: world.revision, compiles: running.agent.compiles.count }, before);
+  f.write(
+    'all.yaml',
+    podManifest('shop', 'web') + policyManifest('shop', 'deny').replace('Ingress', 'Egress'),
+  );
+  await client.request('sync', {});
+  assert.deepEqual(world.touchedSince(before.revision), [{ kind: 'policy', key: 'shop/deny' }]);
+});
