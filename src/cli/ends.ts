@@ -34,7 +34,8 @@ export function isMisread(value: object): value is Misread {
   return 'error' in value;
 }
 
-const name = '[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?';
+// Names are taken as they come; that no object has one is for the world to say.
+const name = '[^\\s/:\\[\\]]+';
 const podPattern = new RegExp(`^(?:(${name})/)?(${name})$`);
 const servicePattern = new RegExp(`^svc[:/](?:(${name})/)?(${name})$`);
 const nodePattern = new RegExp(`^node[:/](${name})$`);

@@ -2,7 +2,7 @@
 
 import { isMisread } from '../ends.js';
 import type { Directory } from './directory.js';
-import type { Engine, FlowVerdict, SideVerdict } from './engine.js';
+import type { Engine, EngineOptions, FlowVerdict, SideVerdict } from './engine.js';
 import { parseQuery, type Query } from './query.js';
 import { type Flow, type Resolved, resolveQuery } from './resolve.js';
 
@@ -34,12 +34,17 @@ export interface Answer {
 }
 
 /** Answers JSON queries, in their order. */
-export function answerAll(directory: Directory, engine: Engine, queries: readonly unknown[]): Answer[] {
+export function answerAll(
+  directory: Directory,
+  engine: Engine,
+  queries: readonly unknown[],
+  options: EngineOptions,
+): Answer[] {
   const parsed = queries.map(parseQuery);
   const flows: Flow[] = [];
   const resolved = parsed.map((query): Resolved | { error: string } => {
     if (isMisread(query)) return query;
-    const result = resolveQuery(directory, query);
+    const result = resolveQuery(directory, query, options.ownNodeEgress);
     for (const flow of flowsOf(result)) flows.push(flow);
     return result;
   });
@@ -58,19 +63,29 @@ export function answerOne(
   directory: Directory,
   engine: Engine,
   query: Query,
+  options: EngineOptions,
 ): { resolved: Resolved; answer: Answer } {
-  const resolved = resolveQuery(directory, query);
+  const resolved = resolveQuery(directory, query, options.ownNodeEgress);
   return { resolved, answer: answerOf(resolved, engine(flowsOf(resolved))) };
 }
 
 function flowsOf(resolved: Resolved): readonly Flow[] {
-  if (resolved.kind === 'none') return [];
+  if (resolved.kind === 'none' || resolved.kind === 'own-node') return [];
   return resolved.kind === 'flow' ? [resolved.flow] : resolved.flows;
 }
 
 function answerOf(resolved: Resolved, verdicts: readonly FlowVerdict[]): Answer {
   if (resolved.kind === 'none') {
     return { allowed: resolved.allowed, egress: null, ingress: null, reason: resolved.reason };
+  }
+  if (resolved.kind === 'own-node') {
+    const side = (reason: 'own-node' | 'no-pod'): SideAnswer => ({ allowed: true, reason, isolatedBy: [] });
+    const leaves = resolved.direction === 'egress';
+    return {
+      allowed: true,
+      egress: side(leaves ? 'own-node' : 'no-pod'),
+      ingress: side(leaves ? 'no-pod' : 'own-node'),
+    };
   }
   if (resolved.kind === 'flow') {
     const verdict = verdicts[0]!;

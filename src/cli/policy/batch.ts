@@ -55,7 +55,7 @@ export async function runBatch(
 export function answerWorld(world: BatchWorld, engine: EngineFactory, line = 1): Answer[] {
   const { objects } = manifestsOf(world.objects, { file: standardInput, line });
   const loaded = policyWorld(resolveManifests(objects), 'as-written', 'no places');
-  return answerAll(loaded.directory, engine(loaded, world.options), world.queries);
+  return answerAll(loaded.directory, engine(loaded, world.options), world.queries, world.options);
 }
 
 /** The world, or the sentence that says what is wrong with the line. */

@@ -1,4 +1,5 @@
 /** One question of a query file or a batch line: JSON → typed, or what is wrong with it. */
+import { closestName } from '../../errors/closest.js';
 import {
   type End,
   isMisread,
@@ -28,9 +29,9 @@ export function parseQuery(value: unknown): Query | Misread {
   }
   const given = value as Record<string, unknown>;
   for (const field of Object.keys(given)) {
-    if (!fields.has(field)) {
-      return { error: `"${field}" is no field of a query; from, to, port, protocol and family are.` };
-    }
+    // Notes of the author's own pass; what looks like a field that was meant does not.
+    const meant = fields.has(field) ? null : closestName(field, fields);
+    if (meant !== null) return { error: `"${field}" is no field of a query; "${meant}" is.` };
   }
   const from = endOf(given.from, 'from');
   if (isMisread(from)) return from;

@@ -4,6 +4,7 @@
  *
  *   - A pod is its addresses; a finished pod, and one without an address, has none, so the answer is null with the reason. A
  *     hostNetwork pod is its node's address.
+ *   - A node is its addresses. Where no address of it is known, all that can be said is that a pod on it may talk with it.
  *   - The family is the one asked for, else the first of the source's families that the destination has; null without any.
  *   - A Service is every ready backend behind the port asked for, at the backend's own port: policy is judged after translation.
  *     A ClusterIP, external or load balancer address, or a node's address at a nodePort, is the Service behind it. Which backend a
@@ -29,12 +30,16 @@ export interface Flow {
 export type Resolved =
   | { readonly kind: 'flow'; readonly flow: Flow }
   | { readonly kind: 'service'; readonly service: Service; readonly flows: readonly Flow[] }
+  /** A pod and its own node, whose address nobody told: exempt by name. `direction` is the pod's. */
+  | { readonly kind: 'own-node'; readonly direction: 'egress' | 'ingress' }
   /** Nothing can be sent: `allowed` is false where a Service refuses, null where the ends have no question in common. */
   | { readonly kind: 'none'; readonly allowed: false | null; readonly reason: string };
 
 const none = (reason: string, allowed: false | null = null): Resolved => ({ kind: 'none', allowed, reason });
 
-export function resolveQuery(directory: Directory, query: Query): Resolved {
+export function resolveQuery(directory: Directory, query: Query, ownNodeEgress: 'allow' | 'judge'): Resolved {
+  const exempt = ownNodeByName(directory, query, ownNodeEgress);
+  if (exempt !== undefined) return exempt;
   const source = addressesOf(directory, query.from);
   if (typeof source === 'string') return none(source);
   if (query.to.kind === 'service') {
@@ -55,6 +60,32 @@ export function resolveQuery(directory: Directory, query: Query): Resolved {
   const port = portAt(query, directory.podAt(pair.destination) ?? podOf(directory, query.to));
   if (typeof port === 'string') return none(port);
   return { kind: 'flow', flow: { ...pair, protocol: query.protocol, port } };
+}
+
+/** A pod and its node, where the node's addresses are unknown. */
+function ownNodeByName(
+  directory: Directory,
+  { from, to }: Query,
+  ownNodeEgress: 'allow' | 'judge',
+): Resolved | undefined {
+  const isOn = (pod: End, node: string | undefined) => {
+    if (node === undefined || pod.kind !== 'pod') return false;
+    const found = directory.pod(pod.namespace, pod.name);
+    return found !== undefined && !found.hostNetwork && !isFinished(found) && found.nodeName === node;
+  };
+  if (isOn(to, unplacedNode(directory, from))) return { kind: 'own-node', direction: 'ingress' };
+  if (ownNodeEgress === 'allow' && isOn(from, unplacedNode(directory, to))) {
+    return { kind: 'own-node', direction: 'egress' };
+  }
+  return undefined;
+}
+
+/** The node that an end is, if none of its addresses is known. */
+function unplacedNode(directory: Directory, end: End): string | undefined {
+  const pod = podOf(directory, end);
+  const name = end.kind === 'node' ? end.name : pod?.hostNetwork === true ? pod.nodeName : '';
+  if (name === '' || directory.nodeAddresses(name)?.length !== 0) return undefined;
+  return pod === undefined || typeof podAddresses(directory, pod) === 'string' ? name : undefined;
 }
 
 /** The addresses of an end in its own order, or the sentence why it has none. */

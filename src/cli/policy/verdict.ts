@@ -83,7 +83,7 @@ async function runVerdict(options: VerdictOptions): Promise<0 | 2> {
     options.assignAddresses === true ? 'assign' : 'as-written',
     'no places',
   );
-  const answers = answerAll(world.directory, engine(world, engineOptions), queries);
+  const answers = answerAll(world.directory, engine(world, engineOptions), queries, engineOptions);
   await printAnswers(queries, answers, options);
   const malformed = answers.filter((answer) => answer.error !== undefined);
   for (const answer of malformed)

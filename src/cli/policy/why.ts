@@ -72,6 +72,7 @@ export function explainWhy(
       return verdicts;
     },
     query,
+    options,
   );
   return {
     from: formatEnd(from),
