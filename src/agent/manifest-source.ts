@@ -37,6 +37,8 @@ export class ManifestSource implements Source {
   readonly #folder: string;
   readonly #files = new Map<string, ReadFile>();
   #held: Held = new Map();
+  /** Found when the files were last put together. */
+  #duplicates: Problem[] = [];
   #sink: SourceSink | null = null;
   #watcher: FSWatcher | null = null;
   #soon: NodeJS.Timeout | null = null;
@@ -103,15 +105,27 @@ export class ManifestSource implements Source {
       return;
     }
     let complete = true;
-    for (const name of this.#files.keys()) if (!names.has(name)) this.#files.delete(name);
-    for (const name of names) {
-      const found = this.#read(name);
-      if (found.problems.length > 0) problems.push(...found.problems);
-      if (!found.usable) complete &&= this.#files.has(name);
+    let changed = false;
+    for (const name of this.#files.keys()) {
+      if (names.has(name)) continue;
+      this.#files.delete(name);
+      changed = true;
     }
-    const next = keepSame(this.#held, this.#merge(names, problems));
-    const events = changes(this.#held, next);
-    this.#held = next;
+    for (const name of names) {
+      const before = this.#files.get(name);
+      const found = this.#read(name);
+      for (const problem of found.problems) problems.push(problem);
+      if (!found.usable) complete &&= this.#files.has(name);
+      changed ||= this.#files.get(name) !== before;
+    }
+    const events: WorldEvent[] = [];
+    if (changed) {
+      this.#duplicates = [];
+      const next = keepSame(this.#held, this.#merge(names, this.#duplicates));
+      for (const event of changes(this.#held, next)) events.push(event);
+      this.#held = next;
+    }
+    for (const problem of this.#duplicates) problems.push(problem);
     sink.problems(problems);
     if (events.length > 0) sink.apply(events);
     if (complete) sink.synced();

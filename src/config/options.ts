@@ -132,7 +132,7 @@ export const options = section('Configuration of weft: one file for the agent an
     }),
     connections: section('Connection tracking.', {
       capacity: integer({
-        help: 'Entries of the connection table, allocated in full at start in the run directory (about 256 bytes each). When it is full, entries that are not established make room; if none can, new connections are dropped.',
+        help: 'Entries of the connection table, allocated in full at start in the run directory (about 270 bytes each). When it is full, entries that are not established make room; if none can, new connections are dropped.',
         unit: 'connections',
         default: 131_072,
         minimum: 1024,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -33,6 +33,15 @@ test('config/default.yaml parses to the defaults, each option stands in it, and 
     assert.match(text, new RegExp(`^ *${name}: `, 'm'), path);
   }
 });
+
+for (const name of readdirSync(join(repositoryRoot, 'config/profiles'))) {
+  test(`the profile ${name} is valid and changes something`, () => {
+    const text = readFileSync(join(repositoryRoot, 'config/profiles', name), 'utf8');
+    const { config, problems } = parseConfig(text, name);
+    assert.deepEqual(problems, []);
+    assert.notDeepEqual(config, defaultConfig());
+  });
+}
 
 test('an empty text, a comment and empty sections are the defaults', () => {
   for (const text of ['', '# nothing\n', '---\n', 'switch:\n', 'switch: { drain: }\n'])
