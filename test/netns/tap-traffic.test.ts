@@ -131,8 +131,9 @@ function forge(vnet: readonly number[], frame: Uint8Array): void {
   header.writeUInt8(vnet[0] ?? 0, 0);
   header.writeUInt8(vnet[1] ?? 0, 1);
   for (let i = 2; i < 6; i++) header.writeUInt16LE(vnet[i] ?? 0, 2 + 2 * (i - 2));
-  socket.send(Buffer.concat([header, frame]));
+  const sent = socket.send(Buffer.concat([header, frame]));
   socket.close();
+  assert.equal(sent, header.length + frame.length, 'the kernel took the frame');
 }
 
 /** Ethernet, IPv4, UDP to the server's echo port. */
@@ -164,14 +165,35 @@ function udpFrame(
   return frame;
 }
 
+/** The same as TCP: ports as they are, a plain ACK, the payload shorter by the longer header. */
+function tcpFrame(options: { readonly moreFragments?: boolean } = {}): Buffer {
+  const frame = udpFrame();
+  // Protocol 6 instead of 17; the header checksum grows by what the word has lost (RFC 1624).
+  frame.writeUInt8(6, 23);
+  frame.writeUInt16BE((frame.readUInt16BE(24) + 11) % 0xffff, 24);
+  if (options.moreFragments === true) {
+    frame.writeUInt16BE(0x2000, 20);
+    frame.writeUInt16BE((frame.readUInt16BE(24) + 0xffff - 0x2000) % 0xffff, 24);
+  }
+  frame.writeUInt32BE(1, 38);
+  frame.writeUInt32BE(1, 42);
+  frame.writeUInt16BE(0x5010, 46);
+  frame.writeUInt16BE(1000, 48);
+  return frame;
+}
+
 test('forged frames and vnet headers end in their own drop reason and reach nobody', async () => {
-  const [needsChecksum, tcp4, udp4] = [1, 1, 5];
+  const [needsChecksum, tcp4] = [1, 1];
   const rows: readonly (readonly [string, () => void, string])[] = [
     ['another MAC', () => forge([], udpFrame({ sourceMac: '02000000ffff' })), 'spoof-mac'],
     ['another address', () => forge([], udpFrame({ source: [10, 42, 0, 2] })), 'spoof-ip'],
     // flags, gso type, header length, gso size, checksum start, checksum offset
-    ['a segment size of 1', () => forge([needsChecksum, udp4, 42, 1, 34, 6], udpFrame()), 'vnet-gso-size'],
-    ['TCP segments of UDP', () => forge([needsChecksum, tcp4, 42, 100, 34, 6], udpFrame()), 'vnet-gso-type'],
+    ['a segment size of 1', () => forge([needsChecksum, tcp4, 54, 1, 34, 16], tcpFrame()), 'vnet-gso-size'],
+    [
+      'segments of a packet that is itself a fragment',
+      () => forge([needsChecksum, tcp4, 54, 100, 34, 16], tcpFrame({ moreFragments: true })),
+      'vnet-gso-fragment',
+    ],
     [
       'a checksum start in the payload',
       () => forge([needsChecksum, 0, 0, 0, 60, 6], udpFrame()),

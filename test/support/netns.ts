@@ -122,6 +122,12 @@ export class Running {
     }
   }
 
+  /** The next line that is printed from now on; what was printed before is forgotten. */
+  fresh(milliseconds?: number): Promise<string> {
+    this.#text = '';
+    return this.line(milliseconds);
+  }
+
   kill(): void {
     this.#child.kill('SIGKILL');
   }
