@@ -125,7 +125,9 @@ SendStatus CheckingDevice::send(std::span<const uint8_t> bytes) noexcept {
   require(std::memcmp(bytes.data() + 10, to.data(), 6) == 0, "sent to the port's own MAC");
   require(std::memcmp(bytes.data() + 16, kSettings.gateway_mac.data(), 6) == 0,
           "sent from the gateway's MAC");
-  if (self_ == kSealed) require(world_.sender == kSealed, "the sealed pod hears only the switch");
+  if (self_ == kSealed)
+    require(world_.sender == kSealed || world_.sender == kHost,
+            "the sealed pod hears only its node and the switch");
   if (world_.sender == kSealed)
     require(self_ == kSealed || self_ == kHost, "the sealed pod reaches only its node");
   std::vector<uint8_t> copy(bytes.begin() + 10, bytes.end());
