@@ -1,0 +1,166 @@
+/** The reconciler of ports over a scripted driver: what is asked of the switch, in which order, and what is reported. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { type PortDriver, Ports } from '../../../src/dataplane/ports.js';
+import type { PortSpec } from '../../../src/dataplane/protocol.js';
+
+function spec(id: string, change: Partial<PortSpec> = {}): PortSpec {
+  return {
+    id,
+    namespace: 'test',
+    name: id,
+    netns: `/run/netns/${id}`,
+    ifname: 'eth0',
+    mac: '02:00:00:00:00:01',
+    addresses: ['10.42.0.1'],
+    mtu: 1500,
+    kind: 'pod',
+    ...change,
+  };
+}
+
+class Script implements PortDriver {
+  readonly calls: string[] = [];
+  /** Ids whose attach, update or detach fails. */
+  readonly failing = new Set<string>();
+  broken: { id: string; code: string; message: string }[] = [];
+  #instance = 0;
+
+  attach = async ({ id }: PortSpec) => {
+    this.calls.push(`attach ${id}`);
+    this.#fail(`attach ${id}`);
+    return { instance: ++this.#instance, origin: 'created', pinned: false } as const;
+  };
+  detach = async ({ id }: PortSpec) => {
+    this.calls.push(`detach ${id}`);
+    this.#fail(`detach ${id}`);
+  };
+  updateAddresses = async ({ id }: PortSpec) => {
+    this.calls.push(`update ${id}`);
+    this.#fail(`update ${id}`);
+  };
+  brokenPorts = () => this.broken;
+
+  taken(): string[] {
+    return this.calls.splice(0);
+  }
+  #fail(call: string): void {
+    if (this.failing.has(call))
+      throw Object.assign(new Error(`${call} does not work`), { code: 'tap-busy', errno: 16 });
+  }
+}
+
+function setUp() {
+  const driver = new Script();
+  return { driver, ports: new Ports(driver, () => {}) };
+}
+
+test('desired state is all there is: what is new is attached, what is gone is detached, what is the same is left alone', async () => {
+  const { driver, ports } = setUp();
+  assert.deepEqual(await ports.apply([spec('a'), spec('b')]), [
+    { id: 'a', status: 'live' },
+    { id: 'b', status: 'live' },
+  ]);
+  assert.deepEqual(driver.taken(), ['attach a', 'attach b']);
+  await ports.apply([spec('b'), spec('a')]);
+  assert.deepEqual(driver.taken(), []);
+  await ports.apply([spec('b')]);
+  assert.deepEqual(driver.taken(), ['detach a']);
+  await ports.apply([]);
+  assert.deepEqual(driver.taken(), ['detach b']);
+  assert.deepEqual(ports.reports(), []);
+});
+
+test('removals begin before additions, so that an address can change hands in one publication', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([spec('old')]);
+  driver.taken();
+  await ports.apply([spec('new')]);
+  assert.deepEqual(driver.taken(), ['detach old', 'attach new']);
+});
+
+test('addresses change in place; what needs another device is made anew', async () => {
+  const rows: readonly (readonly [Partial<PortSpec>, readonly string[]])[] = [
+    [{ addresses: ['10.42.0.2'] }, ['update a']],
+    [{ name: 'renamed' }, []],
+    [{ netns: '/run/netns/other' }, ['detach a', 'attach a']],
+    [{ mac: '02:00:00:00:00:02' }, ['detach a', 'attach a']],
+    [{ mtu: 9000 }, ['detach a', 'attach a']],
+    [{ ifname: 'eth1' }, ['detach a', 'attach a']],
+  ];
+  for (const [change, calls] of rows) {
+    const { driver, ports } = setUp();
+    await ports.apply([spec('a')]);
+    driver.taken();
+    await ports.apply([spec('a', change)]);
+    assert.deepEqual(driver.taken(), calls, JSON.stringify(change));
+    assert.deepEqual(ports.specs(), [spec('a', change)]);
+  }
+});
+
+test('one failure is reported with its code, costs the others nothing, and is tried again at the next publication', async () => {
+  const { driver, ports } = setUp();
+  driver.failing.add('attach b');
+  const statuses = await ports.apply([spec('a'), spec('b'), spec('c')]);
+  assert.deepEqual(
+    statuses.map(({ id, status, error }) => [id, status, error?.code]),
+    [
+      ['a', 'live', undefined],
+      ['b', 'failed', 'tap-busy'],
+      ['c', 'live', undefined],
+    ],
+  );
+  driver.failing.clear();
+  driver.taken();
+  assert.equal((await ports.apply([spec('a'), spec('b'), spec('c')]))[1]?.status, 'live');
+  assert.deepEqual(driver.taken(), ['attach b']);
+});
+
+test('an interface that cannot be deleted does not keep its port', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([spec('a')]);
+  driver.failing.add('detach a');
+  assert.deepEqual(await ports.apply([]), []);
+  assert.deepEqual(ports.specs(), []);
+});
+
+test('addresses that cannot be changed take the port out: half-changed it must not forward', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([spec('a')]);
+  driver.failing.add('update a');
+  driver.taken();
+  const [status] = await ports.apply([spec('a', { addresses: ['10.42.0.9'] })]);
+  assert.equal(status?.status, 'failed');
+  assert.deepEqual(driver.taken(), ['update a', 'detach a']);
+});
+
+test('a port whose device is gone is taken out and stays listed as failed until the next publication', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([spec('a'), spec('b')]);
+  driver.taken();
+  driver.broken = [{ id: 'a', code: 'tap-gone', message: 'it is gone' }];
+  await ports.check();
+  assert.deepEqual(driver.taken(), ['detach a']);
+  assert.deepEqual(
+    ports.reports().map(({ id, status, error, instance }) => [id, status, error?.code, instance]),
+    [
+      ['a', 'failed', 'tap-gone', 0],
+      ['b', 'live', undefined, 2],
+    ],
+  );
+  // Told again before it was taken out everywhere: nothing more to do.
+  await ports.check();
+  assert.deepEqual(driver.taken(), []);
+  driver.broken = [];
+  await ports.apply([spec('a'), spec('b')]);
+  assert.deepEqual(driver.taken(), ['attach a']);
+});
+
+test('what would be removed is known before it is, so that it can be written down first', async () => {
+  const { ports } = setUp();
+  await ports.apply([spec('a'), spec('b')]);
+  assert.deepEqual(
+    ports.leaving([spec('b', { mtu: 9000 }), spec('c')]).map(({ id }) => id),
+    ['a', 'b'],
+  );
+});
