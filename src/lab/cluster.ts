@@ -130,11 +130,22 @@ export class Cluster {
     return { changes, problems };
   }
 
-  /** Everything goes but what the lab itself brings. */
-  clear(): void {
-    this.#stored.clear();
-    if (this.options.dns) for (const object of dnsObjects()) this.#store(object);
-    this.#settle([]);
+  /** These objects and what the lab itself brings, nothing else. What stays the same lives on. */
+  replace(objects: readonly ManifestObject[]): Changes {
+    const problems: Problem[] = [];
+    const before = new Set(this.#stored.keys());
+    const own = this.options.dns ? dnsObjects() : [];
+    for (const object of own) this.#store(object);
+    const changes = objects.map((object) => this.#store(object));
+    for (const object of [...own, ...objects]) before.delete(storedKey(object));
+    for (const key of before) {
+      const { object, kind } = this.#stored.get(key)!;
+      this.#stored.delete(key);
+      const { namespace, name } = nameOf(object.value)!;
+      changes.push({ kind, namespace: clusterScoped.has(kind) ? '' : namespace, name, what: 'deleted' });
+    }
+    this.#settle(problems);
+    return { changes, problems };
   }
 
   #store(object: ManifestObject): Change {
@@ -147,7 +158,7 @@ export class Cluster {
       return { kind, namespace: named?.namespace ?? '', name: named?.name ?? '?', what: 'skipped' };
     }
     const namespace = clusterScoped.has(known.name) ? '' : named.namespace;
-    const key = `${known.name} ${namespace}/${named.name}`;
+    const key = storedKey(object);
     const held = this.#stored.get(key);
     const same = held !== undefined && JSON.stringify(held.object.value) === JSON.stringify(value);
     if (!same) this.#stored.set(key, { object, kind: known.name });
@@ -160,7 +171,7 @@ export class Cluster {
     const kind = recognise(object.value)?.name ?? String(object.value.kind ?? '?');
     const namespace = clusterScoped.has(kind) ? '' : (named?.namespace ?? '');
     const name = named?.name ?? '?';
-    const found = this.#stored.delete(`${kind} ${namespace}/${name}`);
+    const found = this.#stored.delete(storedKey(object));
     // As in a cluster, what is in a namespace goes with it.
     if (kind === 'Namespace') {
       for (const key of [...this.#stored.keys()]) if (key.includes(` ${name}/`)) this.#stored.delete(key);
@@ -373,6 +384,12 @@ function taken(key: string, address: Address, owner: string): Problem {
     message: `The manifest gives ${key} the address ${address.text}, which ${owner} has already.`,
     fix: 'Give one of the two another status.podIPs, or none.',
   };
+}
+
+function storedKey({ value }: ManifestObject): string {
+  const kind = recognise(value)?.name ?? String(value.kind);
+  const named = nameOf(value);
+  return `${kind} ${clusterScoped.has(kind) ? '' : named?.namespace}/${named?.name}`;
 }
 
 function serviceKey(value: KubernetesObject): string {

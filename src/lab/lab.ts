@@ -112,8 +112,7 @@ export class Lab {
         file,
         locate: () => ({ file }),
       }));
-      if (kind === 'replace') this.cluster.clear();
-      const changes = kind === 'delete' ? this.cluster.delete(given) : this.cluster.apply(given);
+      const changes = this.cluster[kind](given);
       const problems: Problem[] = [...changes.problems];
       await this.#settle();
       for (const { pod, error, unserved } of this.#running.values()) {

@@ -57,9 +57,7 @@ async function round(
     const { cells, milliseconds } = await client.request('probe', { selection });
     const changed = before === undefined ? new Set<string>() : changedCells(before, cells);
     if (process.stdout.isTTY === true && format === 'table') process.stdout.write('\u001b[2J\u001b[H');
-    process.stderr.write(
-      before === undefined ? '' : formatChanges(applied.changes.filter(({ what }) => what !== 'created')),
-    );
+    process.stderr.write(before === undefined ? '' : formatChanges(applied.changes));
     printMatrix(cells, format, changed);
     for (const problem of applied.problems) process.stderr.write(`${problem.severity}: ${problem.message}\n`);
     process.stderr.write(

@@ -121,6 +121,25 @@ describe('the cluster that manifests describe', () => {
     assert.deepEqual(cluster.pods, []);
   });
 
+  it('replaces everything at once; what stays the same lives on', () => {
+    const cluster = new Cluster();
+    cluster.apply(objects(`${pod('a')}\n---\n${pod('b')}`));
+    const before = new Map(cluster.pods.map(({ key, uid }) => [key, uid]));
+    const { changes } = cluster.replace(objects(`${pod('c')}\n---\n${pod('b')}`));
+    assert.deepEqual(
+      changes.map(({ name, what }) => `${name} ${what}`),
+      ['c created', 'b unchanged', 'a deleted'],
+    );
+    assert.deepEqual(
+      cluster.pods.map(({ key, uid }) => [key, uid === before.get(key)]),
+      [
+        ['kube-system/coredns', true],
+        ['shop/b', true],
+        ['shop/c', false],
+      ],
+    );
+  });
+
   it('names and skips what a lab has no use for', () => {
     const cluster = bare();
     const { changes } = cluster.apply(
@@ -159,7 +178,7 @@ describe('the cluster that manifests describe', () => {
       '10.43.0.10',
     );
     cluster.apply(objects(pod('a')));
-    cluster.clear();
+    cluster.replace([]);
     assert.deepEqual(Object.keys(addresses(cluster)), ['kube-system/coredns']);
   });
 
