@@ -17,6 +17,8 @@ export class TestClient {
   readonly #socket: Socket;
   readonly #waiting = new Map<number, (answer: SwitchAnswer | null) => void>();
   readonly events: unknown[] = [];
+  /** Gets answers to frames that had no id of ours. */
+  onUnnumbered: (answer: unknown) => void = () => {};
   #next = 1;
 
   private constructor(socket: Socket) {
@@ -24,7 +26,11 @@ export class TestClient {
     this.#lines = new Lines(socket, 64 * 1024 * 1024, {
       message: (value) => {
         if (value.type === 'event') this.events.push(value);
-        else this.#waiting.get(value.id as number)?.(value as unknown as SwitchAnswer);
+        else {
+          const waiting = this.#waiting.get(value.id as number);
+          if (waiting === undefined) this.onUnnumbered(value);
+          else waiting(value as unknown as SwitchAnswer);
+        }
       },
       garbage: () => {},
       closed: () => {
@@ -43,7 +49,8 @@ export class TestClient {
       });
       if (socket !== null) {
         const client = new TestClient(socket);
-        const answer = await client.ask(hello);
+        const patience = new Promise<null>((resolve) => setTimeout(resolve, 300, null).unref());
+        const answer = await Promise.race([client.ask(hello), patience]);
         if (answer?.type === 'welcome') return client;
         client.close();
       }
