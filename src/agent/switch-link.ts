@@ -21,6 +21,9 @@ import {
 } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
 
+/** Who asks for a status must not hang with a switch that hangs. Milliseconds. */
+const queryPatience = 3000;
+
 /** A request without the id, which the link gives. */
 type Unnumbered<Request> = Request extends { readonly id: number } ? Omit<Request, 'id'> : never;
 
@@ -83,7 +86,8 @@ export class SwitchLink {
     what: What,
     options: { readonly port?: string; readonly limit?: number } = {},
   ): Promise<QueryAnswers[What]> {
-    const answer = await this.#request({ type: 'query', what, ...options });
+    const asked = this.#request({ type: 'query', what, ...options });
+    const answer = await withPatience(asked, queryPatience);
     return (answer as unknown as { readonly data: QueryAnswers[What] }).data;
   }
 
@@ -154,6 +158,16 @@ export class SwitchLink {
     this.#subscriptions.clear();
     this.#end(error);
   }
+}
+
+function withPatience<Value>(promise: Promise<Value>, milliseconds: number): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new WeftError('switch-slow', `The switch has not answered within ${milliseconds} ms.`)),
+      milliseconds,
+    );
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 function away(path: string, error: Error | null): WeftError {

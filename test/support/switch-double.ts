@@ -30,6 +30,8 @@ export class SwitchDouble {
   portStatus: (id: string) => Omit<PortStatus, 'id'> = () => ({ status: 'live' });
   /** Set: images are refused with this message. */
   refuseImage: string | null = null;
+  /** Queries are not answered while true. */
+  silent = false;
   /** Acknowledgements wait while true. */
   held = false;
   readonly #path: string;
@@ -137,6 +139,7 @@ export class SwitchDouble {
         if (!stale(request.epoch)) this.#publish(request, lines);
         return;
       case 'query':
+        if (this.silent) return;
         lines.send({ id, type: 'answer', what: request.what, data: this.#data(request.what) });
         return;
       case 'subscribe':

@@ -305,3 +305,12 @@ test("a peer that is neither root nor the agent's user is refused", async (t) =>
   const client = await f.client();
   await assert.rejects(client.request('status'), (error: WeftError) => error.code === 'peer-refused');
 });
+
+test('a switch that hangs does not hang who asks for the status', { timeout: 20_000 }, async (t) => {
+  const { double, client } = await ready(t);
+  double.silent = true;
+  const status = await client.request('status');
+  assert.equal(status.switchConnected, true);
+  assert.equal(status.switch, undefined);
+  await assert.rejects(client.request('connections', {}), (error: WeftError) => error.code === 'switch-slow');
+});
