@@ -18,9 +18,11 @@ import {
   LineCounter,
   type Node,
   parseAllDocuments,
+  visit,
   type YAMLError,
 } from 'yaml';
 import type { Problem, SourceRef } from '../errors/problem.js';
+import { deepest, tooDeepAt } from './depth.js';
 
 /** A field path inside one object: `['spec', 'ingress', 0, 'ports']`. */
 export type FieldPath = readonly (string | number)[];
@@ -97,6 +99,18 @@ interface ReadDocument {
 
 function readDocuments(text: string, file: string, problems: Problem[]): ReadDocument[] {
   const start = text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+  const deep = tooDeepAt(start);
+  if (deep >= 0) {
+    const before = start.slice(0, deep).split('\n');
+    problems.push({
+      code: 'too-deep',
+      severity: 'error',
+      message: `The text nests more than ${deepest} levels deep, which no manifest does.`,
+      fix: 'Look for brackets that nobody closes.',
+      source: { file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1 },
+    });
+    return [];
+  }
   if (/^\s*[{[]/.test(start)) {
     try {
       const value: unknown = JSON.parse(start);
@@ -115,15 +129,29 @@ function readDocuments(text: string, file: string, problems: Problem[]): ReadDoc
     try {
       documents.push({ value: built.document.toJS({ maxAliasCount: 100 }), tree: () => built });
     } catch (error) {
-      problems.push({
-        code: 'syntax',
-        severity: 'error',
-        message: `The document cannot be read: ${error instanceof Error ? error.message : String(error)}.`,
-        source: { file, ...position(built.lines, built.document.range?.[0] ?? 0) },
-      });
+      problems.push(aliasProblem(built, file, error));
     }
   }
   return documents;
+}
+
+/** An alias without an anchor, or aliases that unfold to more than anybody writes. */
+function aliasProblem(built: NonNullable<ReturnType<Tree>>, file: string, error: unknown): Problem {
+  let offset = built.document.range?.[0] ?? 0;
+  visit(built.document, {
+    Alias(_, node) {
+      if (node.resolve(built.document) !== undefined) return undefined;
+      offset = node.range?.[0] ?? offset;
+      return visit.BREAK;
+    },
+  });
+  return {
+    code: 'syntax',
+    severity: 'error',
+    message: `YAML: ${error instanceof Error ? error.message.replace(/\.?$/, '.') : String(error)}`,
+    fix: 'Define the anchor (&name) before its alias (*name), or quote the text.',
+    source: { file, ...position(built.lines, offset) },
+  };
 }
 
 function yamlTrees(text: string, file: string, problems: Problem[]): NonNullable<ReturnType<Tree>>[] {
@@ -138,12 +166,10 @@ function yamlTrees(text: string, file: string, problems: Problem[]): NonNullable
     });
     documents = Array.isArray(parsed) ? (parsed as Document.Parsed[]) : [];
   } catch (error) {
-    // The reader recurses: text nested tens of thousands deep ends here instead of in a crash.
-    const message = error instanceof RangeError ? 'it is nested too deeply' : String(error);
     problems.push({
       code: 'syntax',
       severity: 'error',
-      message: `The text cannot be read: ${message}.`,
+      message: `The text cannot be read: ${String(error)}.`,
       source: { file, line: 1, column: 1 },
     });
     return [];
@@ -182,7 +208,8 @@ function syntaxProblem(
   at: { line: number; column: number },
 ): Problem {
   const parent = missingParent(text, at.line);
-  const hint = parent ?? syntaxFixes[error.code];
+  const unclosed = /end with a [\]}]|must end with/.test(error.message);
+  const hint = parent ?? syntaxFixes[unclosed ? 'MISSING_CHAR' : error.code];
   const message = error.message.replace(/\s+at line \d+.*$/s, '').replace(/\.?$/, '.');
   return {
     code: 'syntax',
