@@ -75,6 +75,7 @@ export const findingCodes = {
   syntax: 'The text is no valid YAML or JSON.',
   'not-an-object': 'A document is no Kubernetes object.',
   'missing-separator': 'Two objects stand in one document; `---` is missing between them.',
+  'too-deep': 'The text nests deeper than any manifest does.',
   'kind-skipped': 'Objects of this kind are not used.',
   'duplicate-object': 'An object is defined twice in the manifest folder; the later one counts.',
   'repeated-object': 'An object is given twice; the later one counts.',
