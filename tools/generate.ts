@@ -9,6 +9,7 @@ import { renderDefaultConfig } from '../src/config/render.js';
 import { renderMetricsPage } from '../src/telemetry/metrics.js';
 import { dropReasonHeader } from './generate-drop-reason.js';
 import { layoutHeader } from './generate-layout.js';
+import { policyFixture } from './generate-policy-fixture.js';
 
 export interface GeneratedFile {
   /** Relative to the root of the repository. */
@@ -20,6 +21,7 @@ export interface GeneratedFile {
 export const generatedFiles: readonly GeneratedFile[] = [
   { path: 'native/generated/drop_reason.h', make: dropReasonHeader },
   { path: 'native/generated/layout.h', make: layoutHeader },
+  { path: 'native/generated/policy_fixture.h', make: policyFixture },
   { path: 'config/default.yaml', make: renderDefaultConfig },
   { path: 'config/metrics.md', make: renderMetricsPage },
 ];
