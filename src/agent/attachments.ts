@@ -49,6 +49,11 @@ export class Attachments {
     return this.#hostPort === null ? pods : [this.#hostPort, ...pods];
   }
 
+  /** How many of `limits.ports` are used: the pods, and the node's own port where it has one. */
+  get count(): number {
+    return this.list().length + (this.#hostPort === null ? 0 : 1);
+  }
+
   /**
    * Adds an attachment, or gives an existing one its new details. A new sandbox of the same pod takes the place of the old one, whose
    * DEL may come late or never. `assigned`: addresses that a source gives the pod, where the order has none. Throws what is in the way.
@@ -60,10 +65,10 @@ export class Attachments {
       if (podKey(other) === key && other.details.ifname === details.ifname && other.id !== id)
         this.remove(other);
     }
-    if (this.get(id) === undefined && this.list().length >= most)
+    if (this.get(id) === undefined && this.count >= most)
       throw new WeftError(
         'ports-exhausted',
-        `This node carries ${most} pods already, ${key} cannot be added. Raise limits.ports, or place the pod elsewhere.`,
+        `This node carries ${this.count} ports already and limits.ports is ${most}, ${key} cannot be added. Raise limits.ports, or place the pod elsewhere.`,
       );
     const fixed = order.addresses.length > 0 ? order.addresses : assigned;
     const { lease, problem } = this.#leases.allocate(id, key, details, fixed);

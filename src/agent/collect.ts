@@ -71,7 +71,7 @@ function collectLimits(registry: MetricsRegistry, agent: Agent, status: SwitchSt
   const { limits } = agent.config;
   const { figures } = agent;
   const rows: readonly (readonly [limit: string, used: number, bound: number])[] = [
-    ['ports', agent.attachments.list().length, limits.ports],
+    ['ports', agent.attachments.count, limits.ports],
     ['identities', figures.identities, limits.identities],
     ['classes', figures.classes, limits.classes],
     ['services', figures.services, limits.services],

@@ -307,14 +307,14 @@ test('the pool is bounded and says so; limits.ports too; both let the others go 
   const f = fixture(t);
   f.write('pods.yaml', ['a', 'b', 'c'].map((name) => podManifest('shop', name)).join(''));
   await f.startSwitch();
-  const overrides = { network: { podCIDRs: ['10.42.0.0/30'] }, limits: { ports: 2 } };
+  const overrides = { network: { podCIDRs: ['10.42.0.0/30'] }, limits: { ports: 3 } };
   const running = await f.startAgent(overrides);
   const client = await f.client();
   const attach = (name: string) => client.request('attach', { ...web, name, netns: `/run/netns/${name}` });
   assert.deepEqual((await attach('a')).addresses, ['10.42.0.2']);
   await assert.rejects(attach('b'), code('addresses-exhausted'));
   await running.stop();
-  const roomy = await f.startAgent({ network: { podCIDRs: ['10.42.0.0/24'] }, limits: { ports: 2 } });
+  const roomy = await f.startAgent({ network: { podCIDRs: ['10.42.0.0/24'] }, limits: { ports: 3 } });
   const next = await f.client();
   const go = (name: string) => next.request('attach', { ...web, name, netns: `/run/netns/${name}` });
   await go('b');
