@@ -64,10 +64,16 @@ Result<bool> set_offloads(int descriptor, const std::string& object) {
   return false;
 }
 
-Status write_sysctl(const std::string& path, const char* value) {
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+// Leaves a value alone that is right already: in some containers /proc/sys cannot be written.
+Status write_sysctl(const std::string& path, char value) {
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return call_failed("sysctl-write", "open", path);
-  if (::write(file.get(), value, std::strlen(value)) < 0)
+  char found = 0;
+  if (::read(file.get(), &found, 1) == 1 && found == value) return Ok{};
+  file = Descriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file.valid())
+    return call_failed("sysctl-write", "open", path, "the switch has to be able to write /proc/sys/net");
+  if (::write(file.get(), &value, 1) < 0)
     return call_failed("sysctl-write", std::string("write ") + value + " to", path);
   return Ok{};
 }
@@ -88,10 +94,9 @@ Status set_ipv6_sysctls(const TapConfig& config) {
     return call_failed("sysctl-write", "access", folder,
                        "the kernel has no IPv6, so the pod cannot have an IPv6 address");
   }
-  if (!wanted) return write_sysctl(folder + "/disable_ipv6", "1");
-  for (const auto& [name, value] :
-       {std::pair{"/accept_ra", "0"}, {"/accept_dad", "0"}, {"/disable_ipv6", "0"}})
-    if (Status status = write_sysctl(folder + name, value); !status.ok()) return status;
+  if (!wanted) return write_sysctl(folder + "/disable_ipv6", '1');
+  for (const char* name : {"/accept_ra", "/accept_dad", "/disable_ipv6"})
+    if (Status status = write_sysctl(folder + name, '0'); !status.ok()) return status;
   return Ok{};
 }
 
