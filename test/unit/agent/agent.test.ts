@@ -421,7 +421,8 @@ test('a failed port whose namespace is there is tried again, and ports tell its 
   double.portStatus = (id) => (id === port ? gone : { status: 'live' });
   const published = double.publications.length;
   assert.deepEqual(await running.agent.reconcile(() => true), []);
-  assert.equal(await state(), 'failed');
+  assert.equal(running.agent.attachments.status(port)?.status, 'failed');
+  // Before the tick publishes anew.
   double.portStatus = () => ({ status: 'live' });
   await eventually('it is published again', () => double.publications.length > published);
   await client.request('sync', {});
