@@ -90,12 +90,19 @@ export class SupervisedSwitch {
   readonly ended: Promise<number | null>;
   log = '';
 
-  constructor(runDirectory: string) {
-    this.#child = spawn(
+  /** `netns`: path of the namespace that plays the node's; absent: the test's own. */
+  constructor(runDirectory: string, netns?: string) {
+    const command = [
       supervisorProgram,
-      ['--', process.execPath, commandLine, 'switch', '--run-dir', runDirectory],
-      { stdio: ['ignore', 'inherit', 'pipe'] },
-    );
+      '--',
+      process.execPath,
+      commandLine,
+      'switch',
+      '--run-dir',
+      runDirectory,
+    ];
+    const [program, ...args] = netns === undefined ? command : ['nsenter', `--net=${netns}`, ...command];
+    this.#child = spawn(program!, args, { stdio: ['ignore', 'inherit', 'pipe'] });
     this.#child.stderr?.on('data', (data: Buffer) => {
       this.log += data.toString();
     });
