@@ -376,6 +376,52 @@ Status Netlink::add_route(int index, const std::string& name, const Route& route
   return done(error == EEXIST ? 0 : error, "route-add", object);
 }
 
+Result<std::vector<Network>> Netlink::list_routes(int index) {
+  Request request(RTM_GETROUTE, NLM_F_DUMP);
+  request.body(rtmsg{});
+  std::vector<Network> networks;
+  request.on_answer = [&](uint16_t type, std::span<const uint8_t> payload) {
+    if (type != RTM_NEWROUTE || payload.size() < sizeof(rtmsg)) return;
+    const auto body = load<rtmsg>(payload.data());
+    if (body.rtm_table != RT_TABLE_MAIN || body.rtm_protocol != RTPROT_STATIC || body.rtm_type != RTN_UNICAST)
+      return;
+    if (body.rtm_family != AF_INET && body.rtm_family != AF_INET6) return;
+    const uint8_t family = body.rtm_family == AF_INET ? 4 : 6;
+    Network network{{family == 4 ? Address::v4(0) : Address{}, family}, body.rtm_dst_len};
+    bool here = false;
+    bool gateway = false;
+    for_each_attribute(payload.subspan(NLMSG_ALIGN(sizeof body)),
+                       [&](uint16_t kind, std::span<const uint8_t> value) {
+                         if (kind == RTA_OIF && value.size() == 4)
+                           here = load<int32_t>(value.data()) == index;
+                         if (kind == RTA_GATEWAY) gateway = true;
+                         if (kind == RTA_DST && family == 4 && value.size() == 4)
+                           network.address.address = Address::v4_from(value.data());
+                         if (kind == RTA_DST && family == 6 && value.size() == 16)
+                           network.address.address = Address::v6_from(value.data());
+                       });
+    if (here && gateway) networks.push_back(network);
+  };
+  if (const int error = transact(request); error != 0)
+    return call_failed_with(error, "netlink-route-list", "route-list", std::to_string(index));
+  return networks;
+}
+
+Status Netlink::remove_route(int index, const std::string& name, const Network& destination) {
+  rtmsg body{};
+  body.rtm_family = static_cast<uint8_t>(family_of(destination.address));
+  body.rtm_dst_len = destination.prefix_length;
+  body.rtm_table = RT_TABLE_MAIN;
+  body.rtm_scope = RT_SCOPE_NOWHERE;
+  Request request(RTM_DELROUTE, NLM_F_ACK);
+  request.body(body).attribute(RTA_OIF, static_cast<uint32_t>(index));
+  if (destination.prefix_length != 0) request.attribute(RTA_DST, wire_bytes(destination.address));
+  const int error = transact(request);
+  return done(
+      error == ESRCH ? 0 : error, "route-remove",
+      to_string(destination.address) + "/" + std::to_string(destination.prefix_length) + " dev " + name);
+}
+
 Status Netlink::add_permanent_neighbour(int index, const std::string& name, const NetworkAddress& neighbour,
                                         const MacAddress& mac) {
   ndmsg body{};

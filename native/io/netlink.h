@@ -81,6 +81,10 @@ class Netlink {
   Status add_address(int index, const std::string& name, const NetworkAddress& address);
   Status remove_address(int index, const std::string& name, const NetworkAddress& address);
   Result<std::vector<NetworkAddress>> list_addresses(int index);
+  // Routes of the main table by way of a gateway on this interface that protocol `static` owns: those that
+  // add_route makes.
+  Result<std::vector<Network>> list_routes(int index);
+  Status remove_route(int index, const std::string& name, const Network& destination);
   // `onlink`: the gateway need not be reachable by another route first.
   Status add_route(int index, const std::string& name, const Route& route, bool onlink);
   Status add_permanent_neighbour(int index, const std::string& name, const NetworkAddress& neighbour,

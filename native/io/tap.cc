@@ -117,6 +117,21 @@ Status set_addresses(Netlink& netlink, int index, const TapConfig& config) {
   return Ok{};
 }
 
+// A host port's routes of before that are not wanted any more.
+Status remove_stale_routes(Netlink& netlink, int index, const TapConfig& config) {
+  auto present = netlink.list_routes(index);
+  if (!present.ok()) return present.error();
+  for (const Network& network : present.value()) {
+    bool wanted = false;
+    for (const Route& route : config.routes)
+      wanted = wanted || (route.destination.address.address == network.address.address &&
+                          route.destination.prefix_length == network.prefix_length);
+    if (wanted) continue;
+    if (Status status = netlink.remove_route(index, config.ifname, network); !status.ok()) return status;
+  }
+  return Ok{};
+}
+
 // The gateway is reachable on the link and is never resolved; everything else goes by way of it.
 Status set_routes(Netlink& netlink, int index, const TapConfig& config) {
   for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
@@ -139,6 +154,8 @@ Status set_routes(Netlink& netlink, int index, const TapConfig& config) {
         !status.ok())
       return status;
   }
+  if (config.host)
+    if (Status status = remove_stale_routes(netlink, index, config); !status.ok()) return status;
   for (Route route : config.routes) {
     route.gateway = gateway_address(route.destination.address.family);
     if (Status status = netlink.add_route(index, config.ifname, route, true); !status.ok()) return status;

@@ -162,11 +162,13 @@ function parseRoute(value: unknown, where: string): PortRoute {
   const block = parseCidr(destination);
   if (block === undefined)
     throw new FrameInvalid(`${where}.destination '${destination}' is no address block`);
-  if (fields.source === undefined) return { destination };
+  // The kernel refuses host bits: the block's own text has none.
+  const { text: network, family } = block.cidr;
+  if (fields.source === undefined) return { destination: network };
   const source = text(fields, 'source', 64, where);
-  if (parseAddress(source)?.family !== block.cidr.family)
+  if (parseAddress(source)?.family !== family)
     throw new FrameInvalid(`${where}.source '${source}' is no address of the destination's family`);
-  return { destination, source };
+  return { destination: network, source };
 }
 
 function parseSettings(fields: Fields): SwitchSettings {

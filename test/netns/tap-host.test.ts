@@ -100,6 +100,8 @@ test('node and pod reach each other in both families', async () => {
 test('a changed route is brought in place, and the host port goes when it is no longer wanted', async () => {
   await publish({ ...host, routes: [{ destination: '10.42.0.0/16', source: '192.168.77.5' }] }, pod);
   assert.match(pods.inside(node, 'ip', 'route'), /10\.42\.0\.0\/16 via 169\.254\.1\.1 dev weft0/);
+  assert.doesNotMatch(pods.inside(node, 'ip', 'route'), /10\.42\.0\.0\/24/);
+  assert.doesNotMatch(pods.inside(node, 'ip', '-6', 'route'), /fd00::\/64/);
   await publish(pod);
   assert.throws(() => pods.inside(node, 'ip', 'link', 'show', 'weft0'));
   assert.match(pods.inside(node, 'ip', 'addr', 'show', 'lo'), /192\.168\.77\.5/);
