@@ -127,7 +127,8 @@ struct alignas(64) Entry {
   std::atomic<uint32_t> free_next;
   std::atomic<uint64_t> created_ns;
   std::atomic<uint64_t> check;  // keyed hash of what never changes in this life; recovery compares it
-  std::array<std::atomic<uint64_t>, 4> unused;
+  std::array<std::atomic<uint32_t>, 2> acknowledged;  // highest that the other side acknowledged to this side
+  std::array<std::atomic<uint64_t>, 3> unused;
 };
 static_assert(sizeof(Entry) == 256);
 static_assert(offsetof(Entry, word) == 128 && offsetof(Entry, egress_rule) == 192);

@@ -24,12 +24,19 @@ bool has_ports(uint8_t protocol) {
 
 FlowTuple connection_key(const FlowTuple& tuple, uint8_t icmp_type) {
   if (!is_icmp(tuple.protocol)) return tuple;
+  // ICMP over IPv6 and ICMPv6 over IPv4 are no ICMP: other protocols, by address pair.
+  const bool v4 = tuple.family == 4;
+  if (v4 != (tuple.protocol == static_cast<uint8_t>(Protocol::icmp))) return tuple;
   FlowTuple key = tuple;
-  const bool v4 = tuple.protocol == static_cast<uint8_t>(Protocol::icmp);
-  if (icmp_type == (v4 ? 8 : 128))
-    key.destination_port = 0;
-  else if (icmp_type == (v4 ? 0 : 129))
-    key.source_port = 0;
+  // Echo, and RFC 792's and 950's timestamp, information and mask: each answer's type is next to its request's.
+  const bool request =
+      v4 ? icmp_type == 8 || icmp_type == 13 || icmp_type == 15 || icmp_type == 17 : icmp_type == 128;
+  const bool reply =
+      v4 ? icmp_type == 0 || icmp_type == 14 || icmp_type == 16 || icmp_type == 18 : icmp_type == 129;
+  if (request)
+    key.destination_port = static_cast<uint16_t>(~key.source_port);
+  else if (reply)
+    key.source_port = static_cast<uint16_t>(~key.destination_port);
   return key;
 }
 
@@ -123,11 +130,11 @@ std::optional<uint32_t> ConnectionTable::find_locked(const TupleWords& words, ui
 Lookup ConnectionTable::find_related(const FlowTuple& quoted, uint64_t now_ns) const {
   FlowTuple reverse = quoted.reversed();
   if (!is_icmp(quoted.protocol)) return find(reverse, now_ns);
-  // The quoted echo was a request or a reply; its type is not told, so both are tried.
+  // What is quoted was a request or a reply; its type is not told, so both are tried.
   FlowTuple of_request = reverse;
-  of_request.source_port = 0;
+  of_request.source_port = static_cast<uint16_t>(~of_request.destination_port);
   if (const Lookup found = find(of_request, now_ns); found.hit()) return found;
-  reverse.destination_port = 0;
+  reverse.destination_port = static_cast<uint16_t>(~reverse.source_port);
   return find(reverse, now_ns);
 }
 
@@ -341,6 +348,16 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
     if (deadline - old > timeout >> 7) entry.deadline_ns.store(deadline, kRelaxed);
   }
   return Update::pass;
+}
+
+void ConnectionTable::refuse(const Lookup& lookup, uint64_t now_ns) {
+  if (!lookup.hit() || !has_ports(lookup.key.protocol) ||
+      lookup.key.protocol == static_cast<uint8_t>(Protocol::udp))
+    return;
+  Entry& entry = entries_[lookup.entry];
+  // As in update(): where the entry begins another life in between, that one's first packet sets its own.
+  if (Word::of(entry.word.load(std::memory_order_acquire)).sequence != lookup.sequence) return;
+  entry.deadline_ns.store(now_ns + options_.timeouts.denied, kRelaxed);
 }
 
 bool ConnectionTable::judge(const Lookup& lookup, uint64_t generation, RuleIndex egress_rule,

@@ -66,10 +66,12 @@
 
 namespace weft {
 
-// The form in which ICMP echo is tracked. A packet's tuple holds the identifier in both ports, so that a
-// request and its reply would be each other's reverse and also a request from the other end would look like a
-// reply, and pass without being judged. Here a request has the identifier as source port and 0 as destination
-// port; reversed() is then the reply and nothing else is. Every other packet's tuple is returned as it is.
+// The form in which ICMP questions and answers are tracked (echo; in IPv4 timestamp, information and mask
+// too). A packet's tuple holds the identifier in both ports, so that a request and its reply would be each
+// other's reverse and also a request from the other end would look like a reply, and pass without being
+// judged. Here a request has the identifier as source port and its complement as destination port; reversed()
+// is then the reply and nothing else is, because no number is its own complement (0 in place of the complement
+// would fail for identifier 0). Every other packet's tuple is returned as it is.
 // `icmp_type` is the ICMP or ICMPv6 type, ignored for other protocols. EVERY tuple given to find() or
 // insert() passes through this (an unkeyed echo tuple matches nothing).
 FlowTuple connection_key(const FlowTuple& tuple, uint8_t icmp_type);
@@ -249,8 +251,13 @@ class ConnectionTable {
   // Records that the connection was allowed again at `generation`. False: the entry is gone meanwhile; look
   // up again.
   bool judge(const Lookup& lookup, uint64_t generation, RuleIndex egress_rule, RuleIndex ingress_rule);
-  // Ends the connection that was looked up, if it still is that one: denied at a new generation, or
-  // Update::restart.
+  // Records that policy no longer allows the connection. It passes nothing, but stays known, with its
+  // direction: forgotten, the next segment of the end that answered would be picked up as a connection that
+  // this end began, and the forbidden one would go on as the reply to it. Judged again at each packet, because
+  // its generation stays old. TCP and SCTP are remembered for Timeouts::denied after each such packet, the
+  // others until their time is over.
+  void refuse(const Lookup& lookup, uint64_t now_ns);
+  // Ends the connection that was looked up, if it still is that one: its ends moved, or Update::restart.
   bool kill(const Lookup& lookup);
 
   // Upkeep

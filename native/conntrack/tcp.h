@@ -4,7 +4,10 @@
 // connection. So windows are lenient (Linux's nf_conntrack_tcp_be_liberal): a segment outside of them passes,
 // but teaches nothing and changes no state. The exception is a reset, which must lie in the window (RFC 5961
 // section 3 asks the end for an exact match and so decides the rest), or, in answer to a SYN, acknowledge
-// exactly it. The safe error is to pass data, which the end checks, and to drop a reset.
+// exactly it. The safe error is to pass data, which the end checks, and to drop a reset. A reset that is in the
+// window but not where the end must believe it passes and changes nothing: a connection that is taken for
+// closed while it lives would be forgotten, and then picked up in the other direction, out of the reach of the
+// policy that its beginner is under.
 //
 // A SYN within a live connection is passed (the end answers with a challenge ACK, RFC 5961 section 4) and
 // changes nothing; after both FINs or a reset it begins a new connection, which has to be judged and
@@ -30,7 +33,8 @@ inline constexpr uint8_t kTcpUrg = 0x20;
 
 // Scale value for "not known": the largest that RFC 7323 allows is assumed, which is the lenient error.
 inline constexpr uint8_t kUnknownScale = 0xff;
-inline constexpr uint8_t kNoScale = 0;
+// No option, which is not the same as an option that says 0: without it the other end must not scale either.
+inline constexpr uint8_t kNoScale = 0xfe;
 
 struct TcpSegment {
   uint32_t sequence = 0;

@@ -102,6 +102,12 @@ void Forwarder::refuse(Passage& way, Unreachable what) noexcept {
   });
 }
 
+void Forwarder::tell_unreachable(Passage& way, Unreachable what) noexcept {
+  answer(way, [&](std::span<uint8_t> out) {
+    return build_unreachable(way.packet, what, gateway(way), settings_.gateway_mac, out);
+  });
+}
+
 void Forwarder::tell_too_big(Passage& way, uint32_t mtu) noexcept {
   answer(way, [&](std::span<uint8_t> out) {
     return build_packet_too_big(way.packet, mtu, gateway(way), settings_.gateway_mac, out);

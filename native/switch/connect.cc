@@ -40,21 +40,26 @@ DropReason Forwarder::locate(Passage& way) noexcept {
   way.destination = image.classify(way.backend.destination, family);
   way.out = way.view.routes.find(way.backend.destination);
   if (way.out == nullptr) {
-    // A Service's address that no Service answers on at this port, or a pod of this node whose port is not
-    // there (yet): nobody else has it, and the host would only send it back.
-    if ((way.destination.flags & (kEndpointService | kEndpointLocal)) != 0) {
+    // A Service's address that no Service answers on at this port: refused, as a host refuses a closed port.
+    if ((way.destination.flags & kEndpointService) != 0) {
       refuse(way, Unreachable::port);
+      return DropReason::no_route;
+    }
+    // A pod of this node whose port is not there (yet, after a restart): nobody else has it, and the host
+    // would only send it back. An ICMP error and not a reset: a connection survives it.
+    if ((way.destination.flags & kEndpointLocal) != 0) {
+      tell_unreachable(way, Unreachable::address);
       return DropReason::no_route;
     }
     if (is_v4_link_local(way.backend.destination) && (way.destination.flags & kEndpointOwnNode) == 0)
       return DropReason::link_local;
     if (way.in.spec.kind == PortKind::host || way.view.host == nullptr) {
-      refuse(way, Unreachable::no_route);
+      tell_unreachable(way, Unreachable::no_route);
       return DropReason::no_route;
     }
     way.out = way.view.host;
   } else if (way.out == &way.in && way.in.spec.kind == PortKind::host) {
-    refuse(way, Unreachable::no_route);
+    tell_unreachable(way, Unreachable::no_route);
     return DropReason::no_route;
   }
   // A pod of this node whose address came in by the host port: not its packet.
@@ -114,7 +119,7 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   counters(way.in).connections.add(1);
   tell_connection(way);
   if (inserted.lookup.translates())
-    if (const DropReason reason = rewrite(way.packet, wire_form(inserted.lookup.translated));
+    if (const DropReason reason = rewrite(way.packet, wire_form(inserted.lookup.translated, Side::original));
         reason != DropReason::none) {
       table_.kill(inserted.lookup);
       return reason;

@@ -1,4 +1,5 @@
 // A packet of a known connection, in either direction, and the ICMP errors about one.
+#include "packet/checksum.h"
 #include "packet/rewrite.h"
 #include "switch/forwarder.h"
 
@@ -28,8 +29,17 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
     switch (judge_again(way, found, reason)) {
       case Standing::allowed:
         break;
-      case Standing::denied:
+      case Standing::denied: {
+        // The other end may begin a connection of its own on these ports; that is judged by itself. Not so
+        // the end that was denied: its SYN must not make the switch forget.
+        const bool begins = Observed(way.packet).begins();
+        if (begins && found.side == Side::reply) {
+          table_.kill(found);
+          return connect(way, key);
+        }
+        if (!begins) table_.refuse(found, way.now_ns);
         return deny(way, reason);
+      }
       case Standing::changed:
         return connect(way, key);
       case Standing::closed:
@@ -43,6 +53,9 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
 
   const Observed observed(way.packet);
   if (observed.malformed) return DropReason::sctp_malformed;
+  // What ends the connection here must end it at the receiver, too: a connection that only the switch takes
+  // for closed would be forgotten alive (see conntrack/tcp.h).
+  if (observed.ends() && !transport_checksum_valid(way.packet)) return DropReason::transport_checksum;
   switch (table_.update(found, observed.observation(), way.now_ns)) {
     case Update::pass:
       break;
@@ -56,7 +69,7 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
       return connect(way, key);
   }
   if (found.translates())
-    if (const DropReason reason = rewrite(way.packet, wire_form(found.translated));
+    if (const DropReason reason = rewrite(way.packet, wire_form(found.translated, found.side));
         reason != DropReason::none)
       return reason;
   return transmit(way, *out);
@@ -67,12 +80,11 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
 Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, DropReason& reason) noexcept {
   const View& view = way.view;
   const bool original = found.side == Side::original;
-  const Port* from = port_of(view, original ? found.from : found.to);
-  const Port* to = port_of(view, original ? found.to : found.from);
-  if (from == nullptr || to == nullptr) {
-    table_.kill(found);
-    return Standing::closed;
-  }
+  Port* from = port_of(view, original ? found.from : found.to);
+  Port* to = port_of(view, original ? found.to : found.from);
+  // Not ended here: after a restart the other end's port may be yet to come, and a port that is released ends
+  // its connections itself.
+  if (from == nullptr || to == nullptr) return Standing::closed;
   const FlowTuple judged = found.judged();
   const auto still_has = [&](const Port& port, const Address& address) {
     const Port* owner = view.routes.find(address);
@@ -86,7 +98,11 @@ Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, Dr
   way.destination = view.image->classify(judged.destination, judged.family);
   reason = judge(way, *from, *to, judged);
   if (reason != DropReason::none) {
-    table_.kill(found);
+    // Told as what was judged, the initiator's packet, whichever side's packet met it.
+    way.told = original ? way.sent : wire_form(found.translated.reversed(), Side::original);
+    way.backend = judged;
+    way.initiator = from;
+    way.out = to;
     return Standing::denied;
   }
   return table_.judge(found, view.generation, way.egress_rule, way.ingress_rule) ? Standing::allowed
@@ -121,7 +137,7 @@ DropReason Forwarder::follow_error(Passage& way) noexcept {
   if (way.out == nullptr) return DropReason::port_closed;
   if (const DropReason reason = check_leave(way, *way.out); reason != DropReason::none) return reason;
   if (found.translates()) {
-    const FlowTuple inner = wire_form(found.translated.reversed());
+    const FlowTuple inner = wire_form(found.translated.reversed(), other(found.side));
     FlowTuple outer = way.packet.tuple;
     // From the far end itself: it is known to the receiver by the Service's address. A router keeps its own.
     if (outer.source == quoted.tuple.destination) outer.source = found.translated.source;

@@ -40,6 +40,9 @@ struct Passage {
   Packet packet{};
   FlowTuple sent{};     // as the sender sent it; packet.tuple changes when the packet is rewritten
   FlowTuple backend{};  // `sent` with the destination that a Service led to
+  FlowTuple
+      told{};  // what a flow event names: `sent`, but the initiator's tuple where a reply was judged again
+  const Port* initiator = nullptr;  // the port that `told` came by, if not `in`
   Port* out = nullptr;
   Image::Endpoint source{};
   Image::Endpoint destination{};
@@ -99,6 +102,7 @@ class Forwarder {
   template <class Build>
   bool answer(Passage& way, Build&& build) noexcept;
   void refuse(Passage& way, Unreachable what) noexcept;  // TCP reset, else ICMP unreachable
+  void tell_unreachable(Passage& way, Unreachable what) noexcept;
   void tell_too_big(Passage& way, uint32_t mtu) noexcept;
   void tell_time_exceeded(Passage& way) noexcept;
   [[nodiscard]] const Address& gateway(const Passage& way) const noexcept {
@@ -113,7 +117,7 @@ class Forwarder {
   DropReason follow_error(Passage& way) noexcept;
   enum class Standing : uint8_t {
     allowed,
-    denied,   // way has the reason's rules; the entry is gone
+    denied,   // way has the reason's rules; the entry stays, and is judged again at its next packet
     changed,  // the ends are other ports now, or the entry is gone: treat as a miss
     closed,   // an end's port is gone
   };
@@ -147,6 +151,7 @@ class Forwarder {
   Balancer& balancer_;
   const uint32_t worker_;
   FragmentTable fragments_;
+  uint64_t last_fragment_sweep_ns_ = 0;
   std::vector<PortInstance> fragment_lives_;  // by port index: whose fragments the table holds
   FlowRing flows_;
   std::atomic<CaptureRing*> captures_{nullptr};
@@ -158,11 +163,12 @@ class Forwarder {
   uint64_t random_[2];
 };
 
-// The opposite of connection_key(): an echo's identifier in both ports, as packets have it.
-inline FlowTuple wire_form(FlowTuple key) noexcept {
+// The opposite of connection_key(): an echo's identifier in both ports, as packets have it. `side`: the one
+// whose packets have this key.
+inline FlowTuple wire_form(FlowTuple key, Side side) noexcept {
   if (key.protocol == static_cast<uint8_t>(Protocol::icmp) ||
       key.protocol == static_cast<uint8_t>(Protocol::icmpv6))
-    key.source_port = key.destination_port = static_cast<uint16_t>(key.source_port | key.destination_port);
+    key.source_port = key.destination_port = side == Side::original ? key.source_port : key.destination_port;
   return key;
 }
 
@@ -171,6 +177,10 @@ struct Observed {
   explicit Observed(const Packet& packet) noexcept;
   Observation observation() const noexcept;
   [[nodiscard]] bool can_begin(const Packet& packet) const noexcept;
+  // A SYN or an INIT: the packet cannot be one of a connection that is under way.
+  [[nodiscard]] bool begins() const noexcept;
+  // It would end the connection, or one direction of it: FIN, RST, ABORT, SHUTDOWN and what answers it.
+  [[nodiscard]] bool ends() const noexcept;
 
   TcpSegment tcp{};
   SctpPacket sctp{};

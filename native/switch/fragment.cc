@@ -128,7 +128,7 @@ void Forwarder::release_fragment(const View& view, Port& in, std::span<const uin
   if (in.capture.load(std::memory_order_relaxed) != CaptureMode::off) way.original = frame;
   DropReason reason = parse(way.packet, VnetHeader{});
   if (reason == DropReason::none) {
-    way.sent = way.packet.tuple;
+    way.sent = way.told = way.packet.tuple;
     way.backend = way.sent;
     reason = follow_fragment(way, decision);
   }

@@ -63,10 +63,10 @@ void Forwarder::tell(const Passage& way, FlowVerdict verdict, DropReason reason,
   FlowEvent event;
   event.time_ns = way.now_ns;
   event.generation = way.view.generation;
-  event.tuple = way.sent;
+  event.tuple = way.told;
   event.backend = way.backend.destination;
   event.backend_port = way.backend.destination_port;
-  event.in_port = way.in.index;
+  event.in_port = way.initiator == nullptr ? way.in.index : way.initiator->index;
   event.out_port = way.out == nullptr ? kNoPort : way.out->index;
   event.verdict = verdict;
   event.reason = reason;

@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "header/icmp.h"
+#include "header/sctp.h"
 #include "packet/parse.h"
 #include "switch/forwarder.h"
 
@@ -7,6 +10,14 @@ namespace {
 
 // One frame and its vnet header, and a little for what a priority tag moves.
 constexpr uint32_t kBufferLength = kVnetHeaderLength + kMaxFrameLength + 64;
+
+// Chunks that end an association, or lead to its end.
+constexpr uint32_t kSctpEnds =
+    1u << sctp_chunk::kAbort | 1u << sctp_chunk::kShutdown | 1u << sctp_chunk::kShutdownAck |
+    1u << sctp_chunk::kShutdownComplete;
+
+// The whole fragment table is looked at once in this time.
+constexpr uint64_t kFragmentSweepNs = 250'000'000;
 
 FragmentOptions fragment_options(const Settings& settings) {
   FragmentOptions options;
@@ -52,7 +63,7 @@ void Forwarder::forward(const View& view, Port& in, std::span<uint8_t> buffer, u
 }
 
 DropReason Forwarder::walk(Passage& way) noexcept {
-  way.sent = way.packet.tuple;
+  way.sent = way.told = way.packet.tuple;
   if (const DropReason reason = check_link(way); reason != DropReason::none) return reason;
   switch (way.packet.kind) {
     case PacketKind::arp:
@@ -92,8 +103,16 @@ DropReason Forwarder::route(Passage& way) noexcept {
   return connect(way, key);
 }
 
+// Each look goes over as much of the table as time has passed, so that what is held for nothing is let go
+// soon after its second on an idle switch too: until then it counts against its port and holds up honest
+// fragments.
 void Forwarder::tick(const View& view, uint64_t now_ns) noexcept {
-  fragments_.sweep(16, now_ns, [&](PortIndex index, uint32_t fragments) {
+  const uint64_t table = fragments_.options().max_datagrams;
+  const uint64_t passed = std::min(now_ns - last_fragment_sweep_ns_, kFragmentSweepNs);
+  const uint64_t budget = table * passed / kFragmentSweepNs;
+  if (budget < std::min<uint64_t>(16, table)) return;
+  last_fragment_sweep_ns_ = now_ns;
+  fragments_.sweep(static_cast<uint32_t>(budget), now_ns, [&](PortIndex index, uint32_t fragments) {
     if (Port* port = view.port(index))
       counters(*port).drops[static_cast<size_t>(DropReason::fragment_no_first)].add(fragments);
   });
@@ -120,14 +139,27 @@ Observed::Observed(const Packet& packet) noexcept
     tcp.window = packet.tcp_window;
     tcp.flags = packet.tcp_flags;
     tcp.scale = packet.tcp_window_scale == 0xff ? kNoScale : packet.tcp_window_scale;
+    // The rest of a fragmented segment may never come, or its checksum be wrong: it ends nothing.
+    if (packet.fragment == Fragment::first) tcp.flags &= static_cast<uint8_t>(~(kTcpFin | kTcpRst));
   } else if (packet.tuple.protocol == static_cast<uint8_t>(Protocol::sctp)) {
     is_sctp = true;
     malformed = !read_sctp(packet.frame + packet.l4_offset, packet.length - packet.l4_offset, sctp);
+    if (packet.fragment == Fragment::first) sctp.chunks &= ~kSctpEnds;
   }
 }
 
 Observation Observed::observation() const noexcept {
   return {bytes, packets, is_tcp ? &tcp : nullptr, is_sctp ? &sctp : nullptr};
+}
+
+bool Observed::ends() const noexcept {
+  if (is_tcp) return (tcp.flags & (kTcpFin | kTcpRst)) != 0;
+  return is_sctp && (sctp.chunks & kSctpEnds) != 0;
+}
+
+bool Observed::begins() const noexcept {
+  if (is_tcp) return tcp_start(tcp) == TcpStart::begin;
+  return is_sctp && sctp_start(sctp) == SctpStart::begin;
 }
 
 bool Observed::can_begin(const Packet& packet) const noexcept {

@@ -28,7 +28,8 @@ TEST_CASE_FIXTURE(Life, "removing a port ends its connections and makes its addr
   remove("b");
   CHECK(table->counts().used == 1);
   CHECK_EQ(sw->remove_port(old).error().code, "port-unknown");
-  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 A ack 5", "a: tcp 10.0.0.2:80 > 10.0.0.1:1 R; drop no-route"}});
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 A ack 5",
+         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/1 quoting tcp 10.0.0.1:1 > 10.0.0.2:80; drop no-route"}});
   // Another pod takes over index and address: it is another life.
   add("b2", {"10.0.0.2"});
   CHECK_FALSE((handle("b2").index == old.index && handle("b2").instance == old.instance));
@@ -63,9 +64,9 @@ TEST_CASE_FIXTURE(Life, "a port may change its addresses; connections of the old
   play({{"a", "udp 10.0.0.1:1 > 10.0.0.7:80", "b: udp 10.0.0.1:1 > 10.0.0.7:80"},
         {"b", "udp 10.0.0.2:80 > 10.0.0.1:1", "drop spoof-ip"},
         {"a", "udp 10.0.0.1:6 > 10.0.0.2:5",
-         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:6 > 10.0.0.2:5; drop no-route"},
+         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/1 quoting udp 10.0.0.1:6 > 10.0.0.2:5; drop no-route"},
         {"a", "udp 10.0.0.1:1 > 10.0.0.2:80",
-         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:1 > 10.0.0.2:80; drop no-route"}});
+         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/1 quoting udp 10.0.0.1:1 > 10.0.0.2:80; drop no-route"}});
 }
 
 TEST_CASE_FIXTURE(
@@ -88,6 +89,21 @@ TEST_CASE_FIXTURE(
         {"a", "tcp 10.0.0.1:1 > 10.96.0.1:80 A seq 1001 ack 9", "b: tcp 10.0.0.1:1 > 10.0.0.2:8080 A"},
         {"a", "udp 10.0.0.1:2 > 10.0.0.2:9", "drop policy-ingress"}});
   CHECK(sw->release_unclaimed() == 0);
+}
+
+TEST_CASE_FIXTURE(
+    Life,
+    "after a restart a connection waits for the port of its other end, even if the image is there first") {
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 S seq 10", "b: tcp 10.0.0.1:1 > 10.0.0.2:80 S"},
+        {"b", "tcp 10.0.0.2:80 > 10.0.0.1:1 SA seq 50 ack 11", "a: tcp 10.0.0.2:80 > 10.0.0.1:1 SA"}});
+  restart_without("b");
+  sw->set_image(image.load());
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 A seq 11 ack 51", "drop port-closed"},
+        {"a", "tcp 10.0.0.1:7 > 10.0.0.2:80 A seq 11 ack 51",
+         "a: icmp 169.254.1.1 > 10.0.0.1 error 3/1 quoting tcp 10.0.0.1:7 > 10.0.0.2:80; drop no-route"}});
+  add("b", {"10.0.0.2"});
+  play({{"a", "tcp 10.0.0.1:1 > 10.0.0.2:80 A seq 11 ack 51", "b: tcp 10.0.0.1:1 > 10.0.0.2:80 A"}});
+  CHECK(totals("a").connections == 0);
 }
 
 TEST_CASE_FIXTURE(
