@@ -180,6 +180,8 @@ export class IdentityTable {
   /** The labels of a namespace changed: its pods are asked again. */
   namespaceChanged(name: string): void {
     this.namespaces.forget(name);
+    this.#index.forget(name);
+    this.#unasked.forget(name);
     for (const holder of this.#holders.get(name) ?? []) this.#dirty.add(holder);
   }
 
@@ -244,9 +246,9 @@ export class IdentityTable {
     if (this.#unaskedTerms.size === 0 && this.#unaskedPorts.size === 0) return;
     const newBlocks = [...this.#unaskedTerms].filter((term) => term.spec.kind === 'block');
     const everywhere = newBlocks.length > 0 || this.#unaskedPorts.size > 0;
-    const namespaces = everywhere ? null : this.#unasked.namespaces();
-    for (const namespace of namespaces ?? this.#holders.keys()) {
-      for (const holder of this.#holders.get(namespace) ?? []) {
+    for (const [namespace, holders] of this.#holders) {
+      if (!everywhere && !this.#unasked.concerns(namespace, this.namespaces)) continue;
+      for (const holder of holders) {
         if (this.#dirty.has(holder)) continue;
         const found: Term[] = [];
         this.#unasked.collect(holder.pod, this.namespaces, found);

@@ -1,11 +1,12 @@
 /**
- * Which of many terms hold for a pod, without asking each. A term that names a namespace is found by it; one that demands a label
- * value is found by that; only the rest (NotIn, Exists, … across namespaces) is asked of every pod.
+ * Which of many terms hold for a pod, without asking each. Terms stand in groups that ask the same of the namespace, and a namespace
+ * remembers which groups mean it; within a group, a term that demands a label value is found by that, and only the rest (NotIn,
+ * Exists, …) is asked of every pod there.
  */
 import { type Namespace, namespaceNameLabel } from '../model/namespace.js';
 import type { Pod } from '../model/pod.js';
 import { matches, type Selector } from '../model/selector.js';
-import type { Term } from './term.js';
+import type { Term, TermSpec } from './term.js';
 
 /**
  * Namespace labels by selector, remembered. A namespace that no source has told us of has one label that is certain, its name;
@@ -46,76 +47,125 @@ export class NamespaceMatcher {
   }
 }
 
-export class TermIndex {
-  readonly #byNamespace = new Map<string, Set<Term>>();
-  readonly #byLabel = new Map<string, Map<string, Set<Term>>>();
-  readonly #rest = new Set<Term>();
-  #anywhere = 0;
+/** Terms that ask the same of the namespace. */
+class TermGroup {
+  readonly namespace: string | null;
+  readonly selector: Selector | null;
+  /** Terms that demand a value of a label, by that label and value. */
+  readonly byLabel = new Map<string, Map<string, Set<Term>>>();
+  readonly rest = new Set<Term>();
+  size = 0;
 
-  add(term: Term): void {
-    this.#places(term, (set) => set.add(term));
-    if (term.spec.kind === 'pods' && term.spec.namespace === null) this.#anywhere++;
+  constructor(namespace: string | null, selector: Selector | null) {
+    this.namespace = namespace;
+    this.selector = selector;
   }
 
-  delete(term: Term): void {
-    this.#places(term, (set) => set.delete(term));
-    if (term.spec.kind === 'pods' && term.spec.namespace === null) this.#anywhere--;
-  }
-
-  /** The namespaces whose pods a term could hold for, or null: any. */
-  namespaces(): Iterable<string> | null {
-    return this.#anywhere > 0 ? null : this.#byNamespace.keys();
-  }
-
-  /** Appends the terms that hold for the pod. */
-  collect(pod: Pod, namespaces: NamespaceMatcher, out: Term[]): void {
-    this.#try(this.#byNamespace.get(pod.namespace), pod, namespaces, out);
-    if (this.#byLabel.size > 0) {
-      for (const [key, value] of pod.labels) {
-        this.#try(this.#byLabel.get(key)?.get(value), pod, namespaces, out);
-      }
-    }
-    if (this.#rest.size > 0) this.#try(this.#rest, pod, namespaces, out);
-  }
-
-  #try(terms: Set<Term> | undefined, pod: Pod, namespaces: NamespaceMatcher, out: Term[]): void {
-    if (terms === undefined) return;
-    for (const term of terms) {
-      const spec = term.spec;
-      if (spec.kind !== 'pods') continue;
-      if (spec.podSelector !== null && !matches(spec.podSelector, pod.labels)) continue;
-      if (spec.namespaceSelector !== null && !namespaces.matches(spec.namespaceSelector, pod.namespace))
-        continue;
-      out.push(term);
-    }
-  }
-
-  #places(term: Term, act: (set: Set<Term>) => void): void {
-    const spec = term.spec;
-    if (spec.kind !== 'pods') return;
-    if (spec.namespace !== null) {
-      act(placeFor(this.#byNamespace, spec.namespace));
-      return;
-    }
-    const demand = spec.podSelector?.requirements.find(({ operator }) => operator === 'In');
+  places(term: Term, act: (set: Set<Term>) => void): void {
+    const { spec } = term;
+    const selector = spec.kind === 'pods' ? spec.podSelector : null;
+    const demand = selector?.requirements.find(({ operator }) => operator === 'In');
     if (demand === undefined) {
-      act(this.#rest);
+      act(this.rest);
       return;
     }
-    let values = this.#byLabel.get(demand.key);
+    let values = this.byLabel.get(demand.key);
     if (values === undefined) {
       values = new Map();
-      this.#byLabel.set(demand.key, values);
+      this.byLabel.set(demand.key, values);
     }
-    for (const value of demand.values) act(placeFor(values, value));
+    for (const value of demand.values) {
+      let set = values.get(value);
+      if (set === undefined) {
+        set = new Set();
+        values.set(value, set);
+      }
+      act(set);
+      if (set.size === 0) values.delete(value);
+    }
+    if (values.size === 0) this.byLabel.delete(demand.key);
+  }
+
+  collect(pod: Pod, out: Term[]): void {
+    for (const term of this.rest) if (selects(term, pod)) out.push(term);
+    if (this.byLabel.size === 0) return;
+    for (const [key, value] of pod.labels) {
+      for (const term of this.byLabel.get(key)?.get(value) ?? none) if (selects(term, pod)) out.push(term);
+    }
   }
 }
 
-function placeFor(map: Map<string, Set<Term>>, key: string): Set<Term> {
-  let set = map.get(key);
-  if (set === undefined) {
-    set = new Set();
-    map.set(key, set);
+const none: readonly Term[] = [];
+
+function selects({ spec }: Term, pod: Pod): boolean {
+  return spec.kind === 'pods' && (spec.podSelector === null || matches(spec.podSelector, pod.labels));
+}
+
+export class TermIndex {
+  readonly #groups = new Map<string, TermGroup>();
+  /** Which groups mean a namespace; forgotten whenever that could be another. */
+  readonly #ofNamespace = new Map<string, readonly TermGroup[]>();
+
+  add(term: Term): void {
+    const { spec } = term;
+    if (spec.kind !== 'pods') return;
+    const key = groupKey(spec);
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = new TermGroup(spec.namespace, spec.namespaceSelector);
+      this.#groups.set(key, group);
+      this.#forgetFor(group);
+    }
+    group.places(term, (set) => set.add(term));
+    group.size++;
   }
-  return set;
+
+  delete(term: Term): void {
+    const { spec } = term;
+    if (spec.kind !== 'pods') return;
+    const key = groupKey(spec);
+    const group = this.#groups.get(key)!;
+    group.places(term, (set) => set.delete(term));
+    if (--group.size > 0) return;
+    this.#groups.delete(key);
+    this.#forgetFor(group);
+  }
+
+  /** The labels of a namespace changed. */
+  forget(namespace: string): void {
+    this.#ofNamespace.delete(namespace);
+  }
+
+  /** Whether any term could hold for a pod of the namespace. */
+  concerns(namespace: string, matcher: NamespaceMatcher): boolean {
+    return this.#groupsOf(namespace, matcher).length > 0;
+  }
+
+  /** Appends the terms that hold for the pod. */
+  collect(pod: Pod, matcher: NamespaceMatcher, out: Term[]): void {
+    for (const group of this.#groupsOf(pod.namespace, matcher)) group.collect(pod, out);
+  }
+
+  #groupsOf(namespace: string, matcher: NamespaceMatcher): readonly TermGroup[] {
+    let groups = this.#ofNamespace.get(namespace);
+    if (groups === undefined) {
+      groups = [...this.#groups.values()].filter((group) => {
+        if (group.namespace !== null) return group.namespace === namespace;
+        return group.selector === null || matcher.matches(group.selector, namespace);
+      });
+      this.#ofNamespace.set(namespace, groups);
+    }
+    return groups;
+  }
+
+  #forgetFor(group: TermGroup): void {
+    if (group.namespace === null) this.#ofNamespace.clear();
+    else this.#ofNamespace.delete(group.namespace);
+  }
+}
+
+function groupKey({ namespace, namespaceSelector }: TermSpec & { kind: 'pods' }): string {
+  // Names hold no slash and selector texts begin with a bracket, so that the kinds of key cannot meet.
+  if (namespace !== null) return `/${namespace}`;
+  return namespaceSelector === null ? '' : namespaceSelector.text;
 }

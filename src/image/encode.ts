@@ -40,6 +40,10 @@ export class ImageEncoder {
     endpoint_seed: 0,
     frontend_seed: 0,
   };
+  /** Known addresses in the order of the image, and the words of their section. */
+  #places: readonly KnownAddress[] = [];
+  #endpointWords = new Int32Array();
+  #serviceNames: readonly { readonly offset: number; readonly length: number }[] = [];
 
   /** The image of these tables. The bytes are the caller's; the encoder keeps no hold of them. */
   encode(tables: PolicyTables): Uint8Array<ArrayBuffer> {
@@ -53,7 +57,9 @@ export class ImageEncoder {
       identities: () => this.#identities(tables),
       prefixes: () => this.#prefixes(tables),
       classes: () => this.#classes(tables),
+      population: () => this.#population(tables),
       endpoints: () => this.#endpoints(tables),
+      frontends: () => this.#frontends(tables),
       services: () => this.#services(tables),
     };
     for (const [group, step] of Object.entries(steps) as [Group, () => void][]) {
@@ -255,26 +261,43 @@ export class ImageEncoder {
     this.#set('classes', writer.bytes);
   }
 
-  #endpoints({ endpoints, prefixes }: PolicyTables): void {
-    const entries: KnownAddress[] = [...endpoints.values()];
+  /** The places of addresses; laid out anew only when addresses come or go. */
+  #population({ endpoints }: PolicyTables): void {
+    const entries = [...endpoints.values()];
+    // Signed, because V8 keeps 32-bit signed numbers unboxed.
+    const packed = new Int32Array(4 * entries.length);
+    entries.forEach(({ address: { words } }, i) => {
+      for (let word = 0; word < 4; word++) packed[4 * i + word] = swap(words[word]!);
+    });
     const buckets = makeBuckets(
       entries.length,
       (i, seed) => {
-        const { packed } = entries[i]!;
-        let hash = seed;
-        for (let word = 0; word < 4; word++) hash = mixWord(hash, packed[word]!);
-        return finish(hash, 4);
+        let hash = mixWord(seed, packed[4 * i]!);
+        hash = mixWord(hash, packed[4 * i + 1]!);
+        hash = mixWord(hash, packed[4 * i + 2]!);
+        return finish(mixWord(hash, packed[4 * i + 3]!), 4);
       },
       (a, b) => before(entries[a]!.address.words, entries[b]!.address.words),
     );
     this.#seeds.endpoint_seed = buckets.seed;
     this.#buckets('endpoint_buckets', buckets);
+    this.#places = Array.from(buckets.order, (from) => entries[from]!);
     const { size, at } = sections.endpoints;
-    const words = new Uint32Array((size / 4) * entries.length);
+    this.#endpointWords = new Int32Array((size / 4) * entries.length);
     for (let position = 0; position < entries.length; position++) {
-      const entry = entries[buckets.order[position]!]!;
+      const from = 4 * buckets.order[position]!;
+      const to = (position * size + at.address) / 4;
+      for (let word = 0; word < 4; word++) this.#endpointWords[to + word] = packed[from + word]!;
+    }
+  }
+
+  /** What stands beside the addresses. */
+  #endpoints({ prefixes }: PolicyTables): void {
+    const { size, at } = sections.endpoints;
+    const words = this.#endpointWords;
+    for (let position = 0; position < this.#places.length; position++) {
+      const entry = this.#places[position]!;
       const base = (position * size) / 4;
-      words.set(entry.packed, base + at.address / 4);
       words[base + at.peer_class / 4] = classOf(entry, prefixes.length);
       words[base + at.program / 4] = indexOf(entry.program);
       words[base + at.flags / 4] = flagsOf(entry);
@@ -282,14 +305,13 @@ export class ImageEncoder {
     this.#set('endpoints', new Uint8Array(words.buffer));
   }
 
-  #services({ services: { records, frontends } }: PolicyTables): void {
-    const text = new TextPool();
+  #services({ services: { records } }: PolicyTables): void {
     const service = new SectionWriter(sections.services, records.length);
     const total = records.reduce((sum, { backends }) => sum + backends.length, 0);
     const backend = new SectionWriter(sections.backends, total);
     let next = 0;
     records.forEach((record, i) => {
-      const name = text.put(record.name);
+      const name = this.#serviceNames[i]!;
       service
         .element(i)
         .u64('key', record.key.high, record.key.low)
@@ -302,6 +324,15 @@ export class ImageEncoder {
         backend.element(next++).address('address', address.words).u16('port', port);
       }
     });
+    this.#set('services', service.bytes);
+    this.#set('backends', backend.bytes);
+  }
+
+  /** Names of services and where they answer. */
+  #frontends({ services: { records, frontends } }: PolicyTables): void {
+    const text = new TextPool();
+    this.#serviceNames = records.map(({ name }) => text.put(name));
+    this.#set('service_strings', text.bytes());
     const buckets = makeBuckets(
       frontends.length,
       (i, seed) => {
@@ -330,9 +361,6 @@ export class ImageEncoder {
         .u32('service', index);
     });
     this.#set('frontends', frontend.bytes);
-    this.#set('services', service.bytes);
-    this.#set('backends', backend.bytes);
-    this.#set('service_strings', text.bytes());
   }
 
   #assemble({ settings }: PolicyTables): Uint8Array<ArrayBuffer> {

@@ -41,17 +41,10 @@ export class KnownAddress implements Holder {
   podClass: PodClass | null = null;
   /** What a local pod's packets are judged by; null for all others. */
   program: Program | null = null;
-  /** As the image's hash takes it: the 16 bytes as little-endian words. */
-  readonly packed: readonly [number, number, number, number];
 
   constructor(address: Address) {
     this.address = address;
-    this.packed = address.words.map(swap) as [number, number, number, number];
   }
-}
-
-function swap(word: number): number {
-  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | ((word << 24) >>> 0)) >>> 0;
 }
 
 /** Who claims one address. */
@@ -84,7 +77,10 @@ export class AddressTable {
   readonly #prefixes: PrefixTable;
   readonly #claims = new Map<string, Claims>();
   readonly #entries = new Map<string, KnownAddress>();
+  readonly #nodeAddresses = new Map<string, Address>();
   readonly #dirty = new Set<string>();
+  /** Grows when addresses come or go. */
+  #population = 0;
   readonly #moved = new Set<KnownAddress>();
   readonly #classes = new Map<Identity, Map<Prefix | null, PodClass>>();
   readonly #idleClasses = new Set<PodClass>();
@@ -101,6 +97,10 @@ export class AddressTable {
 
   get entries(): ReadonlyMap<string, KnownAddress> {
     return this.#entries;
+  }
+
+  get population(): number {
+    return this.#population;
   }
 
   get classes(): readonly PodClass[] {
@@ -146,8 +146,8 @@ export class AddressTable {
   }
 
   /** Addresses of nodes, in no particular order. */
-  *nodeAddresses(): Generator<Address> {
-    for (const { address, nodes } of this.#claims.values()) if (nodes.size > 0) yield address;
+  nodeAddresses(): Iterable<Address> {
+    return this.#nodeAddresses.values();
   }
 
   /** Decides who has each address that something happened to. */
@@ -157,11 +157,14 @@ export class AddressTable {
     for (const text of this.#dirty) {
       const claims = this.#claims.get(text)!;
       let entry = this.#entries.get(text);
+      if (claims.nodes.size > 0) this.#nodeAddresses.set(text, claims.address);
+      else this.#nodeAddresses.delete(text);
       if (claims.pods.size === 0 && claims.nodes.size === 0 && claims.services === 0) {
         this.#claims.delete(text);
         this.#problems.delete(text);
         if (entry === undefined) continue;
         this.#entries.delete(text);
+        this.#population++;
         this.#setClass(entry, null);
         this.#moved.delete(entry);
         if (entry.owner !== null) changes.push(this.#give(entry, null));
@@ -170,6 +173,7 @@ export class AddressTable {
       if (entry === undefined) {
         entry = new KnownAddress(claims.address);
         this.#entries.set(text, entry);
+        this.#population++;
         this.#moved.add(entry);
         entry.prefix = this.#prefixes.find(entry.address);
       }
@@ -196,7 +200,9 @@ export class AddressTable {
   /** Prefixes came or went: every address has to be looked up again. */
   prefixesChanged(): void {
     for (const entry of this.#entries.values()) {
-      entry.prefix = this.#prefixes.find(entry.address);
+      const prefix = this.#prefixes.find(entry.address);
+      if (prefix === entry.prefix) continue;
+      entry.prefix = prefix;
       this.#moved.add(entry);
     }
   }

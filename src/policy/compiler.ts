@@ -103,7 +103,9 @@ export class PolicyCompiler {
     identities: 0,
     prefixes: 0,
     classes: 0,
+    population: 0,
     endpoints: 0,
+    frontends: 0,
     services: 0,
   };
 
@@ -295,7 +297,9 @@ export class PolicyCompiler {
       'endpoints',
       owners.changed || moved.length > 0 || classes || prefixes || programs || rows || programsTouched,
     );
+    this.#versions.population = this.#addresses.population;
     bump('services', services !== servicesBefore);
+    bump('frontends', services.frontends !== servicesBefore?.frontends);
 
     return {
       settings: this.#settings,

@@ -46,6 +46,10 @@ interface Answering {
 interface Entry {
   readonly records: readonly ServiceRecord[];
   readonly answering: readonly Answering[];
+  /** Equal where two entries differ in backends and affinity at most. */
+  readonly shape: string;
+  /** Position of its first record in the layout. */
+  base: number;
 }
 
 function read(service: Service, endpoints: ReturnType<typeof resolveEndpoints>): Entry {
@@ -64,7 +68,16 @@ function read(service: Service, endpoints: ReturnType<typeof resolveEndpoints>):
       answering.push({ address: 'every-node', port: port.nodePort, protocol, record });
     }
   }
-  return { records, answering };
+  const shape = JSON.stringify([
+    records.map(({ name }) => name),
+    answering.map(({ address, port, protocol, record }) => [
+      address === 'every-node' ? address : address.text,
+      port,
+      protocol,
+      record,
+    ]),
+  ]);
+  return { records, answering, shape, base: -1 };
 }
 
 export class ServiceTable {
@@ -154,23 +167,39 @@ export class ServiceTable {
    * `nodesChanged` says that it would answer differently.
    */
   settle(nodeAddresses: () => Iterable<Address>, nodesChanged: boolean): ServiceLayout {
-    let changed = nodesChanged && this.#hasNodePorts();
+    let moved = nodesChanged && this.#hasNodePorts();
+    const refilled: Entry[] = [];
     for (const key of this.#dirty) {
       const service = this.#services.get(key);
       const had = this.#entries.has(key);
       if (service === undefined || !isTranslated(service)) {
         if (had) this.#entries.delete(key);
-        changed ||= had;
+        moved ||= had;
         continue;
       }
       const slices = [...(this.#slices.get(key)?.values() ?? [])];
       const endpoints = resolveEndpoints(service, this.#pods(service.namespace), slices, this.#node);
-      this.#entries.set(key, read(service, endpoints));
-      changed = true;
+      const entry = read(service, endpoints);
+      const before = this.#entries.get(key);
+      if (before?.shape === entry.shape) {
+        entry.base = before.base;
+        refilled.push(entry);
+      } else moved = true;
+      this.#entries.set(key, entry);
     }
     this.#dirty.clear();
-    if (changed) this.#lay([...nodeAddresses()].sort(compareAddresses));
+    if (moved) this.#lay([...nodeAddresses()].sort(compareAddresses));
+    else if (refilled.length > 0) this.#refill(refilled);
     return this.#layout;
+  }
+
+  /** Other backends in the same places: frontends stay. */
+  #refill(entries: readonly Entry[]): void {
+    const records = [...this.#layout.records];
+    for (const { base, records: own } of entries) {
+      for (let i = 0; i < own.length; i++) records[base + i] = own[i]!;
+    }
+    this.#layout = { records, frontends: this.#layout.frontends };
   }
 
   #hasNodePorts(): boolean {
@@ -188,6 +217,7 @@ export class ServiceTable {
     for (const key of [...this.#entries.keys()].sort()) {
       const entry = this.#entries.get(key)!;
       const base = records.length;
+      entry.base = base;
       records.push(...entry.records);
       for (const { address, port, protocol, record } of entry.answering) {
         const name = entry.records[record]!.name;

@@ -22,7 +22,9 @@ export type Group =
   | 'identities'
   | 'prefixes'
   | 'classes'
+  | 'population'
   | 'endpoints'
+  | 'frontends'
   | 'services';
 
 export interface PolicyTables {
