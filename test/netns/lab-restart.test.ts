@@ -192,6 +192,16 @@ describe('restarts under traffic', () => {
     const stopped = heard();
     await new Promise((resolve) => setTimeout(resolve, 600));
     assert.equal(heard(), stopped, 'nothing comes back any more');
+    // Neither does a new switch, which knows the connection only from its file, take it up again.
+    const before = running('--supervised-fd');
+    killOne(before);
+    await until(
+      'another switch',
+      5,
+      () => running('--supervised-fd').length === 1 && running('--supervised-fd')[0] !== before[0],
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.equal(heard(), stopped, 'nothing comes back after a restart of the switch either');
     await lab.replace(parseManifests(manifests, 'test').objects.map(({ value }) => value));
     await goesOn(10);
     stillFine();
