@@ -24,7 +24,7 @@ export interface Place {
 export interface RuleExplanation {
   readonly place: Place;
   readonly matched: boolean;
-  /** The peers match and only the ports stand in the way. */
+  /** The rule names peers, they match, and only the ports stand in the way. */
   readonly portsOnly: boolean;
   /** Why it did not match; empty where it did. */
   readonly reasons: readonly string[];
@@ -105,7 +105,9 @@ function explainRule(
   const peers = missesOf(rule.peers, (peer) => peerMiss(peer, policy, judge));
   const ports = missesOf(rule.ports, (port) => portMiss(port, judge));
   const reasons = [...peers, ...ports];
-  return { matched: reasons.length === 0, portsOnly: peers.length === 0 && ports.length > 0, reasons };
+  // A rule for everybody is no place to add a port for one peer.
+  const portsOnly = rule.peers !== null && peers.length === 0 && ports.length > 0;
+  return { matched: reasons.length === 0, portsOnly, reasons };
 }
 
 /** Why no entry of a list matches; empty where one does, or where the list stands for everything. */
