@@ -9,6 +9,7 @@ import { validateObjects } from '../../../src/manifests/validate.js';
 import { Reference } from '../../../src/policy/evaluate.js';
 import { checkpoints, conformanceCases } from '../../support/conformance.js';
 import { repositoryRoot } from '../../support/repository.js';
+import { weft } from '../../support/weft.js';
 
 const folder = join(repositoryRoot, 'config', 'examples');
 const read = (paths: readonly string[]) => readManifestFiles(paths.map((path) => join(folder, path)));
@@ -70,12 +71,21 @@ describe('the bundled examples', () => {
         const path = file.startsWith('config/') ? join(repositoryRoot, file) : join(folder, name, file);
         assert.ok(existsSync(path), `${file} is named and is not there`);
       }
-      const { objects, problems } = read([name]);
+      const folders = ['manifests', 'steps'].filter((one) => existsSync(join(folder, name, one)));
+      const { objects, problems } = read(folders.map((one) => join(name, one)));
       assert.deepEqual(problems, []);
       assert.deepEqual(
         validateObjects(objects).map(({ message }) => message),
         [],
       );
+    });
+  }
+
+  for (const name of names) {
+    it(`${name} passes its own expected verdicts`, () => {
+      const { status, stdout, stderr } = weft(['policy', 'test', join(folder, name, 'expected.yaml')]);
+      assert.equal(status, 0, stdout + stderr);
+      assert.match(stdout, /[1-9]\d* passed, 0 failed/);
     });
   }
 
