@@ -53,7 +53,7 @@ export class Subscriptions {
 
   flows(id: number, filter: FlowFilter, subscriber: Subscriber): void {
     // What the ring holds from the time when nobody listened is old news.
-    if (this.#flows.size === 0) while (this.#source.takeFlows(batch).events.length > 0);
+    if (this.#flows.size === 0) this.#forgetFlows();
     this.#flows.add({ id, subscriber, filter, events: [], lost: 0 });
     this.#run();
   }
@@ -96,9 +96,15 @@ export class Subscriptions {
     }
   }
 
+  #forgetFlows(): void {
+    // Bounded: under load the ring fills while it is emptied.
+    for (let i = 0; i < 256 && this.#source.takeFlows(batch).events.length > 0; i++);
+  }
+
   #pumpFlows(): void {
     const { events, lost } = this.#source.takeFlows(queueLimit);
-    const named = events.map((event) => this.#name(event));
+    const pods = new Map<string, string | undefined>();
+    const named = events.map((event) => this.#name(event, pods));
     for (const queue of this.#flows) {
       queue.lost += lost;
       this.#push(
@@ -115,9 +121,11 @@ export class Subscriptions {
     }
   }
 
-  #name(event: FlowEvent): FlowEvent {
+  /** `pods`: what was found already; a batch has few addresses. */
+  #name(event: FlowEvent, pods: Map<string, string | undefined>): FlowEvent {
     const end = (value: FlowEnd): FlowEnd => {
-      const pod = this.#podAt(value.address);
+      if (!pods.has(value.address)) pods.set(value.address, this.#podAt(value.address));
+      const pod = pods.get(value.address);
       return pod === undefined ? value : { ...value, pod };
     };
     return {

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import type { PortSpec } from '../../src/dataplane/protocol.js';
 import { denyIngress, imageOf } from '../support/image.js';
 import { echoServer, type Running, TestPods, udpClient } from '../support/netns.js';
-import { SupervisedSwitch, TestClient } from '../support/supervised.js';
+import { SupervisedSwitch, SwitchAlone, TestClient } from '../support/supervised.js';
 
 const pods = new TestPods();
 let run: string;
@@ -190,6 +190,13 @@ test('a state file that is damaged is refused with a word, and nothing passes un
   );
   assert.equal(await pods.run(client, udpClient, '10.42.0.2', 7000, 10).line(), '10');
   agent.close();
+});
+
+test('a second switch on the same run directory ends with one sentence and disturbs nothing', async () => {
+  const second = new SwitchAlone(run);
+  assert.equal(await second.ended, 1);
+  assert.match(second.log, /another switch runs on this run directory/);
+  assert.equal(await pods.run(client, udpClient, '10.42.0.2', 7000, 10).line(), '10');
 });
 
 test('SIGTERM ends supervisor and switch; interfaces stay for the next', async () => {

@@ -122,3 +122,19 @@ export class SupervisedSwitch {
     this.#child.kill('SIGKILL');
   }
 }
+
+/** `weft switch` without a supervisor. */
+export class SwitchAlone {
+  readonly ended: Promise<number | null>;
+  log = '';
+
+  constructor(runDirectory: string) {
+    const child = spawn(process.execPath, [commandLine, 'switch', '--run-dir', runDirectory], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
+    child.stderr?.on('data', (data: Buffer) => {
+      this.log += data.toString();
+    });
+    this.ended = new Promise((resolve) => child.once('close', resolve));
+  }
+}

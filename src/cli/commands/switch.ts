@@ -75,14 +75,26 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     settings: switchSettings(config),
     version,
     log,
-  }).catch((error: Error & { code?: string; errno?: number }) => {
-    // The addon's errors are the operator's: no root, no /dev/net/tun, a locked run directory.
-    if (typeof error.code !== 'string' || error instanceof WeftError) throw error;
-    throw new WeftError(error.code, `The switch cannot start. ${error.message}`, { cause: error });
-  });
+  }).catch(cannotStart);
   await terminated;
   log('the switch is stopping', {});
   await started.stop();
+}
+
+/** What starting again cannot mend: no right to make namespaces, no addon, values that the switch cannot run with. */
+const lastingFailures = /^(namespace-create|addon-load|connections-options|setting-)/;
+
+/**
+ * Exit status 2 tells the supervisor to give up, which only a lasting failure is worth: a full disk, a table that the predecessor has
+ * not let go of yet, too many open files pass, and are worth another try.
+ */
+function cannotStart(error: Error & { readonly code?: string }): never {
+  if (typeof error.code !== 'string') throw error;
+  if (error instanceof WeftError) throw error;
+  const message = `The switch cannot start. ${error.message}`;
+  if (lastingFailures.test(error.code)) throw new WeftError(error.code, message, { cause: error });
+  process.stderr.write(`weft: ${message}\n`);
+  process.exit(1);
 }
 
 /**
