@@ -34,6 +34,8 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
         // the end that was denied: its SYN must not make the switch forget.
         const bool begins = Observed(way.packet).begins();
         if (begins && found.side == Side::reply) {
+          way.backend = way.told = way.sent;
+          way.initiator = nullptr;
           table_.kill(found);
           return connect(way, key);
         }

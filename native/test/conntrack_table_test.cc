@@ -132,9 +132,28 @@ TEST_CASE("an echo request from the other end with the same identifier is not a 
   // Errors that quote the request and the reply.
   CHECK(f.table->find_related(raw, kStart).side == P);
   FlowTuple six = raw;
+  six.family = 6;
   six.protocol = static_cast<uint8_t>(Protocol::icmpv6);
-  CHECK(connection_key(six, 128).destination_port == 0);
-  CHECK(connection_key(six, 129).source_port == 0);
+  CHECK(connection_key(six, 128).reversed() == connection_key(six.reversed(), 129));
+  CHECK_FALSE(connection_key(six, 128).reversed() == connection_key(six.reversed(), 128));
+  // ICMP over IPv6 is not ICMP.
+  six.protocol = static_cast<uint8_t>(Protocol::icmp);
+  CHECK(connection_key(six, 8) == six);
+}
+
+TEST_CASE("no identifier, and no kind of request, makes a request from the other end look like a reply") {
+  for (const uint16_t id : std::initializer_list<uint16_t>{0, 1, 0x7fff, 0x8000, 0xffff})
+    for (const auto& [request, reply] : {std::pair<uint8_t, uint8_t>{8, 0}, {13, 14}, {15, 16}, {17, 18}}) {
+      CAPTURE(id);
+      CAPTURE(request);
+      Fixture f;
+      const FlowTuple raw = tuple(Protocol::icmp, id, id);
+      REQUIRE(put(f, connection_key(raw, request)).status == InsertStatus::ok);
+      CHECK(f.table->find(connection_key(raw.reversed(), reply), kStart).side == P);
+      CHECK_FALSE(f.table->find(connection_key(raw.reversed(), request), kStart).hit());
+      CHECK(f.table->find_related(raw, kStart).side == P);
+      CHECK(f.table->find_related(raw.reversed(), kStart).side == Side::original);
+    }
 }
 
 TEST_CASE("other protocols are tracked by their pair of addresses") {

@@ -99,6 +99,31 @@ TEST_CASE("both ends may open at once (RFC 9293 figure 8)") {
         {O, S | A, 100, 501, 0, pass, State::tcp_established}});
 }
 
+TEST_CASE("a window scale of 0 from one end leaves the other end's scale alone; no option ends both") {
+  struct Row {
+    uint8_t answer;  // the responder's option
+    Update reset;    // what its reset far inside of the initiator's scaled window meets
+  };
+  for (const Row& row : {Row{0, Update::pass}, Row{kNoScale, Update::out_of_window}}) {
+    CAPTURE(row.answer);
+    Fixture f;
+    const FlowTuple original = tuple(Protocol::tcp, 40000, 80);
+    const auto say = [&](Side side, const TcpSegment& seg) {
+      Observation packet;
+      packet.tcp = &seg;
+      return f.table->update(f.table->find(side == O ? original : original.reversed(), kStart), packet,
+                             kStart);
+    };
+    const TcpSegment syn = segment(S, 100, 0, 0, 1000, 7);
+    NewConnection wanted = connection(f, original);
+    wanted.tcp = &syn;
+    REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+    CHECK(say(P, segment(S | A, 500, 101, 0, 1000, row.answer)) == Update::pass);
+    CHECK(say(O, segment(A, 101, 501, 0, 1000)) == Update::pass);
+    CHECK(say(P, segment(R, 501 + 100000, 0)) == row.reset);
+  }
+}
+
 TEST_CASE("a reset counts only where the end could believe it") {
   const auto out = Update::out_of_window;
   play("refused", {kSyn, {P, R | A, 0, 101, 0, pass, State::tcp_closed}});

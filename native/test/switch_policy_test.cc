@@ -156,6 +156,65 @@ TEST_CASE_FIXTURE(Judged, "after a change to egress a reply does not keep the co
   CHECK(events[0].source_class == 1 + c);
 }
 
+TEST_CASE_FIXTURE(Judged, "a server that goes on sending does not bring a forbidden connection back") {
+  const std::string data = "tcp 10.0.0.2:80 > 10.0.0.1:1000 A seq 501 ack 1001 len 9";
+  play({
+      {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 S", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 S"},
+      {"b", "tcp 10.0.0.2:80 > 10.0.0.1:1000 SA seq 500 ack 1001", "a: tcp 10.0.0.2:80 > 10.0.0.1:1000 SA"},
+      {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 A seq 1001 ack 501", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 A"},
+  });
+  ImageBuilder closed = image;
+  closed.isolate(b, Direction::ingress, {});
+  sw->set_image(closed.load());
+  // As long as its TCP sends again, however rarely, over a restart of the switch, and also where the client
+  // tries to make the switch forget by a SYN.
+  for (int i = 0; i < 8; ++i) {
+    play({{"b", data, "drop policy-ingress"},
+          {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 S seq 5000", "drop policy-ingress"}});
+    if (i == 4) {
+      restart();
+      sw->set_image(closed.load());
+    }
+    pass(1'000'000'000'000);
+  }
+  play({{"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 A seq 1001 ack 510", "drop policy-ingress"}});
+  // On the same ports b may begin a connection to a, which is another one.
+  play({{"b", "tcp 10.0.0.2:80 > 10.0.0.1:1000 S", "a: tcp 10.0.0.2:80 > 10.0.0.1:1000 S"},
+        {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 SA ack 1001", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 SA"}});
+}
+
+TEST_CASE_FIXTURE(Judged, "a reset that the receiver need not believe does not make the switch forget") {
+  play({
+      {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 S", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 S"},
+      {"b", "tcp 10.0.0.2:80 > 10.0.0.1:1000 SA seq 500 ack 1001", "a: tcp 10.0.0.2:80 > 10.0.0.1:1000 SA"},
+      {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 A seq 1001 ack 501 len 100",
+       "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 A len 100"},
+      {"b", "tcp 10.0.0.2:80 > 10.0.0.1:1000 A seq 501 ack 1101", "a: tcp 10.0.0.2:80 > 10.0.0.1:1000 A"},
+      // In the window, but not what b expects next; and a fragment that never gets whole.
+      {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 R seq 1150", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 R"},
+      {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 R seq 1101 frag 7@0+ len 20",
+       "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 R len 20 frag 7@0+"},
+  });
+  // Right, but for its checksum.
+  Bytes broken = frame(link("a"), "tcp 10.0.0.1:1000 > 10.0.0.2:80 R seq 1101");
+  ip_of(broken)[20 + 16] ^= 0x55;
+  CHECK_EQ(send("a", broken), "drop transport-checksum");
+  pass(20'000'000'000);
+  const FlowTuple key = {Address::v4(0x0a000001), Address::v4(0x0a000002), 1000, 80, kTcp, 4, 0};
+  const Lookup found = table->find(key, clock.now.load());
+  CHECK(found.hit());
+  CHECK(found.state == State::tcp_established);
+  CHECK(found.side == Side::original);
+  play({{"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 R seq 1101", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 R"}});
+  CHECK(table->find(key, clock.now.load()).state == State::tcp_closed);
+}
+
+TEST_CASE_FIXTURE(Judged, "a ping with identifier 0 does not let the other end ping back") {
+  play({{"d", "icmp 10.0.0.4 > 10.0.0.3 echo 0", "c: icmp 10.0.0.4 > 10.0.0.3 echo 0"},
+        {"c", "icmp 10.0.0.3 > 10.0.0.4 reply 0", "d: icmp 10.0.0.3 > 10.0.0.4 reply 0"},
+        {"c", "icmp 10.0.0.3 > 10.0.0.4 echo 0", "drop policy-egress"}});
+}
+
 TEST_CASE_FIXTURE(Judged, "a connection picked up mid-stream is judged in its packet's own direction") {
   play({
       {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 A ack 7 len 5", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 A len 5"},
