@@ -26,6 +26,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,11 +47,13 @@ constexpr int64_t kLivedNs = 1'000'000'000;
 constexpr int64_t kFirstDelayNs = 50'000'000;
 constexpr int64_t kLongestDelayNs = 5'000'000'000;
 
-void say(const char* format, auto... values) {
-  std::fprintf(stderr, "weft-supervise: ");
-  std::fprintf(stderr, format,
-               values...);  // NOLINT(clang-diagnostic-format-security): formats are literals below
+[[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
+  std::va_list values;
+  va_start(values, format);
+  std::fputs("weft-supervise: ", stderr);
+  std::vfprintf(stderr, format, values);
   std::fputc('\n', stderr);
+  va_end(values);
 }
 
 int64_t now_ns() {
