@@ -16,6 +16,11 @@ export class TestPods {
   readonly #folders: string[] = [];
   readonly #children = new Set<ChildProcess>();
 
+  constructor() {
+    // A test that fails in its set-up never comes to its own end().
+    process.once('exit', () => this.end());
+  }
+
   /** A run directory, on tmpfs where there is one. */
   runDirectory(): string {
     const folder = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'weft-test-'));
@@ -70,10 +75,13 @@ export class TestPods {
     return new Running(child);
   }
 
+  /** Removes everything. May be called again. */
   end(): void {
     for (const child of this.#children) child.kill('SIGKILL');
     for (const name of this.#names) ip('netns', 'del', name);
     for (const folder of this.#folders) rmSync(folder, { recursive: true, force: true });
+    this.#names.clear();
+    this.#folders.length = 0;
   }
 }
 
