@@ -2,6 +2,7 @@
  * Tables → bytes. Sections whose group did not change since the last image are taken over as they are, checksum included; the rest is written
  * anew. Nothing here depends on what was encoded before: a fresh encoder makes the same bytes.
  */
+import { swapBytes } from '../net/address.js';
 import type { KnownAddress } from '../policy/address-table.js';
 import { type TrieNode, trieNodes } from '../policy/prefix-table.js';
 import type { Group, PolicyTables } from '../policy/tables.js';
@@ -264,11 +265,14 @@ export class ImageEncoder {
   /** The places of addresses; laid out anew only when addresses come or go. */
   #population({ endpoints }: PolicyTables): void {
     const entries = [...endpoints.values()];
-    // Signed, because V8 keeps 32-bit signed numbers unboxed.
     const packed = new Int32Array(4 * entries.length);
-    entries.forEach(({ address: { words } }, i) => {
-      for (let word = 0; word < 4; word++) packed[4 * i + word] = swap(words[word]!);
-    });
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i]!;
+      packed[4 * i] = entry.packed0;
+      packed[4 * i + 1] = entry.packed1;
+      packed[4 * i + 2] = entry.packed2;
+      packed[4 * i + 3] = entry.packed3;
+    }
     const buckets = makeBuckets(
       entries.length,
       (i, seed) => {
@@ -277,7 +281,13 @@ export class ImageEncoder {
         hash = mixWord(hash, packed[4 * i + 2]!);
         return finish(mixWord(hash, packed[4 * i + 3]!), 4);
       },
-      (a, b) => before(entries[a]!.address.words, entries[b]!.address.words),
+      (a, b) => {
+        for (let word = 0; word < 4; word++) {
+          const difference = packed[4 * a + word]! - packed[4 * b + word]!;
+          if (difference !== 0) return difference < 0;
+        }
+        return false;
+      },
     );
     this.#seeds.endpoint_seed = buckets.seed;
     this.#buckets('endpoint_buckets', buckets);
@@ -338,7 +348,7 @@ export class ImageEncoder {
       (i, seed) => {
         const { protocol, port, address } = frontends[i]!;
         let hash = mixWord(seed, (protocol << 16) | port);
-        for (const word of address.words) hash = mixWord(hash, swap(word));
+        for (const word of address.words) hash = mixWord(hash, swapBytes(word));
         return finish(hash, 5);
       },
       (a, b) => {
@@ -405,10 +415,6 @@ export class ImageEncoder {
     image.set(head.bytes, 0);
     return image;
   }
-}
-
-function swap(word: number): number {
-  return (word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24);
 }
 
 function before(a: readonly number[], b: readonly number[]): boolean {

@@ -128,6 +128,11 @@ export function compareAddresses(a: Address, b: Address): number {
   return 0;
 }
 
+/** A word with its bytes in the other order; signed. */
+export function swapBytes(word: number): number {
+  return (word >>> 24) | ((word >>> 8) & 0xff00) | ((word << 8) & 0xff0000) | (word << 24);
+}
+
 /** The 16 bytes in network order, as the image and the switch hold them. */
 export function addressBytes(value: Address): Uint8Array {
   const bytes = new Uint8Array(16);

@@ -11,7 +11,7 @@ import type { Holder, Identity } from '../identity/identity-table.js';
 import { keyOf } from '../model/event.js';
 import type { Node } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';
-import type { Address } from '../net/address.js';
+import { type Address, swapBytes } from '../net/address.js';
 import type { Prefix, PrefixTable } from './prefix-table.js';
 import type { Program } from './program.js';
 import { type Indexed, SortedList } from './sorted-list.js';
@@ -41,9 +41,19 @@ export class KnownAddress implements Holder {
   podClass: PodClass | null = null;
   /** What a local pod's packets are judged by; null for all others. */
   program: Program | null = null;
+  /** The 16 bytes as little-endian words, signed: V8 keeps those unboxed, and they are hashed at every change of the population. */
+  readonly packed0: number;
+  readonly packed1: number;
+  readonly packed2: number;
+  readonly packed3: number;
 
   constructor(address: Address) {
     this.address = address;
+    const { words } = address;
+    this.packed0 = swapBytes(words[0]);
+    this.packed1 = swapBytes(words[1]);
+    this.packed2 = swapBytes(words[2]);
+    this.packed3 = swapBytes(words[3]);
   }
 }
 
