@@ -57,6 +57,10 @@ build_native() {
   run build/addon.log env -u npm_config_nodedir node_modules/.bin/node-gyp build --release -j "$jobs" "${nodedir[@]}"
   echo "build: static programs" >&2
   unset CXX CC
+  # CMake refuses a cache that was made elsewhere: a checkout that was moved or copied with its build/ starts anew.
+  if [ -f build/programs/CMakeCache.txt ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD/native" build/programs/CMakeCache.txt; then
+    rm -rf build/programs
+  fi
   run build/programs-configure.log cmake -S native -B build/programs -DCMAKE_BUILD_TYPE=Release "${launcher[@]}"
   local programs=() program
   for program in supervise cni; do
