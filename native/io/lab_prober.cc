@@ -34,6 +34,7 @@ constexpr uint8_t kUdp = 17;
 constexpr uint8_t kSctp = 132;
 constexpr std::string_view kQuestion = "weft-probe\n";
 constexpr uint32_t kLongestWait = 3000;     // milliseconds, whatever the slowest answer was
+constexpr milliseconds kAnswerWait{1000};   // from an accepted connection to its answer, at least
 constexpr uint16_t kFirstSctpPort = 32768;  // probes over raw sockets share them, told apart by source port
 // UDP and SCTP ask again this many times within one wait: nobody else would repeat a lost datagram.
 constexpr int kAsks = 3;
@@ -386,6 +387,10 @@ class Engine {
       ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &number, &length);
       if (number != 0) return settle_error(attempt, result, number), true;
       attempt.connected = true;
+      // Let through it is; the name may take a busy server a while, and nothing is gained by not waiting for
+      // it.
+      attempt.deadline = std::max(attempt.deadline, Clock::now() + kAnswerWait);
+      timers_.push({attempt.deadline, id});
       ::send(fd, kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL);
       epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
       ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
