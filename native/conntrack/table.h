@@ -70,10 +70,10 @@ namespace weft {
 // too). A packet's tuple holds the identifier in both ports, so that a request and its reply would be each
 // other's reverse and also a request from the other end would look like a reply, and pass without being
 // judged. Here a request has the identifier as source port and its complement as destination port; reversed()
-// is then the reply and nothing else is, because no number is its own complement (0 in place of the complement
-// would fail for identifier 0). Every other packet's tuple is returned as it is.
-// `icmp_type` is the ICMP or ICMPv6 type, ignored for other protocols. EVERY tuple given to find() or
-// insert() passes through this (an unkeyed echo tuple matches nothing).
+// is then the reply and nothing else is, because no number is its own complement (0 in place of the
+// complement would fail for identifier 0). Every other packet's tuple is returned as it is. `icmp_type` is
+// the ICMP or ICMPv6 type, ignored for other protocols. EVERY tuple given to find() or insert() passes
+// through this (an unkeyed echo tuple matches nothing).
 FlowTuple connection_key(const FlowTuple& tuple, uint8_t icmp_type);
 
 struct TableOptions {
@@ -145,7 +145,7 @@ enum class InsertStatus : uint8_t {
   exists,   // another worker was first, or the tuple is a live connection's: `lookup` is that one
   invalid,  // the packet cannot begin a connection (tcp_start, sctp_start): DropReason conntrack_invalid
   full,     // nothing may be evicted: conntrack_full
-  quota,    // the initiator's port has its share: conntrack_quota
+  quota,    // the initiator's port has its share, and nothing in it may be evicted: conntrack_quota
   nat_exhausted,  // no free port for the translation: nat_port_exhausted
   port_closed,    // one of the ports was released meanwhile: port_closed
 };
@@ -253,9 +253,9 @@ class ConnectionTable {
   bool judge(const Lookup& lookup, uint64_t generation, RuleIndex egress_rule, RuleIndex ingress_rule);
   // Records that policy no longer allows the connection. It passes nothing, but stays known, with its
   // direction: forgotten, the next segment of the end that answered would be picked up as a connection that
-  // this end began, and the forbidden one would go on as the reply to it. Judged again at each packet, because
-  // its generation stays old. TCP and SCTP are remembered for Timeouts::denied after each such packet, the
-  // others until their time is over.
+  // this end began, and the forbidden one would go on as the reply to it. Judged again at each packet,
+  // because its generation stays old. TCP and SCTP are remembered for Timeouts::denied after each such
+  // packet, the others until their time is over.
   void refuse(const Lookup& lookup, uint64_t now_ns);
   // Ends the connection that was looked up, if it still is that one: its ends moved, or Update::restart.
   bool kill(const Lookup& lookup);
@@ -333,7 +333,7 @@ class ConnectionTable {
   std::optional<uint32_t> take_free();
   void give_free(uint32_t index);
   std::optional<uint32_t> take_or_evict(uint64_t now_ns);
-  bool evict(uint64_t now_ns);
+  bool evict(uint64_t now_ns, PortIndex only = kNoPort);
   uint32_t kill_port_entries(PortLife port);
 
   TableOptions options_;

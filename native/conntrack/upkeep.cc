@@ -7,7 +7,8 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr uint32_t kEvictScan = 4096;      // rank bytes looked at: 64 cache lines
-constexpr uint32_t kEvictCandidates = 32;  // entries read among them
+constexpr uint32_t kEvictCandidates = 32;  // of the lowest rank among them
+constexpr uint32_t kEvictRead = 256;       // entries read on the search for one port's own: some 20 µs
 
 }  // namespace
 
@@ -44,8 +45,11 @@ std::optional<uint32_t> ConnectionTable::take_or_evict(uint64_t now_ns) {
 }
 
 // Ends one connection that is not established. What has lapsed goes first, then the lowest rank, and within a
-// rank that of the port with the most connections: who floods pays with his own.
-bool ConnectionTable::evict(uint64_t now_ns) {
+// rank that of the port with the most connections: who floods pays with his own. With `only` it is one that
+// this port began: a port at its quota makes room among its own instead of waiting until they time out.
+bool ConnectionTable::evict(uint64_t now_ns, PortIndex only) {
+  const uint32_t enough = only == kNoPort ? kEvictCandidates : 1;
+  uint32_t read = 0;
   const uint32_t capacity = options_.capacity;
   const uint32_t scan = capacity < kEvictScan ? capacity : kEvictScan;
   const uint32_t start = evict_hand_.load(kRelaxed) % capacity;
@@ -54,11 +58,15 @@ bool ConnectionTable::evict(uint64_t now_ns) {
   uint64_t best = ~uint64_t{0};
   uint32_t candidates = 0;
   uint32_t looked = 0;
-  for (; looked < scan && candidates < kEvictCandidates; ++looked) {
+  for (; looked < scan && candidates < enough; ++looked) {
     const uint32_t index = start + looked < capacity ? start + looked : start + looked - capacity;
     const uint8_t hint = ranks_[index].load(kRelaxed);
     if (hint == 0 || hint >= static_cast<uint8_t>(Rank::established)) continue;
     const Entry& entry = entries_[index];
+    if (only != kNoPort) {
+      if (++read > kEvictRead) break;
+      if (entry.port[0].load(kRelaxed) != only) continue;
+    }
     const Word word = Word::of(entry.word.load(std::memory_order_acquire));
     const Rank rank = rank_of(word.state);
     if (!word.live() || rank == Rank::established) continue;

@@ -151,7 +151,8 @@ InsertResult ConnectionTable::insert_stepping(const NewConnection& wanted, uint6
   if (const Lookup found = find(wanted.original, now_ns); found.hit()) return {InsertStatus::exists, found};
 
   std::atomic<uint32_t>& used = ports_[wanted.initiator.index].used;
-  if (used.fetch_add(1, relaxed) >= ports_[wanted.initiator.index].quota.load(relaxed)) {
+  if (used.fetch_add(1, relaxed) >= ports_[wanted.initiator.index].quota.load(relaxed) &&
+      !evict(now_ns, wanted.initiator.index)) {
     used.fetch_sub(1, relaxed);
     refused_quota_.fetch_add(1, relaxed);
     return {InsertStatus::quota, {}};

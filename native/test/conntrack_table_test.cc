@@ -299,13 +299,41 @@ TEST_CASE("a port's quota bounds what it begins and nobody else") {
   NewConnection wanted = connection(f, {});
   wanted.initiator = c;
   for (uint16_t i = 1; i <= 3; ++i) {
-    wanted.original = tuple(Protocol::udp, i, 53);
+    // Picked up mid-stream: established, and so not to be evicted.
+    const TcpSegment picked_up = segment(kTcpAck, 1, 1);
+    wanted.tcp = &picked_up;
+    wanted.original = tuple(Protocol::tcp, i, 53);
     CHECK(f.table->insert(wanted, kStart).status == (i <= 2 ? InsertStatus::ok : InsertStatus::quota));
   }
   CHECK(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
-  CHECK(f.table->kill(f.table->find(tuple(Protocol::udp, 1, 53), kStart)));
+  CHECK(f.table->kill(f.table->find(tuple(Protocol::tcp, 1, 53), kStart)));
+  const TcpSegment syn = segment(kTcpSyn, 1);
+  wanted.tcp = &syn;
   CHECK(f.table->insert(wanted, kStart).status == InsertStatus::ok);
   CHECK(f.table->counts().refused_quota == 1);
+  CHECK(f.table->check() == nullptr);
+}
+
+TEST_CASE("a port at its quota gives up its own unanswered connections, and nobody else's") {
+  Fixture f;
+  const PortLife c = f.table->open_port("pod-c", 4).value();
+  NewConnection wanted = connection(f, {});
+  wanted.initiator = c;
+  REQUIRE(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
+  const TcpSegment established = segment(kTcpAck, 1, 1);
+  wanted.tcp = &established;
+  wanted.original = tuple(Protocol::tcp, 1, 80);
+  REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+  const TcpSegment syn = segment(kTcpSyn, 1);
+  wanted.tcp = &syn;
+  for (uint16_t i = 2; i < 200; ++i) {
+    wanted.original = tuple(Protocol::tcp, i, 80);
+    CHECK(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+    CHECK(f.table->port_use(c.index) <= 4);
+  }
+  CHECK(f.table->find(tuple(Protocol::tcp, 1, 80), kStart).hit());
+  CHECK(f.table->find(tuple(Protocol::udp, 9, 53), kStart).hit());
+  CHECK(f.table->counts().refused_quota == 0);
   CHECK(f.table->check() == nullptr);
 }
 
