@@ -35,6 +35,14 @@ Result<std::unique_ptr<DataPlane>> DataPlane::open(const DataPlaneOptions& optio
   self->report_.recovered = table.value().recovered;
   self->report_.dropped = table.value().dropped;
   self->report_.refused = std::move(table.value().refused);
+  if (const size_t dropped = self->memory_->dropped_octets(); dropped != 0)
+    self->report_.refused =
+        Error{"connections-layout",
+              "The connection state file has " + std::to_string(dropped) + " bytes instead of " +
+                  std::to_string(size) +
+                  ": it is cut off, or made for other limits; it was emptied, and every connection is "
+                  "judged anew.",
+              0};
 
   auto core = Switch::create(options.settings, *self->table_, io::EpollPoller::open, self->clock_);
   if (!core.ok()) return core.error();

@@ -26,6 +26,7 @@ Result<SharedMemory> SharedMemory::open(const std::string& path, size_t size) {
   if (!S_ISREG(status.st_mode)) return Error{"memory-open", path + " is not a regular file; remove it"};
   if (std::cmp_not_equal(status.st_size, size)) {
     memory.fresh_ = true;
+    memory.dropped_octets_ = static_cast<size_t>(status.st_size);
     if (::ftruncate(fd, 0) != 0 || ::ftruncate(fd, static_cast<off_t>(size)) != 0)
       return call_failed("memory-space", "ftruncate", path);
   }
@@ -47,6 +48,7 @@ SharedMemory::SharedMemory(SharedMemory&& other) noexcept
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       fresh_(other.fresh_),
+      dropped_octets_(other.dropped_octets_),
       on_tmpfs_(other.on_tmpfs_) {}
 
 SharedMemory& SharedMemory::operator=(SharedMemory&& other) noexcept {
@@ -54,6 +56,7 @@ SharedMemory& SharedMemory::operator=(SharedMemory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(fresh_, other.fresh_);
+  std::swap(dropped_octets_, other.dropped_octets_);
   std::swap(on_tmpfs_, other.on_tmpfs_);
   return *this;
 }

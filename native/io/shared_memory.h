@@ -26,6 +26,8 @@ class SharedMemory {
 
   [[nodiscard]] std::span<uint8_t> bytes() const { return {data_, size_}; }
   [[nodiscard]] bool fresh() const { return fresh_; }
+  // Octets of the file of another size that was there and was dropped; 0: there was none.
+  [[nodiscard]] size_t dropped_octets() const { return dropped_octets_; }
   // False on a disk: works, but survives a reboot and costs writes.
   [[nodiscard]] bool on_tmpfs() const { return on_tmpfs_; }
 
@@ -35,6 +37,7 @@ class SharedMemory {
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
   bool fresh_ = false;
+  size_t dropped_octets_ = 0;
   bool on_tmpfs_ = false;
 };
 
