@@ -96,7 +96,12 @@ const block = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.constantFrom<unknown>({ cidr: '10.0.0.0/33' }, { cidr: '10.0.0.0/8', except: ['x'] }, {}),
+    arbitrary: fc.constantFrom<unknown>(
+      { cidr: '10.0.0.0/33' },
+      { cidr: '10.0.0.0/8', except: ['x'] },
+      { cidr: '0.0.0.0/0', exceptions: ['10.0.0.0/8'] },
+      {},
+    ),
   },
 );
 

@@ -5,7 +5,7 @@ import { lint } from './lint.js';
 import { printGithub, printText } from './print.js';
 
 interface LintOptions {
-  readonly output?: 'json' | 'yaml' | 'wide' | 'github';
+  readonly output: 'text' | 'json' | 'yaml' | 'github';
   readonly json?: boolean;
   readonly file?: string[];
 }

@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { WeftError } from '../../errors/problem.js';
+import { objectOf } from '../../manifests/plain.js';
 import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
+import { type Column, type Format, formatOption, formatTable, printData } from '../output.js';
 import { type Answer, answerAll, type SideAnswer } from './answer.js';
 import { runBatch } from './batch.js';
 import type { EngineName, EngineOptions } from './engine.js';
@@ -17,7 +19,7 @@ interface VerdictOptions {
   readonly engine: EngineName;
   readonly batch?: boolean;
   readonly json?: boolean;
-  readonly output?: string;
+  readonly output: Format;
   readonly ownNodeEgress: 'allow' | 'judge';
   readonly assignAddresses?: boolean;
 }
@@ -50,7 +52,7 @@ export function registerVerdict(policy: Command): void {
     )
     .option('--assign-addresses', 'give pods without status.podIPs an address each')
     .option('--json', 'print JSON (the same as -o json)')
-    .addOption(new Option('-o, --output <format>', 'how to print').choices(['json', 'yaml', 'wide']))
+    .addOption(formatOption())
     .action(async (options: VerdictOptions) => {
       process.exitCode = await runVerdict(options);
     });
@@ -108,34 +110,48 @@ async function printAnswers(
   queries: readonly unknown[],
   answers: readonly Answer[],
   options: VerdictOptions,
-) {
+): Promise<void> {
   if (options.json === true || options.output === 'json') {
     // One answer a line, so that a hundred thousand of them can be read and compared.
     await write(`[\n${answers.map((answer) => JSON.stringify(answer)).join(',\n')}\n]\n`);
-    return;
+  } else if (options.output === 'yaml') {
+    printData('yaml', answers);
+  } else {
+    const rows = answers.map((answer, index) => ({
+      answer,
+      query: objectOf(queries[index]),
+    }));
+    await write(formatTable(rows, columns, options.output === 'wide'));
   }
-  if (options.output === 'yaml') {
-    const { stringify } = await import('yaml');
-    await write(stringify(answers));
-    return;
-  }
-  const lines = answers.map((answer, index) => {
-    const { from, to, port, protocol } = queries[index] as Record<string, unknown>;
-    const word = answer.allowed === null ? 'no answer' : answer.allowed ? 'allowed' : 'denied';
-    const target = `${String(to)}${port === undefined ? '' : `:${String(port)}`}/${String(protocol ?? 'TCP')}`;
-    return `${word.padEnd(9)} ${String(from)} -> ${target}  ${summary(answer)}\n`;
-  });
-  await write(lines.join(''));
 }
 
-function summary(answer: Answer): string {
-  if (answer.egress === null || answer.ingress === null) return answer.error ?? answer.reason ?? '';
-  return `egress: ${side(answer.egress)}; ingress: ${side(answer.ingress)}`;
-}
+type Row = { readonly answer: Answer; readonly query: Readonly<Record<string, unknown>> };
 
-function side(verdict: SideAnswer): string {
+const columns: readonly Column<Row>[] = [
+  {
+    title: 'VERDICT',
+    value: ({ answer }) => (answer.allowed === null ? 'none' : answer.allowed ? 'allowed' : 'denied'),
+  },
+  { title: 'FROM', value: ({ query }) => String(query.from) },
+  { title: 'TO', value: ({ query }) => String(query.to) },
+  { title: 'PORT', value: ({ query }) => `${String(query.port ?? '-')}/${String(query.protocol ?? 'TCP')}` },
+  { title: 'EGRESS', value: ({ answer }) => side(answer.egress) },
+  { title: 'INGRESS', value: ({ answer }) => side(answer.ingress) },
+  { title: 'REASON', value: ({ answer }) => answer.error ?? answer.reason ?? '' },
+  {
+    title: 'BACKENDS',
+    wide: true,
+    value: ({ answer }) =>
+      (answer.backends ?? [])
+        .map(({ address, port, allowed }) => `${address}:${port} ${allowed ? 'allowed' : 'denied'}`)
+        .join(', '),
+  },
+];
+
+function side(verdict: SideAnswer | null): string {
+  if (verdict === null) return '-';
   if (verdict.reason === 'rule') return `${verdict.policy} ${verdict.path}`;
-  if (verdict.reason === 'isolated') return `denied, isolated by ${verdict.isolatedBy.join(', ')}`;
+  if (verdict.reason === 'isolated') return `denied by ${verdict.isolatedBy.join(', ')}`;
   return verdict.reason;
 }
 

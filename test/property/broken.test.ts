@@ -1,0 +1,150 @@
+/**
+ * Manifests with something wrong anywhere: a value replaced by another kind of value, a field renamed, a part removed. Nothing may throw, the
+ * engines may not differ about what is left, and lint finds something to say wherever decoding had to narrow.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { lint } from '../../src/cli/lint/lint.js';
+import { printText } from '../../src/cli/lint/print.js';
+import { audit, printMarkdown } from '../../src/cli/policy/audit.js';
+import { answerWorld } from '../../src/cli/policy/batch.js';
+import { engineNamed } from '../../src/cli/policy/engines.js';
+import { parseManifests } from '../../src/manifests/parse.js';
+import { readManifests } from '../../src/manifests/read.js';
+import { worlds } from '../support/worlds.js';
+
+const seed = Number(process.env.WEFT_PROPERTY_SEED ?? 20240602);
+const numRuns = Number(process.env.WEFT_PROPERTY_RUNS ?? 600);
+
+const junk: readonly unknown[] = [
+  null,
+  '',
+  'x',
+  '10.0.0.0/8',
+  0,
+  -1,
+  80,
+  1.5,
+  1e300,
+  true,
+  [],
+  {},
+  [null],
+  [[]],
+  ['x'],
+  [{}],
+  { x: 1 },
+  { podSelector: {} },
+  { matchLabels: null },
+  { __proto__: null, constructor: 'x' },
+];
+
+interface Damage {
+  readonly object: number;
+  /** At each level the child with this number; ends where a level has none. */
+  readonly path: readonly number[];
+  readonly by: number;
+  readonly how: 'replace' | 'remove' | 'rename';
+}
+
+const damage: fc.Arbitrary<Damage> = fc.record({
+  object: fc.nat({ max: 30 }),
+  path: fc.array(fc.nat({ max: 5 }), { minLength: 1, maxLength: 8 }),
+  by: fc.nat({ max: junk.length - 1 }),
+  how: fc.constantFrom('replace', 'replace', 'replace', 'remove', 'rename'),
+});
+
+function damaged(objects: readonly unknown[], damages: readonly Damage[]): Record<string, unknown>[] {
+  const copies = structuredClone(objects) as Record<string, unknown>[];
+  for (const { object, path, by, how } of damages) {
+    let node = copies[object % copies.length] as Record<string, unknown>;
+    for (const [depth, step] of path.entries()) {
+      const keys = Object.keys(node);
+      if (keys.length === 0) break;
+      const key = keys[step % keys.length]!;
+      const child = node[key];
+      if (depth < path.length - 1 && typeof child === 'object' && child !== null) {
+        node = child as Record<string, unknown>;
+        continue;
+      }
+      if (how === 'remove') delete node[key];
+      else if (how === 'rename') {
+        delete node[key];
+        node[`${key}x`] = child;
+      } else node[key] = structuredClone(junk[by]);
+      break;
+    }
+  }
+  return copies.filter((copy) => typeof copy === 'object' && copy !== null);
+}
+
+test(`the engines agree about damaged worlds (seed ${seed})`, () => {
+  fc.assert(
+    fc.property(worlds, fc.array(damage, { minLength: 1, maxLength: 6, size: 'max' }), (world, damages) => {
+      const broken = { ...world, objects: damaged(world.objects, damages) };
+      const expected = answerWorld(broken, engineNamed('reference'));
+      assert.deepEqual(answerWorld(broken, engineNamed('decoded')), expected);
+      assert.deepEqual(answerWorld(broken, engineNamed('native')), expected);
+    }),
+    { seed, numRuns },
+  );
+});
+
+test(`lint and audit of damaged manifests always come to an end (seed ${seed})`, () => {
+  fc.assert(
+    fc.property(worlds, fc.array(damage, { minLength: 1, maxLength: 6 }), ({ objects }, damages) => {
+      const text = damaged(objects, damages)
+        .map((object) => JSON.stringify(object, null, 1))
+        .join('\n---\n');
+      const manifests = readManifests(['-'], () => text);
+      const findings = lint(manifests);
+      printText(findings, manifests.texts, 1);
+      printMarkdown(audit(manifests));
+      for (const { line, column } of findings) assert.ok(line >= 1 && column >= 1);
+    }),
+    { seed, numRuns: Math.ceil(numRuns / 3) },
+  );
+});
+
+test(`any text can be read (seed ${seed})`, () => {
+  const piece = fc.constantFrom(
+    'a',
+    ': ',
+    '- ',
+    '\n',
+    '  ',
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    '"',
+    "'",
+    '#',
+    '&a ',
+    '*a',
+    '|',
+    '>',
+    '---\n',
+    '? ',
+    '!x ',
+    '%',
+    '\t',
+    '<<',
+    '\u0000',
+    '\ud800',
+    'kind: Pod\n',
+    'metadata:\n',
+    '@',
+    '`',
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40, size: 'max' }), (pieces) => {
+      const { objects, problems } = parseManifests(pieces.join(''), 'x.yaml');
+      for (const { source } of problems) assert.ok((source?.line ?? 0) >= 1);
+      for (const object of objects) object.locate(['metadata', 'name']);
+    }),
+    { seed, numRuns: numRuns * 10 },
+  );
+});
