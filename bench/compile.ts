@@ -21,7 +21,11 @@ interface Size {
   readonly namespaces: number;
   readonly policies: number;
   readonly localPods: number;
+  /** ipBlocks spread over all policies. */
   readonly blocks: number;
+  /** Policies that select local pods and allow a list of addresses each, as threat feeds do, and how long a list is. */
+  readonly feeds: number;
+  readonly feedBlocks: number;
   readonly services: number;
 }
 
@@ -32,6 +36,8 @@ const reference: Size = {
   policies: 1_000,
   localPods: 250,
   blocks: 2_000,
+  feeds: 0,
+  feedBlocks: 0,
   services: 500,
 };
 const large: Size = {
@@ -40,7 +46,9 @@ const large: Size = {
   namespaces: 5_000,
   policies: 10_000,
   localPods: 250,
-  blocks: 100_000,
+  blocks: 20_000,
+  feeds: 20,
+  feedBlocks: 4_000,
   services: 5_000,
 };
 
@@ -100,6 +108,18 @@ function makePod(size: Size, i: number, version = 0): Pod {
   };
 }
 
+/** Blocks of 12 to 28 bits anywhere, a quarter of them with an exception. */
+function blocks(count: number, random: (below: number) => number): PolicyPeer[] {
+  return Array.from({ length: count }, () => {
+    const cidr = blockOf(v4(random(0x7fffffff) * 2), 12 + random(17));
+    return {
+      kind: 'block' as const,
+      cidr,
+      except: random(4) === 0 ? [blockOf(cidr.base, cidr.length + 3)] : [],
+    };
+  });
+}
+
 function makePolicy(size: Size, i: number, random: (below: number) => number): NetworkPolicy {
   const namespace = `ns-${i % size.namespaces}`;
   const blocksEach = Math.round(size.blocks / size.policies);
@@ -128,16 +148,6 @@ function makePolicy(size: Size, i: number, random: (below: number) => number): N
       ? [{ kind: 'pods' as const, namespaceSelector: selector({ team: `t-${random(teams)}` }) }]
       : []),
   ];
-  const blocks = (): PolicyPeer[] =>
-    Array.from({ length: blocksEach }, () => {
-      const cidr = blockOf(v4(random(0x7fffffff) * 2), 12 + random(17));
-      const inside = { ...cidr.base, words: cidr.base.words };
-      return {
-        kind: 'block' as const,
-        cidr,
-        except: random(4) === 0 ? [blockOf(inside, cidr.length + 3)] : [],
-      };
-    });
   const rule = (from: PolicyPeer[]): PolicyRule => ({ peers: from, ports: ports[random(ports.length)]! });
   return {
     namespace,
@@ -145,7 +155,7 @@ function makePolicy(size: Size, i: number, random: (below: number) => number): N
     uid: `p-${i}`,
     podSelector: random(4) === 0 ? selector() : selector({ app: apps[random(apps.length)]! }),
     ingress: [rule(peers()), rule(peers())],
-    egress: i % 2 === 0 ? [rule(peers()), rule(blocks())] : null,
+    egress: i % 2 === 0 ? [rule(peers()), rule(blocks(blocksEach, random))] : null,
   };
 }
 
@@ -160,6 +170,16 @@ function makeWorld(size: Size): World {
   }
   for (let i = 0; i < size.pods; i++) world.put('pod', makePod(size, i));
   for (let i = 0; i < size.policies; i++) world.put('policy', makePolicy(size, i, random));
+  for (let i = 0; i < size.feeds; i++) {
+    world.put('policy', {
+      namespace: `ns-${i}`,
+      name: `feed-${i}`,
+      uid: '',
+      podSelector: selector(),
+      ingress: null,
+      egress: [{ peers: blocks(size.feedBlocks, random), ports: null }],
+    });
+  }
   for (let i = 0; i < size.services; i++) {
     world.put('service', {
       namespace: `ns-${i % size.namespaces}`,

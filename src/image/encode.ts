@@ -6,36 +6,18 @@ import { swapBytes } from '../net/address.js';
 import type { KnownAddress } from '../policy/address-table.js';
 import { type TrieNode, trieNodes } from '../policy/prefix-table.js';
 import type { Group, PolicyTables } from '../policy/tables.js';
+import { assemble, type Section, type Seeds } from './assemble.js';
 import { type Buckets, makeBuckets } from './buckets.js';
 import { checksum, finish, mixWord } from './hash.js';
-import {
-  cacheLine,
-  endpointFlags,
-  formatVersion,
-  header,
-  magic,
-  none,
-  pageAlignment,
-  type SectionName,
-  sectionEntry,
-  sectionNames,
-  sections,
-} from './layout.js';
+import { endpointFlags, none, type SectionName, sections } from './layout.js';
 import { SectionWriter, TextPool } from './writer.js';
-
-interface Section {
-  readonly bytes: Uint8Array;
-  readonly checksum: readonly [number, number];
-}
-
-type Seed = 'identity_cell_seed' | 'block_cell_seed' | 'endpoint_seed' | 'frontend_seed';
 
 const indexOf = (item: { readonly index: number } | null): number => (item === null ? none : item.index);
 
 export class ImageEncoder {
   readonly #sections = new Map<SectionName, Section>();
   readonly #versions = new Map<Group, number>();
-  readonly #seeds: Record<Seed, number> = {
+  readonly #seeds: Seeds = {
     identity_cell_seed: 0,
     block_cell_seed: 0,
     endpoint_seed: 0,
@@ -69,7 +51,7 @@ export class ImageEncoder {
       step();
       this.#versions.set(group, version);
     }
-    return this.#assemble(tables);
+    return assemble(this.#sections, this.#seeds, tables.settings);
   }
 
   #set(name: SectionName, bytes: Uint8Array): void {
@@ -371,49 +353,6 @@ export class ImageEncoder {
         .u32('service', index);
     });
     this.#set('frontends', frontend.bytes);
-  }
-
-  #assemble({ settings }: PolicyTables): Uint8Array<ArrayBuffer> {
-    const headSize = header.size + sectionNames.length * sectionEntry.size;
-    const table = new SectionWriter(sectionEntry, sectionNames.length);
-    const places: number[] = [];
-    let end = headSize;
-    sectionNames.forEach((name, i) => {
-      const { bytes, checksum: sum } = this.#sections.get(name)!;
-      const alignment = bytes.length >= pageAlignment ? pageAlignment : cacheLine;
-      const offset = Math.ceil(end / alignment) * alignment;
-      const elementSize = sections[name].size;
-      table
-        .element(i)
-        .u32('offset', offset)
-        .u32('size', bytes.length)
-        .u32('element_size', elementSize)
-        .u32('count', bytes.length / elementSize)
-        .u64('checksum', sum[1], sum[0]);
-      places.push(offset);
-      end = offset + bytes.length;
-    });
-    const image = new Uint8Array(end);
-    sectionNames.forEach((name, i) => {
-      image.set(this.#sections.get(name)!.bytes, places[i]!);
-    });
-    image.set(table.bytes, header.size);
-    const head = new SectionWriter(header, 1);
-    head.bytes.set(magic, header.at.magic);
-    head
-      .u32('version', formatVersion)
-      .u32('header_size', headSize)
-      .u32('total_size', end)
-      .u32('section_count', sectionNames.length)
-      .u8('own_node_egress', settings.ownNodeEgress === 'judge' ? 1 : 0)
-      .u8('deny_egress', settings.denyAction.egress === 'reject' ? 1 : 0)
-      .u8('deny_ingress', settings.denyAction.ingress === 'reject' ? 1 : 0);
-    for (const seed of Object.keys(this.#seeds) as Seed[]) head.u32(seed, this.#seeds[seed]);
-    image.set(head.bytes, 0);
-    const [low, high] = checksum(image.subarray(0, headSize));
-    head.u64('checksum', high, low);
-    image.set(head.bytes, 0);
-    return image;
   }
 }
 
