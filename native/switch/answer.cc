@@ -9,18 +9,18 @@
 namespace weft {
 
 template <class Build>
-bool Forwarder::answer(Passage& way, Build&& build) noexcept {
+DropReason Forwarder::answer(Passage& way, DropReason unanswerable, Build&& build) noexcept {
   if (!way.in.answers.take(way.now_ns, way.view.live.answers_per_second, way.view.live.answer_burst))
-    return false;
+    return DropReason::icmp_rate_limit;
   uint8_t* frame = scratch_.data() + kVnetHeaderLength;
   const uint32_t length = build(std::span<uint8_t>(frame, scratch_.size() - kVnetHeaderLength));
-  if (length == 0) return true;
-  if (send(way.in, frame, length, VnetHeader{}) == SendStatus::sent) {
-    counters(way.in).answers.add(1);
-    if (way.in.capture.load(std::memory_order_relaxed) == CaptureMode::all) [[unlikely]]
-      capture(way, way.in, CaptureSide::to_pod, DropReason::none, length, {frame, length});
-  }
-  return true;
+  if (length == 0) return unanswerable;
+  if (const SendStatus status = send(way.in, frame, length, VnetHeader{}); status != SendStatus::sent)
+    return reason_of(status);
+  counters(way.in).answers.add(1);
+  if (way.in.capture.load(std::memory_order_relaxed) == CaptureMode::all) [[unlikely]]
+    capture(way, way.in, CaptureSide::to_pod, DropReason::none, length, {frame, length});
+  return DropReason::none;
 }
 
 DropReason Forwarder::answer_arp(Passage& way) noexcept {
@@ -34,10 +34,11 @@ DropReason Forwarder::answer_arp(Passage& way) noexcept {
   if (message.operation != ArpHeader::kRequest || message.is_probe() ||
       message.target != settings_.gateway_v4)
     return DropReason::neighbour_other;
-  const bool within = answer(
-      way, [&](std::span<uint8_t> out) { return build_arp_reply(way.packet, settings_.gateway_mac, out); });
-  way.answered = within;
-  return within ? DropReason::none : DropReason::icmp_rate_limit;
+  const DropReason reason = answer(way, DropReason::arp_malformed, [&](std::span<uint8_t> out) {
+    return build_arp_reply(way.packet, settings_.gateway_mac, out);
+  });
+  way.answered = reason == DropReason::none;
+  return reason;
 }
 
 DropReason Forwarder::answer_neighbour(Passage& way) noexcept {
@@ -69,11 +70,11 @@ DropReason Forwarder::answer_neighbour(Passage& way) noexcept {
   if (!own(source)) return DropReason::spoof_nd;
   if (message.has_link_address && message.link_address != way.in.spec.mac) return DropReason::spoof_nd;
   if (message.target != settings_.gateway_v6) return DropReason::neighbour_other;
-  const bool within = answer(way, [&](std::span<uint8_t> out) {
+  const DropReason reason = answer(way, DropReason::neighbour_other, [&](std::span<uint8_t> out) {
     return build_neighbour_advertisement(way.packet, settings_.gateway_mac, out);
   });
-  way.answered = within;
-  return within ? DropReason::none : DropReason::icmp_rate_limit;
+  way.answered = reason == DropReason::none;
+  return reason;
 }
 
 DropReason Forwarder::answer_gateway(Passage& way) noexcept {
@@ -88,14 +89,17 @@ DropReason Forwarder::answer_gateway(Passage& way) noexcept {
     refuse(way, Unreachable::port);
     return DropReason::gateway_service;
   }
-  const bool within = answer(
-      way, [&](std::span<uint8_t> out) { return build_echo_reply(way.packet, settings_.gateway_mac, out); });
-  way.answered = within;
-  return within ? DropReason::none : DropReason::icmp_rate_limit;
+  const DropReason unanswerable =
+      packet.icmp_code != 0 ? DropReason::icmp_malformed : DropReason::transport_checksum;
+  const DropReason reason = answer(way, unanswerable, [&](std::span<uint8_t> out) {
+    return build_echo_reply(way.packet, settings_.gateway_mac, out);
+  });
+  way.answered = reason == DropReason::none;
+  return reason;
 }
 
 void Forwarder::refuse(Passage& way, Unreachable what) noexcept {
-  answer(way, [&](std::span<uint8_t> out) {
+  (void)answer(way, DropReason::none, [&](std::span<uint8_t> out) {
     if (way.packet.tuple.protocol == static_cast<uint8_t>(Protocol::tcp))
       return build_tcp_reset(way.packet, settings_.gateway_mac, out);
     return build_unreachable(way.packet, what, gateway(way), settings_.gateway_mac, out);
@@ -103,19 +107,19 @@ void Forwarder::refuse(Passage& way, Unreachable what) noexcept {
 }
 
 void Forwarder::tell_unreachable(Passage& way, Unreachable what) noexcept {
-  answer(way, [&](std::span<uint8_t> out) {
+  (void)answer(way, DropReason::none, [&](std::span<uint8_t> out) {
     return build_unreachable(way.packet, what, gateway(way), settings_.gateway_mac, out);
   });
 }
 
 void Forwarder::tell_too_big(Passage& way, uint32_t mtu) noexcept {
-  answer(way, [&](std::span<uint8_t> out) {
+  (void)answer(way, DropReason::none, [&](std::span<uint8_t> out) {
     return build_packet_too_big(way.packet, mtu, gateway(way), settings_.gateway_mac, out);
   });
 }
 
 void Forwarder::tell_time_exceeded(Passage& way) noexcept {
-  answer(way, [&](std::span<uint8_t> out) {
+  (void)answer(way, DropReason::none, [&](std::span<uint8_t> out) {
     return build_time_exceeded(way.packet, gateway(way), settings_.gateway_mac, out);
   });
 }

@@ -77,6 +77,25 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
   return transmit(way, *out);
 }
 
+// A client that sends datagrams to a backend that is gone, or to a Service's address from before there was
+// the Service, would never learn of it: its flow begins anew. So does a connection attempt without an answer;
+// one that was answered is left alone, its ends find out themselves.
+bool Forwarder::loses_backend(const View& view, const Port& from, const Lookup& found) noexcept {
+  if (from.spec.kind != PortKind::pod) return false;
+  if (found.key.protocol != static_cast<uint8_t>(Protocol::udp) && found.state != State::tcp_syn_sent &&
+      found.state != State::sctp_cookie_wait)
+    return false;
+  Service service;
+  const bool exists = view.image->services().find(found.key.protocol, found.key.destination,
+                                                  found.key.destination_port, service);
+  if ((found.flags & kDestinationTranslated) == 0) return exists;
+  if (!exists) return true;
+  for (const Backend& backend : service.backends)
+    if (backend.address == found.translated.destination && backend.port == found.translated.destination_port)
+      return false;
+  return true;
+}
+
 // A policy change, or a restart, is applied to a connection at its next packet, of whichever side: as its
 // initiator, on the translated tuple, without choosing a backend again.
 Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, DropReason& reason) noexcept {
@@ -92,12 +111,20 @@ Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, Dr
     const Port* owner = view.routes.find(address);
     return owner == &port || (owner == nullptr && port.spec.kind == PortKind::host);
   };
-  if (!still_has(*from, judged.source) || !still_has(*to, judged.destination)) {
+  if (!still_has(*from, judged.source) || !still_has(*to, judged.destination) ||
+      (original && loses_backend(view, *from, found))) {
     table_.kill(found);
     return Standing::changed;
   }
   way.source = view.image->classify(judged.source, judged.family);
   way.destination = view.image->classify(judged.destination, judged.family);
+  // An address that was out in the world when the connection began is a pod of this node now, whose port may
+  // be yet to come.
+  if ((to->spec.kind == PortKind::host && (way.destination.flags & kEndpointLocal) != 0) ||
+      (from->spec.kind == PortKind::host && (way.source.flags & kEndpointLocal) != 0)) {
+    table_.kill(found);
+    return Standing::changed;
+  }
   reason = judge(way, *from, *to, judged);
   if (reason != DropReason::none) {
     // Told as what was judged, the initiator's packet, whichever side's packet met it.

@@ -98,9 +98,10 @@ class Forwarder {
     return address == settings_.gateway_v4 || address == settings_.gateway_v6;
   }
   // `build(span)` writes a frame and returns its length, 0 for none; it is sent to the port that the packet
-  // came from, within that port's rate. False: held back by the rate.
+  // came from, within that port's rate. `none`: sent. Else why not: the rate, the device, or `unanswerable`
+  // where there was nothing to say.
   template <class Build>
-  bool answer(Passage& way, Build&& build) noexcept;
+  DropReason answer(Passage& way, DropReason unanswerable, Build&& build) noexcept;
   void refuse(Passage& way, Unreachable what) noexcept;  // TCP reset, else ICMP unreachable
   void tell_unreachable(Passage& way, Unreachable what) noexcept;
   void tell_too_big(Passage& way, uint32_t mtu) noexcept;
@@ -122,6 +123,9 @@ class Forwarder {
     closed,   // an end's port is gone
   };
   Standing judge_again(Passage& way, const Lookup& found, DropReason& reason) noexcept;
+
+  // Whether a Service's change leaves this flow of a client without its backend.
+  static bool loses_backend(const View& view, const Port& from, const Lookup& found) noexcept;
 
   // judge.cc: both directions, with the exemptions. Fills the passage's rules.
   static DropReason judge(Passage& way, const Port& from, const Port& to,
@@ -171,6 +175,8 @@ inline FlowTuple wire_form(FlowTuple key, Side side) noexcept {
     key.source_port = key.destination_port = side == Side::original ? key.source_port : key.destination_port;
   return key;
 }
+
+DropReason reason_of(SendStatus status);
 
 // What the connection table looks at in a packet. Points into itself: keep it while the observation is used.
 struct Observed {

@@ -37,6 +37,13 @@ DropReason reason_of(FragmentOutcome outcome) {
   }
 }
 
+// Held fragments that a call into the table has dropped.
+void count_lost(PortCounters& count, const FragmentTable::Result& result) {
+  if (result.released != 0)
+    count.drops[static_cast<size_t>(DropReason::fragment_overlap)].add(result.released);
+  if (result.lapsed != 0) count.drops[static_cast<size_t>(DropReason::fragment_no_first)].add(result.lapsed);
+}
+
 }  // namespace
 
 DropReason Forwarder::route_first_fragment(Passage& way) noexcept {
@@ -51,8 +58,7 @@ DropReason Forwarder::route_first_fragment(Passage& way) noexcept {
   const uint32_t header = packet.fragment_length - (packet.length - packet.payload_offset);
   const FragmentTable::Result result =
       fragments_.first(key_of(packet, in.index), range_of(packet), header, way.now_ns);
-  if (result.released != 0)
-    counters(in).drops[static_cast<size_t>(DropReason::fragment_overlap)].add(result.released);
+  count_lost(counters(in), result);
   if (result.outcome != FragmentOutcome::judge) return reason_of(result.outcome);
 
   const DropReason reason = route(way);
@@ -89,8 +95,7 @@ DropReason Forwarder::route_later_fragment(Passage& way) noexcept {
   const FragmentTable::Result result =
       fragments_.later(key_of(way.packet, in.index), range_of(way.packet),
                        std::span<const uint8_t>(way.packet.frame, way.packet.length), way.now_ns);
-  if (result.released != 0)
-    counters(in).drops[static_cast<size_t>(DropReason::fragment_overlap)].add(result.released);
+  count_lost(counters(in), result);
   if (result.outcome == FragmentOutcome::held) {
     way.held = true;
     return DropReason::none;

@@ -78,7 +78,9 @@ void Forwarder::tell(const Passage& way, FlowVerdict verdict, DropReason reason,
   event.egress_rule = way.egress_rule;
   event.ingress_rule = way.ingress_rule;
   event.suppressed = suppressed;
-  flows_.push(event);
+  // Connections are told without a rate: a pod that opens them faster than they are drained must not crowd
+  // out what was denied to the others.
+  flows_.push(event, verdict == FlowVerdict::allowed ? flows_.capacity() / 4 : 0);
 }
 
 void Forwarder::keep_original(Passage& way) noexcept {

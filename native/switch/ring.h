@@ -19,10 +19,10 @@ class Ring {
   // Rounded up to a power of two.
   explicit Ring(uint32_t capacity) : slots_(std::bit_ceil(capacity == 0 ? 1u : capacity)) {}
 
-  // Writer. False when full.
-  bool push(const T& element) noexcept {
+  // Writer. False when no more than `reserve` slots are free: that many are kept for what matters more.
+  bool push(const T& element, uint64_t reserve = 0) noexcept {
     const uint64_t head = head_.load(std::memory_order_relaxed);
-    if (head - tail_.load(std::memory_order_acquire) == slots_.size()) {
+    if (head - tail_.load(std::memory_order_acquire) + reserve >= slots_.size()) {
       lost_.store(lost_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       return false;
     }
@@ -40,6 +40,7 @@ class Ring {
     return true;
   }
 
+  [[nodiscard]] uint64_t capacity() const noexcept { return slots_.size(); }
   // Elements refused so far; any thread.
   [[nodiscard]] uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
 

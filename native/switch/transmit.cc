@@ -22,6 +22,8 @@ bool takes_gso(const DeviceOffloads& offloads, const Packet& packet) {
   }
 }
 
+}  // namespace
+
 DropReason reason_of(SendStatus status) {
   switch (status) {
     case SendStatus::sent:
@@ -36,8 +38,6 @@ DropReason reason_of(SendStatus status) {
   }
   return DropReason::tx_error;
 }
-
-}  // namespace
 
 DropReason Forwarder::check_leave(Passage& way, const Port& out) noexcept {
   if (way.packet.ttl <= 1) {

@@ -22,6 +22,14 @@ struct Plain : Harness {
   }
 };
 
+TEST_CASE_FIXTURE(Plain, "an echo request that cannot be answered is counted as a drop") {
+  Bytes request = frame(link("a"), "icmp 10.0.0.1 > 169.254.1.1 echo 3");
+  ip_of(request)[20 + 2] ^= 0x55;
+  CHECK_EQ(send("a", request), "drop transport-checksum");
+  device("a").send_status = SendStatus::full;
+  CHECK_EQ(send("a", "icmp 10.0.0.1 > 169.254.1.1 echo 3"), "drop tx-full");
+}
+
 TEST_CASE_FIXTURE(Plain, "packets between pods, the node and the world are forwarded with one hop less") {
   play({
       {"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 S", "b: tcp 10.0.0.1:1000 > 10.0.0.2:80 S"},

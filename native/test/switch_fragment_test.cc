@@ -86,6 +86,15 @@ TEST_CASE_FIXTURE(Fragmented, "a fragment whose first never comes is dropped whe
   CHECK_EQ(collect(), "drop fragment-no-first");
 }
 
+TEST_CASE_FIXTURE(
+    Fragmented,
+    "held fragments whose time is over are counted too where their identification is used again") {
+  play({{"a", "udp 10.0.0.1 > 10.0.0.2 frag 7@1408 len 33", ""}});
+  pass(1'500'000'000);
+  play({{"a", "udp 10.0.0.1:9 > 10.0.0.2:53 frag 7@0+ len 1000",
+         "b: udp 10.0.0.1:9 > 10.0.0.2:53 len 1000 frag 7@0+; drop fragment-no-first"}});
+}
+
 TEST_CASE_FIXTURE(Fragmented,
                   "fragments of a datagram that an older policy judged do not pass after a change") {
   play({{"a", "udp 10.0.0.1:9 > 10.0.0.2:53 frag 7@0+ len 1000",

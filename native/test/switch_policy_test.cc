@@ -1,6 +1,8 @@
 // Policy on packets: who is judged, who is exempt, what a policy change does to what is already flowing.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "switch_harness.h"
 
 namespace weft::test {
@@ -288,6 +290,36 @@ TEST_CASE_FIXTURE(Judged, "flow events name ends, verdict, rule and reason") {
   CHECK(events[2].direction == Direction::egress);
   CHECK(events[3].verdict == FlowVerdict::dropped);
   CHECK(events[3].reason == DropReason::spoof_ip);
+}
+
+TEST_CASE("a pod that opens many connections does not crowd out what is denied to others") {
+  Harness::Options options;
+  options.settings.flow_ring = 16;
+  Harness lab(options);
+  lab.add("a", {"10.0.0.1"});
+  lab.add("b", {"10.0.0.2"});
+  lab.add("c", {"10.0.0.3"});
+  ImageBuilder image;
+  image.pod({"10.0.0.1"});
+  image.pod({"10.0.0.2"});
+  image.isolate(image.pod({"10.0.0.3"}), Direction::egress, {});
+  lab.sw->set_image(image.load());
+  for (int i = 1; i < 100; ++i) lab.send("a", "udp 10.0.0.1:" + std::to_string(i) + " > 10.0.0.2:53");
+  for (int i = 0; i < 3; ++i) lab.send("c", "udp 10.0.0.3:1 > 10.0.0.2:53");
+  const std::vector<FlowEvent> events = lab.flows();
+  CHECK(std::count_if(events.begin(), events.end(),
+                      [](const FlowEvent& event) { return event.reason == DropReason::policy_egress; }) == 3);
+}
+
+TEST_CASE_FIXTURE(Judged,
+                  "a flow to an address that becomes a pod of this node does not stay with the host") {
+  play({{"d", "udp 10.0.0.4:1 > 10.0.0.9:2", "host: udp 10.0.0.4:1 > 10.0.0.9:2"}});
+  image.isolate(image.pod({"10.0.0.9"}), Direction::ingress, {{.protocol = kUdp, .first = 2, .last = 2}});
+  sw->set_image(image.load());
+  play({{"d", "udp 10.0.0.4:1 > 10.0.0.9:2",
+         "d: icmp 169.254.1.1 > 10.0.0.4 error 3/1 quoting udp 10.0.0.4:1 > 10.0.0.9:2; drop no-route"}});
+  add("e", {"10.0.0.9"});
+  play({{"d", "udp 10.0.0.4:1 > 10.0.0.9:2", "e: udp 10.0.0.4:1 > 10.0.0.9:2"}});
 }
 
 TEST_CASE_FIXTURE(Judged, "a port's drops are told within its rate, and what was kept back is counted") {

@@ -91,6 +91,30 @@ TEST_CASE_FIXTURE(Balanced, "a re-judged connection keeps its backend, and ends 
         {"a", "tcp 10.0.0.1:1000 > 10.96.0.1:80 A seq 1001 ack 6", "drop policy-ingress"}});
 }
 
+TEST_CASE_FIXTURE(Balanced, "datagrams and unanswered attempts follow their service to another backend") {
+  ImageBuilder other;
+  other.pod({"10.0.0.1", "fd00::1"});
+  other.pod({"10.0.0.2", "fd00::2"});
+  other.pod({"10.0.0.4"});
+  other.own_node("192.168.0.1");
+  other.service("10.96.0.1", 80, kUdp, {{"10.0.0.4", 8080}});
+  other.service("10.96.0.1", 80, kTcp, {{"10.0.0.4", 8080}});
+  other.service("10.96.0.77", 80, kUdp, {{"10.0.0.4", 8080}});
+  play({
+      {"a", "udp 10.0.0.1:1 > 10.96.0.1:80", "b: udp 10.0.0.1:1 > 10.0.0.2:8080"},
+      {"b", "udp 10.0.0.2:8080 > 10.0.0.1:1", "a: udp 10.96.0.1:80 > 10.0.0.1:1"},
+      {"a", "tcp 10.0.0.1:1 > 10.96.0.1:80 S", "b: tcp 10.0.0.1:1 > 10.0.0.2:8080 S"},
+      // Not a Service's address yet: the world's.
+      {"a", "udp 10.0.0.1:7 > 10.96.0.77:80", "host: udp 10.0.0.1:7 > 10.96.0.77:80"},
+  });
+  sw->set_image(other.load());
+  play({
+      {"a", "udp 10.0.0.1:1 > 10.96.0.1:80", "d: udp 10.0.0.1:1 > 10.0.0.4:8080"},
+      {"a", "tcp 10.0.0.1:1 > 10.96.0.1:80 S", "d: tcp 10.0.0.1:1 > 10.0.0.4:8080 S"},
+      {"a", "udp 10.0.0.1:7 > 10.96.0.77:80", "d: udp 10.0.0.1:7 > 10.0.0.4:8080"},
+  });
+}
+
 TEST_CASE_FIXTURE(Balanced, "new connections spread over all backends, remote ones by way of the host") {
   std::set<std::string> to;
   for (int i = 0; i < 60; ++i) {
