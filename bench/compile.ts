@@ -79,6 +79,10 @@ function isLocal(size: Size, i: number): boolean {
   return (i + Math.floor(i / size.namespaces)) % Math.floor(size.pods / size.localPods) === 0;
 }
 
+function localPods(size: Size): number[] {
+  return Array.from({ length: size.pods }, (_, i) => i).filter((i) => isLocal(size, i));
+}
+
 function makePod(size: Size, i: number, version = 0): Pod {
   const namespace = `ns-${i % size.namespaces}`;
   const app = apps[Math.floor(i / size.namespaces) % apps.length]!;
@@ -170,9 +174,10 @@ function makeWorld(size: Size): World {
   }
   for (let i = 0; i < size.pods; i++) world.put('pod', makePod(size, i));
   for (let i = 0; i < size.policies; i++) world.put('policy', makePolicy(size, i, random));
+  const locals = localPods(size);
   for (let i = 0; i < size.feeds; i++) {
     world.put('policy', {
-      namespace: `ns-${i}`,
+      namespace: makePod(size, locals[i % locals.length]!).namespace,
       name: `feed-${i}`,
       uid: '',
       podSelector: selector(),
@@ -237,7 +242,7 @@ function measureChanges(size: Size, world: World, compiler: Compiler, rounds: nu
       return clocked(() => compiler.update());
     });
   const any = () => random(size.pods);
-  const locals = Array.from({ length: size.pods }, (_, i) => i).filter((i) => isLocal(size, i));
+  const locals = localPods(size);
   const local = () => locals[random(locals.length)]!;
   let version = 1;
   const relabel = (i: number) => world.put('pod', makePod(size, i, version++));
