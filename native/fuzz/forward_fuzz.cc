@@ -3,7 +3,8 @@
 //   * what the switch sends is a well-formed frame from the gateway's MAC to the port's;
 //   * the sealed pod c receives nothing but answers to what it sent itself, and reaches nobody but its own
 //   node;
-//   * no pod receives a packet from an address of another pod that did not send it.
+//   * no pod receives a packet from an address of another pod that did not send it;
+//   * every frame ends once: forwarded, answered, dropped for one reason, or held (a fragment, for a while).
 //
 // Input: records of { first byte, length (2 octets), bytes }. First byte: bits 0-1 the port; bit 2: give the
 // frame a right Ethernet header; bit 3: and a right IPv4 header checksum; bit 4: the record is a step of the
@@ -31,6 +32,7 @@ void require(bool holds, const char* what) {
 }
 
 constexpr PortIndex kA = 0, kSealed = 2, kHost = 3;
+constexpr uint32_t kHeld = 4;
 const Settings kSettings;
 
 struct World;
@@ -78,7 +80,7 @@ struct World {
     Settings settings = kSettings;
     settings.max_ports = 8;
     settings.fragmented_packets = settings.fragmented_packets_per_port = 8;
-    settings.held_fragments = settings.held_fragments_per_port = 4;
+    settings.held_fragments = settings.held_fragments_per_port = kHeld;
     settings.flow_ring = 16;
     static Settings kept = settings;
     forwarder = std::make_unique<Forwarder>(kept, *table, balancer, 0);
@@ -147,6 +149,32 @@ SendStatus CheckingDevice::send(std::span<const uint8_t> bytes) noexcept {
   return SendStatus::sent;
 }
 
+// What became of all frames so far.
+struct Account {
+  uint64_t received = 0, dropped = 0, sent = 0, answered = 0;
+
+  static Account of(const World& world) {
+    Account sum;
+    for (const auto& port : world.view.ports) {
+      const PortCounters& count = port->counters[0];
+      sum.received += count.rx_packets.value();
+      sum.sent += count.tx_packets.value();
+      sum.answered += count.answers.value();
+      for (const Counter& reason : count.drops) sum.dropped += reason.value();
+    }
+    return sum;
+  }
+};
+
+// Frames that have not ended: those that are held. `answered_only` are the frames that met an answer and
+// nothing else (what is dropped may be answered as well).
+void check_account(const World& world, uint64_t answered_only) {
+  const Account now = Account::of(world);
+  const uint64_t ended = now.dropped + now.sent + answered_only;
+  require(ended <= now.received, "a frame ends once");
+  require(now.received - ended <= kHeld, "a frame that does not end is held");
+}
+
 }  // namespace
 }  // namespace weft::test
 
@@ -154,6 +182,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace weft;
   using namespace weft::test;
   World world;
+  uint64_t answered_only = 0;
   std::vector<uint8_t> buffer(kVnetHeaderLength + kMaxFrameLength + 64);
   for (size_t at = 0; at + 3 <= size;) {
     const uint8_t head = data[at];
@@ -187,8 +216,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const size_t header = std::min<size_t>(static_cast<size_t>(ip[0] & 15) * 4, length - 24);
       store_native<uint16_t>(ip + 10, finish_checksum(sum_bytes(ip, header)));
     }
+    const Account before = Account::of(world);
     world.forwarder->forward(world.view, in, buffer, static_cast<uint32_t>(length), world.now_ns);
+    const Account after = Account::of(world);
+    if (after.dropped == before.dropped && after.sent == before.sent && after.answered != before.answered)
+      ++answered_only;
+    check_account(world, answered_only);
   }
+  for (int i = 0; i < 20; ++i) {
+    world.now_ns += 500'000'000;
+    world.forwarder->tick(world.view, world.now_ns);
+  }
+  const Account end = Account::of(world);
+  require(end.received == end.dropped + end.sent + answered_only, "in the end nothing is held");
   if (const char* wrong = world.table->check()) broken(wrong);
   return 0;
 }
