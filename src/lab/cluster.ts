@@ -14,6 +14,7 @@ import { isProtocol } from '../model/protocol.js';
 import { type Address, address } from '../net/address.js';
 import { type Cidr, cidr } from '../net/cidr.js';
 import { Pool } from './allot.js';
+import { dnsObjects } from './dns-objects.js';
 import type { ServedPort } from './engine.js';
 
 export const nodeName = 'lab';
@@ -33,10 +34,6 @@ export const usualCluster: ClusterOptions = {
   nodeAddresses: [address('172.31.255.1'), address('fd41::1')],
   dns: true,
 };
-
-/** The lab's own DNS pod and Service, as K3s names and labels them. */
-export const dnsPodKey = 'kube-system/coredns';
-export const dnsServiceAddress = address('10.43.0.10');
 
 /** A pod that runs: it has a namespace of its own (or the node's) and addresses. */
 export interface LabPod {
@@ -444,35 +441,4 @@ function missingNamespaces(objects: readonly KubernetesObject[]): KubernetesObje
     .filter((name) => !declared.has(name))
     .sort()
     .map((name) => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }));
-}
-
-function dnsObjects(): ManifestObject[] {
-  const labels = { 'k8s-app': 'kube-dns' };
-  const port = (name: string, protocol: string) => ({ name, containerPort: 53, protocol });
-  const values: KubernetesObject[] = [
-    {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { namespace: 'kube-system', name: 'coredns', labels },
-      spec: { containers: [{ name: 'coredns', ports: [port('dns', 'UDP'), port('dns-tcp', 'TCP')] }] },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { namespace: 'kube-system', name: 'kube-dns', labels },
-      spec: {
-        clusterIPs: [dnsServiceAddress.text],
-        selector: labels,
-        ports: [
-          { name: 'dns', port: 53, protocol: 'UDP', targetPort: 53 },
-          { name: 'dns-tcp', port: 53, protocol: 'TCP', targetPort: 53 },
-        ],
-      },
-    },
-  ];
-  return values.map((value) => ({
-    value,
-    file: '<lab>',
-    locate: () => ({ file: '<lab>' }),
-  }));
 }

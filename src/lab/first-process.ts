@@ -11,6 +11,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
+import { objectOf } from '../manifests/plain.js';
 import { parseCidr } from '../net/cidr.js';
 import { Cluster, nodeName, usualCluster } from './cluster.js';
 import { proveTap, raiseLoopback } from './engine.js';
@@ -45,17 +46,20 @@ export async function runFirstProcess(options: LabOptions): Promise<void> {
   try {
     prepare();
     const cluster = new Cluster({ ...usualCluster, ...cidrs(options), dns: options.dns });
+    const config = configuration(options, cluster);
     const node = new NodeProcesses({
-      config: configuration(options, cluster),
+      config,
       runDirectory,
       folder: labFolder,
     });
-    const lab = new Lab(cluster, {
+    const places = {
       netns: '/run/netns',
       manifests: `${runDirectory}/manifests`,
       resolv: `${labFolder}/resolv`,
       agentSocket: `${runDirectory}/agent.sock`,
-    });
+    };
+    const judged = objectOf(config.policy).ownNodeEgress === 'judge';
+    const lab = new Lab(cluster, places, { ownNodeEgress: judged ? 'judge' : 'allow' });
     say({ type: 'progress', text: 'starting switch and agent' });
     node.start();
     await Promise.race([lab.start(), node.failure]).catch((error: Error) => {

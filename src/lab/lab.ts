@@ -5,36 +5,22 @@
  * One change at a time: apply, delete and probe are queued, so that a measurement never sees half of a change.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { type FlowRecord, maxLineBytes } from '../agent/protocol.js';
+import { maxLineBytes } from '../agent/protocol.js';
 import type { Problem } from '../errors/problem.js';
 import { WeftError } from '../errors/problem.js';
 import type { ManifestObject } from '../manifests/parse.js';
 import { nameOf, objectOf } from '../manifests/plain.js';
 import { parseAddress } from '../net/address.js';
-import {
-  type Changes,
-  type Cluster,
-  clusterDomain,
-  dnsPodKey,
-  dnsServiceAddress,
-  type LabPod,
-  nodeName,
-} from './cluster.js';
+import type { ReferenceOptions } from '../policy/evaluate.js';
+import { type Changes, type Cluster, clusterDomain, type LabPod, nodeName } from './cluster.js';
 import { DnsTable, resolvConf } from './dns.js';
+import { dnsPodKey, dnsServiceAddress } from './dns-objects.js';
 import { DnsServer } from './dns-server.js';
-import { createNamespace, Responders, removeNamespace, sendProbes } from './engine.js';
+import { createNamespace, Responders, removeNamespace } from './engine.js';
 import { Externals } from './externals.js';
 import { LineClient } from './line-client.js';
-import {
-  type Cell,
-  denialKey,
-  Expectations,
-  judgeProbes,
-  type Party,
-  type PlannedProbe,
-  partyOfPod,
-  planProbes,
-} from './matrix.js';
+import { type Cell, Expectations, type Party, type PlannedProbe, partyOfPod, planProbes } from './matrix.js';
+import { measure, planQuestion } from './measure.js';
 import type {
   ExternalHost,
   LabPodStatus,
@@ -66,16 +52,13 @@ interface Running {
 
 /** Attaching pods side by side lets the agent gather them into few publications. */
 const attachesAtOnce = 64;
-/** What was expected to be let through and was not gets this much longer before it counts. */
-const secondLook = { timeout: 1500, retryTimeout: 3000, retries: 1 };
 /** Milliseconds that a restarted agent gets to answer. */
 const agentPatience = 10_000;
-/** Milliseconds: how long the switch's last events may take on their way. */
-const eventsDue = 60;
 
 export class Lab {
   readonly cluster: Cluster;
   readonly #places: LabPlaces;
+  readonly #reference: ReferenceOptions;
   readonly #responders = new Responders();
   readonly #externals: Externals;
   readonly #running = new Map<string, Running>();
@@ -84,8 +67,10 @@ export class Lab {
   #queue: Promise<unknown> = Promise.resolve();
   #namespaces = 0;
 
-  constructor(cluster: Cluster, places: LabPlaces) {
+  /** `reference`: what the configuration decides that the expectation has to know. */
+  constructor(cluster: Cluster, places: LabPlaces, reference: ReferenceOptions = {}) {
     this.cluster = cluster;
+    this.#reference = reference;
     this.#places = places;
     for (const folder of [places.netns, places.manifests, places.resolv])
       mkdirSync(folder, { recursive: true });
@@ -135,13 +120,14 @@ export class Lab {
 
   probe(selection: ProbeSelection): Promise<Cell[]> {
     return this.#alone(() => {
+      const asked = { from: this.#named(selection.from), to: this.#named(selection.to) };
       const wants = (patterns: readonly string[] | undefined) => (key: string) =>
         patterns === undefined
           ? selection.all === true || key !== dnsPodKey
           : patterns.some((pattern) => covers(pattern, key));
       const pods = this.#parties();
       const extras = [this.#nodeParty(), ...this.#externals.parties].filter(
-        ({ key }) => selection.from?.some((pattern) => covers(pattern, key)) === true,
+        ({ key }) => asked.from?.some((pattern) => covers(pattern, key)) === true,
       );
       const plan = planProbes(
         [...pods, ...extras],
@@ -149,16 +135,37 @@ export class Lab {
         this.cluster.objects,
         {
           ...selection,
-          from: wants(selection.from),
-          to: (key) => key !== 'svc/kube-system/kube-dns' && wants(selection.to)(key),
+          services:
+            selection.services === true || asked.to?.some((pattern) => pattern.startsWith('svc/')) === true,
+          from: wants(asked.from),
+          to: (key) => key !== 'svc/kube-system/kube-dns' && wants(asked.to)(key),
         },
       );
       return this.#measure(plan);
     });
   }
 
+  /** Ends as a person may write them, in the words of this lab; throws where one covers nobody, for a typing error is no empty matrix. */
+  #named(patterns: readonly string[] | undefined): readonly string[] | undefined {
+    const known = [
+      ...[...this.#parties(), this.#nodeParty(), ...this.#externals.parties].map(({ key }) => key),
+      ...this.status().services.map(({ service }) => `svc/${service}`),
+    ];
+    return patterns?.map((pattern) => {
+      const key = endKey(pattern);
+      if (known.some((one) => covers(key, one))) return key;
+      throw new WeftError(
+        'lab-no-end',
+        `Nobody here is called ${pattern}: neither a pod, a Service nor an external host.`,
+      );
+    });
+  }
+
   ask(questions: readonly Question[]): Promise<Cell[]> {
-    return this.#alone(() => this.#measure(questions.flatMap((question) => this.#planQuestion(question))));
+    return this.#alone(() => {
+      const everybody = [...this.#parties(), this.#nodeParty(), ...this.#externals.parties];
+      return this.#measure(questions.flatMap((one) => planQuestion(one, everybody, this.cluster.objects)));
+    });
   }
 
   /** Where commands of `exec` run. */
@@ -338,90 +345,25 @@ export class Lab {
     return { key: `node/${nodeName}`, netns: '', addresses, ports: [], answer: '' };
   }
 
-  #planQuestion(question: Question): PlannedProbe[] {
-    const everybody = [...this.#parties(), this.#nodeParty(), ...this.#externals.parties];
-    const from = everybody.find(({ key }) => key === question.from);
-    if (from === undefined)
-      throw new WeftError(
-        'lab-no-end',
-        `Nobody here is called ${question.from}: neither a pod nor an external host.`,
-      );
-    const { port, protocol } = question;
-    const families = question.family === undefined ? ([4, 6] as const) : [question.family];
-    if (question.to.startsWith('svc/')) {
-      return planProbes([from], [], this.cluster.objects, {
-        services: true,
-        families,
-        protocols: [protocol],
-        to: (key) => key === question.to,
-      }).filter((probe) => probe.port === port);
-    }
-    const to =
-      everybody.find(({ key }) => key === question.to) ??
-      everybody.find(({ addresses }) =>
-        addresses.some(({ text }) => text === parseAddress(question.to)?.text),
-      );
-    if (to === undefined)
-      throw new WeftError(
-        'lab-no-end',
-        `Nobody here is called ${question.to}: neither a pod nor an external host.`,
-      );
-    return planProbes([from], [{ ...to, ports: [{ protocol, port }] }], this.cluster.objects, { families });
-  }
-
   async #measure(plan: readonly PlannedProbe[]): Promise<Cell[]> {
-    const expectations = new Expectations(this.cluster.objects);
-    const denials = new Denials();
     // A connection of its own: closing it ends the subscription.
     const events = await this.#dial();
-    await events.follow('flows', { follow: true, denied: true }, (line) => denials.take(line));
     try {
-      const asProbe = ({ from, protocol, destination, port }: PlannedProbe) => ({
-        netns: from.netns,
-        protocol,
-        destination,
-        port,
-      });
-      const results = await sendProbes(plan.map(asProbe));
-      // Silence where an answer was expected may be a lost packet on a busy machine: those get a second, longer look.
-      const first = judgeProbes(plan, results, expectations);
-      const again = first.flatMap((cell, i) => (!cell.agrees && cell.measured === 'denied' ? [i] : []));
-      const second =
-        again.length === 0
-          ? []
-          : await sendProbes(
-              again.map((i) => asProbe(plan[i]!)),
-              secondLook,
-            );
-      again.forEach((index, i) => {
-        results[index] = second[i]!;
-      });
-      await new Promise((resolve) => setTimeout(resolve, eventsDue));
-      return judgeProbes(plan, results, expectations, denials.reports);
+      return await measure(plan, new Expectations(this.cluster.objects, this.#reference), events);
     } finally {
       events.close();
     }
   }
 }
 
-/** Gathers what the switch says about denied packets, by who wanted what. */
-class Denials {
-  readonly reports = new Map<string, { direction: 'egress' | 'ingress'; policies: readonly string[] }>();
-  /** The agent begins with what it remembers; denials from before this measurement were made by other policies perhaps. */
-  readonly #since = Date.now();
-
-  take(line: Readonly<Record<string, unknown>>): void {
-    if (line.event !== 'flow') return;
-    const flow = line.flow as FlowRecord;
-    if (Date.parse(flow.time) < this.#since) return;
-    if (flow.reason !== 'policy-egress' && flow.reason !== 'policy-ingress') return;
-    const direction = flow.reason === 'policy-egress' ? 'egress' : 'ingress';
-    const { source, destination, protocol } = flow;
-    this.reports.set(denialKey(source.address, destination.address, protocol, destination.port), {
-      direction,
-      policies: flow.isolatedBy,
-    });
-  }
+/** `web` → `default/web`, `svc:shop/web` → `svc/shop/web`: the grammar of ends on the command line. */
+function endKey(pattern: string): string {
+  const address = parseAddress(pattern)?.text;
+  if (address !== undefined) return address;
+  const [, kind, rest] = /^(svc|node)[:/](.+)$/.exec(pattern) ?? [];
+  if (kind === 'node') return `node/${rest}`;
+  if (kind === 'svc' && rest !== undefined) return `svc/${rest.includes('/') ? rest : `default/${rest}`}`;
+  return pattern.includes('/') || pattern === '*' ? pattern : `default/${pattern}`;
 }
 
 /** `web/*` covers every pod of a namespace, `*` everybody. */
