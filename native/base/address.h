@@ -1,6 +1,7 @@
-// Addresses. One 16-byte form for both families keeps flow keys, NAT and services free of family branches: IPv4 is held as
-// IPv4-mapped (::ffff:a.b.c.d, RFC 4291 section 2.5.5.2). The family is a property of the packet, never guessed from an address
-// that came off the wire: the parser drops IPv6 packets that carry a mapped address, so the two spaces cannot meet.
+// Addresses. One 16-byte form for both families keeps flow keys, NAT and services free of family branches:
+// IPv4 is held as IPv4-mapped (::ffff:a.b.c.d, RFC 4291 section 2.5.5.2). The family is a property of the
+// packet, never guessed from an address that came off the wire: the parser drops IPv6 packets that carry a
+// mapped address, so the two spaces cannot meet.
 #pragma once
 
 #include <array>

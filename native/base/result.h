@@ -1,5 +1,5 @@
-// Expected failures are values: the call or check that failed, the object it failed on, and errno where there is one.
-// Exceptions are not used for them; the packet path uses neither this nor exceptions.
+// Expected failures are values: the call or check that failed, the object it failed on, and errno where there
+// is one. Exceptions are not used for them; the packet path uses neither this nor exceptions.
 #pragma once
 
 #include <string>
@@ -17,8 +17,8 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}          // NOLINT: implicit on purpose
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}      // NOLINT: implicit on purpose
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit on purpose
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit on purpose
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
   T& value() & { return std::get<0>(state_); }

@@ -28,7 +28,8 @@ FlowTuple connection_key(const FlowTuple& tuple, uint8_t icmp_type) {
   const bool v4 = tuple.family == 4;
   if (v4 != (tuple.protocol == static_cast<uint8_t>(Protocol::icmp))) return tuple;
   FlowTuple key = tuple;
-  // Echo, and RFC 792's and 950's timestamp, information and mask: each answer's type is next to its request's.
+  // Echo, and RFC 792's and 950's timestamp, information and mask: each answer's type is next to its
+  // request's.
   const bool request =
       v4 ? icmp_type == 8 || icmp_type == 13 || icmp_type == 15 || icmp_type == 17 : icmp_type == 128;
   const bool reply =

@@ -4,10 +4,10 @@
 // connection. So windows are lenient (Linux's nf_conntrack_tcp_be_liberal): a segment outside of them passes,
 // but teaches nothing and changes no state. The exception is a reset, which must lie in the window (RFC 5961
 // section 3 asks the end for an exact match and so decides the rest), or, in answer to a SYN, acknowledge
-// exactly it. The safe error is to pass data, which the end checks, and to drop a reset. A reset that is in the
-// window but not where the end must believe it passes and changes nothing: a connection that is taken for
-// closed while it lives would be forgotten, and then picked up in the other direction, out of the reach of the
-// policy that its beginner is under.
+// exactly it. The safe error is to pass data, which the end checks, and to drop a reset. A reset that is in
+// the window but not where the end must believe it passes and changes nothing: a connection that is taken for
+// closed while it lives would be forgotten, and then picked up in the other direction, out of the reach of
+// the policy that its beginner is under.
 //
 // A SYN within a live connection is passed (the end answers with a challenge ACK, RFC 5961 section 4) and
 // changes nothing; after both FINs or a reset it begins a new connection, which has to be judged and

@@ -1,5 +1,5 @@
-// Runs a fuzz target once for each file named on the command line (folders are walked), so that the corpus and every old crash are
-// part of the normal suite, with any compiler.
+// Runs a fuzz target once for each file named on the command line (folders are walked), so that the corpus
+// and every old crash are part of the normal suite, with any compiler.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

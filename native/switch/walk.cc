@@ -12,9 +12,8 @@ namespace {
 constexpr uint32_t kBufferLength = kVnetHeaderLength + kMaxFrameLength + 64;
 
 // Chunks that end an association, or lead to its end.
-constexpr uint32_t kSctpEnds =
-    1u << sctp_chunk::kAbort | 1u << sctp_chunk::kShutdown | 1u << sctp_chunk::kShutdownAck |
-    1u << sctp_chunk::kShutdownComplete;
+constexpr uint32_t kSctpEnds = 1u << sctp_chunk::kAbort | 1u << sctp_chunk::kShutdown |
+                               1u << sctp_chunk::kShutdownAck | 1u << sctp_chunk::kShutdownComplete;
 
 // The whole fragment table is looked at once in this time.
 constexpr uint64_t kFragmentSweepNs = 250'000'000;

@@ -1,4 +1,5 @@
-// A device, a poller and a clock without a kernel: what tests plug into a switch. Safe to use from several threads.
+// A device, a poller and a clock without a kernel: what tests plug into a switch. Safe to use from several
+// threads.
 #pragma once
 
 #include <atomic>
@@ -32,7 +33,9 @@ struct MemoryBell {
   std::mutex mutex;
   std::condition_variable changed;
   void ring() {
-    { const std::lock_guard hold(mutex); }
+    {
+      const std::lock_guard hold(mutex);
+    }
     changed.notify_all();
   }
 };
