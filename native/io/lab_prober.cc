@@ -20,6 +20,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "io/lab_icmp_error.h"
 #include "io/lab_netns.h"
 #include "io/lab_sctp.h"
 
@@ -337,7 +338,10 @@ class Engine {
   // one.
   void settle_error(const Try& attempt, ProbeResult& result, int number) {
     result.microseconds = elapsed(attempt);
-    const bool icmp = attempt.fd.valid() && take_icmp_error(attempt.fd.get(), result, nullptr);
+    IcmpError error;
+    const bool icmp = attempt.fd.valid() && take_icmp_error(attempt.fd.get(), error);
+    result.icmp_type = error.type;
+    result.icmp_code = error.code;
     const bool refused = number == ECONNREFUSED || number == ECONNRESET;
     // A UDP port that is closed answers with ICMP port unreachable: that is a refusal by the pod itself.
     result.outcome =
@@ -347,34 +351,6 @@ class Engine {
   [[nodiscard]] bool is_port_unreachable(const ProbeResult& result, const Try& attempt) const {
     return run_.probes[attempt.probe].family == 4 ? result.icmp_type == 3 && result.icmp_code == 3
                                                   : result.icmp_type == 1 && result.icmp_code == 4;
-  }
-
-  // `payload` receives the quoted packet from its transport header on.
-  static bool take_icmp_error(int fd, ProbeResult& result, std::string* payload) {
-    std::array<char, 512> bytes;
-    std::array<char, 512> control;
-    iovec part{bytes.data(), bytes.size()};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t got = ::recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT);
-    if (got < 0) return false;
-    if (payload != nullptr) payload->assign(bytes.data(), static_cast<size_t>(got));
-    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-         header = CMSG_NXTHDR(&message, header)) {
-      const bool is_error = (header->cmsg_level == IPPROTO_IP && header->cmsg_type == IP_RECVERR) ||
-                            (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_RECVERR);
-      if (!is_error) continue;
-      sock_extended_err error{};
-      std::memcpy(&error, CMSG_DATA(header), sizeof error);
-      if (error.ee_origin != SO_EE_ORIGIN_ICMP && error.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
-      result.icmp_type = error.ee_type;
-      result.icmp_code = error.ee_code;
-      return true;
-    }
-    return false;
   }
 
   // True when the try has its outcome.
@@ -434,17 +410,16 @@ class Engine {
       }
       if (const auto packet = parse_sctp(bytes)) on_sctp(raw, *packet);
     }
-    ProbeResult error;
-    std::string quoted;
-    for (int i = 0; i < 256 && take_icmp_error(raw.fd.get(), error, &quoted); ++i) {
-      if (quoted.size() < 2) continue;
-      const auto port =
-          static_cast<uint16_t>(static_cast<uint8_t>(quoted[0]) << 8 | static_cast<uint8_t>(quoted[1]));
+    IcmpError error;
+    for (int i = 0; i < 256 && take_icmp_error(raw.fd.get(), error); ++i) {
+      if (error.quoted.size() < 2) continue;
+      const auto port = static_cast<uint16_t>(static_cast<uint8_t>(error.quoted[0]) << 8 |
+                                              static_cast<uint8_t>(error.quoted[1]));
       const auto found = find_sctp(raw.netns, port);
       if (found == tries_.end()) continue;
       ProbeResult& result = results_[found->second.probe];
-      result.icmp_type = error.icmp_type;
-      result.icmp_code = error.icmp_code;
+      result.icmp_type = error.type;
+      result.icmp_code = error.code;
       result.outcome = Outcome::unreachable;
       result.microseconds = elapsed(found->second);
       finish(found->second);
