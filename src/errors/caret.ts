@@ -9,7 +9,11 @@ const widestLine = 120;
 /** `line` and `column` start at 1; `length` in characters, cut at the end of the line. '' when there is no such line. */
 export function caretFrame(text: string, line: number, column: number, length = 1): string {
   const whole = text.split('\n', line)[line - 1]?.replace(/\r$/, '');
-  if (whole === undefined) return '';
+  return whole === undefined ? '' : caretLine(whole, line, column, length);
+}
+
+/** The same for a line that is at hand, for whoever shows many of one text. */
+export function caretLine(whole: string, line: number, column: number, length = 1): string {
   // A long line is shown around the column, so that the caret stays in sight.
   const start = column > widestLine ? column - Math.floor(widestLine / 2) : 0;
   const shown = whole.slice(start, start + widestLine);

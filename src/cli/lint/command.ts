@@ -5,7 +5,7 @@ import { lint } from './lint.js';
 import { printGithub, printText } from './print.js';
 
 interface LintOptions {
-  readonly output: 'text' | 'json' | 'yaml' | 'github';
+  readonly output?: 'table' | 'wide' | 'json' | 'yaml' | 'github';
   readonly json?: boolean;
   readonly file?: string[];
 }
@@ -19,7 +19,7 @@ export function registerLint(policy: Command): void {
     .option('--json', 'print JSON (the same as -o json)')
     .addOption(
       new Option('-o, --output <format>', 'how to print; github makes annotations of a pull request').choices(
-        ['json', 'yaml', 'wide', 'github'],
+        ['table', 'json', 'yaml', 'wide', 'github'],
       ),
     )
     .action(async (paths: string[], options: LintOptions, command: Command) => {
@@ -38,6 +38,10 @@ async function runLint(paths: readonly string[], options: LintOptions): Promise<
   else if (format === 'yaml') process.stdout.write((await import('yaml')).stringify({ findings }));
   else if (format === 'github') process.stdout.write(printGithub(findings));
   else process.stdout.write(printText(findings, manifests.texts, manifests.texts.size));
+  if (manifests.texts.size === 0 && findings.length === 0) {
+    process.stderr.write(`weft: There is no YAML or JSON file in ${paths.join(', ')}.\n`);
+    return 2;
+  }
   if (findings.some((finding) => finding.code === 'unreadable')) return 2;
   return findings.some((finding) => finding.severity !== 'info') ? 1 : 0;
 }

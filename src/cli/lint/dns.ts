@@ -13,11 +13,13 @@ export function lintDns(scene: Scene): Problem[] {
 /** Reported once for each set of pods, at the policy that has egress rules, else at the first that isolates. */
 function withoutDns(scene: Scene): Problem[] {
   const guilty = new Map<ScenePolicy, Pod[]>();
-  for (const pod of scene.pods) {
-    const isolating = scene.policies.filter(
-      (entry) => entry.policy.egress !== null && entry.pods.includes(pod),
-    );
-    if (isolating.length === 0 || isolating.some(allowsDns)) continue;
+  const isolatingOf = new Map<Pod, ScenePolicy[]>();
+  for (const entry of scene.policies) {
+    if (entry.policy.egress === null) continue;
+    for (const pod of entry.pods) isolatingOf.set(pod, [...(isolatingOf.get(pod) ?? []), entry]);
+  }
+  for (const [pod, isolating] of isolatingOf) {
+    if (isolating.some(allowsDns)) continue;
     const entry = isolating.find(({ policy }) => (policy.egress ?? []).length > 0) ?? isolating[0]!;
     guilty.set(entry, [...(guilty.get(entry) ?? []), pod]);
   }

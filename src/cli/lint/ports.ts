@@ -11,9 +11,10 @@ export function lintServedPorts(scene: Scene): Problem[] {
     const problems: Problem[] = [];
     for (const direction of ['ingress', 'egress'] as const) {
       for (const [index, rule] of (entry.policy[direction] ?? []).entries()) {
+        if (rule.ports === null) continue;
         const servers = serversOf(scene, entry, direction, index);
         if (servers.length === 0 || servers.some((pod) => pod.ports.length === 0)) continue;
-        for (const [place, port] of (rule.ports ?? []).entries()) {
+        for (const [place, port] of rule.ports.entries()) {
           if (port.kind === 'nothing' || servers.some((pod) => serves(pod, port))) continue;
           const path = ['spec', direction, index, 'ports', place];
           problems.push(

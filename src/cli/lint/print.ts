@@ -1,5 +1,5 @@
 /** Findings for a person, for a program and for GitHub's pull request view. */
-import { caretFrame } from '../../errors/caret.js';
+import { caretLine } from '../../errors/caret.js';
 import type { Finding } from './finding.js';
 
 /** Findings with the line they are about and a caret under the place, a summary at the end. */
@@ -8,24 +8,29 @@ export function printText(
   texts: ReadonlyMap<string, string>,
   files: number,
 ): string {
+  const rowsOf = new Map<string, readonly string[]>();
+  const rowOf = ({ file, line }: Finding): string | undefined => {
+    const rows = rowsOf.get(file) ?? (texts.get(file) ?? '').split(/\r?\n/);
+    rowsOf.set(file, rows);
+    return line === 0 || !texts.has(file) ? undefined : rows[line - 1];
+  };
   const blocks = findings.map((finding) => {
     const at = [finding.file, finding.line, finding.column]
       .filter((part) => part !== 0 && part !== '')
       .join(':');
     const head = `${at}: ${finding.severity}: ${finding.message} [${finding.code}]`;
-    const text = texts.get(finding.file);
+    const row = rowOf(finding);
     const frame =
-      text === undefined || finding.line === 0
+      row === undefined
         ? ''
-        : `\n${caretFrame(text, finding.line, finding.column, caretLength(text, finding)).replace(/^/gm, '  ')}`;
+        : `\n${caretLine(row, finding.line, finding.column, caretLength(row, finding)).replace(/^/gm, '  ')}`;
     return `${head}${frame}${finding.fix === '' ? '' : `\n  fix: ${finding.fix}`}\n`;
   });
   return [...blocks, `${summary(findings, files)}\n`].join('\n');
 }
 
 /** As long as the word at the place. */
-function caretLength(text: string, { line, column }: Finding): number {
-  const row = text.split('\n', line)[line - 1] ?? '';
+function caretLength(row: string, { column }: Finding): number {
   return /^("[^"]*"|'[^']*'|[\w./-]+)?/.exec(row.slice(column - 1))?.[0].length || 1;
 }
 

@@ -28,6 +28,8 @@ export class Scene {
   readonly services: readonly Service[];
   /** Whether any Namespace object is given; without, nothing is known of namespaces' labels. */
   readonly declaresNamespaces: boolean;
+  readonly #podsByNamespace = new Map<string, Pod[]>();
+  readonly #podsOfPeer = new WeakMap<PolicyPeer, readonly Pod[]>();
   readonly #namespaceLabels = new Map<string, Labels>();
   /** Namespaces that some object of the manifests declares or lives in. */
   readonly namespaces: ReadonlyMap<string, Labels> = this.#namespaceLabels;
@@ -36,6 +38,11 @@ export class Scene {
     this.manifests = manifests;
     const { model } = manifests;
     this.pods = model.pods.filter((pod) => !isFinished(pod) && !pod.hostNetwork);
+    for (const pod of this.pods) {
+      const neighbours = this.#podsByNamespace.get(pod.namespace);
+      if (neighbours === undefined) this.#podsByNamespace.set(pod.namespace, [pod]);
+      else neighbours.push(pod);
+    }
     this.services = model.services;
     this.declaresNamespaces = manifests.objects.some(({ value }) => value.kind === 'Namespace');
     for (const namespace of model.namespaces) this.#namespaceLabels.set(namespace.name, namespace.labels);
@@ -54,9 +61,7 @@ export class Scene {
         policy,
         origin,
         spec: objectOf(origin.value.spec),
-        pods: this.pods.filter(
-          (pod) => pod.namespace === policy.namespace && matches(policy.podSelector, pod.labels),
-        ),
+        pods: this.podsIn(policy.namespace).filter((pod) => matches(policy.podSelector, pod.labels)),
       };
     });
   }
@@ -65,16 +70,30 @@ export class Scene {
     return this.#namespaceLabels.get(namespace) ?? nameLabel(namespace);
   }
 
-  /** The live pods that a peer matches. */
+  podsIn(namespace: string): readonly Pod[] {
+    return this.#podsByNamespace.get(namespace) ?? [];
+  }
+
+  /** The live pods that a peer of one of the policies matches. */
   podsOfPeer(peer: PolicyPeer, policyNamespace: string): readonly Pod[] {
+    let found = this.#podsOfPeer.get(peer);
+    if (found === undefined) {
+      found = this.#findPods(peer, policyNamespace);
+      this.#podsOfPeer.set(peer, found);
+    }
+    return found;
+  }
+
+  #findPods(peer: PolicyPeer, policyNamespace: string): readonly Pod[] {
     if (peer.kind !== 'pods') return [];
-    return this.pods.filter((pod) => {
-      const inNamespace =
-        peer.namespaceSelector === undefined
-          ? pod.namespace === policyNamespace
-          : matches(peer.namespaceSelector, this.labelsOf(pod.namespace));
-      return inNamespace && (peer.podSelector === undefined || matches(peer.podSelector, pod.labels));
-    });
+    const { namespaceSelector, podSelector } = peer;
+    const namespaces =
+      namespaceSelector === undefined
+        ? [policyNamespace]
+        : [...this.#podsByNamespace.keys()].filter((name) => matches(namespaceSelector, this.labelsOf(name)));
+    return namespaces
+      .flatMap((name) => this.podsIn(name))
+      .filter((pod) => podSelector === undefined || matches(podSelector, pod.labels));
   }
 }
 

@@ -62,7 +62,7 @@ function lintPeer(
     ];
   }
   // Only namespaces whose pods are given say anything about their labels.
-  const described = reached.filter((name) => scene.pods.some((pod) => pod.namespace === name));
+  const described = reached.filter((name) => scene.podsIn(name).length > 0);
   if (podSelector === undefined || described.length === 0) return [];
   if (reached.some((name) => everyCluster.includes(name) && !described.includes(name))) return [];
   if (scene.podsOfPeer(peer, policy.namespace).length > 0) return [];
@@ -104,7 +104,7 @@ function elsewhere(scene: Scene, of: Selector, namespace: string): string {
 
 /** What the keys that the selector asks for hold on the pods that are there. */
 function nearestLabels(scene: Scene, of: Selector, namespace: string): string {
-  const pods = scene.pods.filter((pod) => pod.namespace === namespace);
+  const pods = scene.podsIn(namespace);
   if (pods.length === 0)
     return `No pod of namespace ${namespace} is among the manifests; check metadata.namespace.`;
   for (const { key } of of.requirements) {

@@ -1,9 +1,12 @@
 /** Each check of lint: what it finds, where, and what it leaves alone. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { lint } from '../../../src/cli/lint/lint.js';
 import { printGithub, printText } from '../../../src/cli/lint/print.js';
 import { readManifests } from '../../../src/manifests/read.js';
+import { repositoryRoot } from '../../support/repository.js';
 
 const read = (text: string) => readManifests(['-'], () => text);
 const codes = (text: string) => lint(read(text)).map((finding) => `${finding.code}:${finding.line}`);
@@ -113,6 +116,11 @@ describe('lint', () => {
     [
       'a NetworkPolicy inside a Deployment',
       'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template: {spec: {containers: [{name: c}]}}\n  podSelector: {}\n  ingress: []\n',
+      'policy-inside-object:6',
+    ],
+    [
+      'a whole NetworkPolicy inside a Deployment',
+      'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  template: {spec: {containers: [{name: c}]}}\n  apiVersion: networking.k8s.io/v1\n  kind: NetworkPolicy\n',
       'policy-inside-object:6',
     ],
     [
@@ -230,4 +238,13 @@ describe('lint', () => {
     const tricky = printGithub([{ ...findings[0]!, file: 'a,b:c%.yaml', message: 'x\ny' }]);
     assert.match(tricky, /file=a%2Cb%3Ac%25\.yaml,/);
   });
+});
+
+test('every check of meaning is in the documentation', () => {
+  const folder = join(repositoryRoot, 'src', 'cli', 'lint');
+  const documentation = readFileSync(join(repositoryRoot, 'docs', 'policy-tools.md'), 'utf8');
+  const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
+  const codes = sources.flatMap((text) => [...text.matchAll(/code: '([a-z-]+)'/g)].map(([, code]) => code!));
+  assert.ok(codes.length >= 10);
+  for (const code of codes) assert.ok(documentation.includes(`\`${code}\``), code);
 });
