@@ -18,8 +18,9 @@
 import type { Namespace } from '../model/namespace.js';
 import type { Pod } from '../model/pod.js';
 import type { Address } from '../net/address.js';
+import { BlockIndex } from './block-index.js';
 import { compareHashes, type Hash, hashSet } from './hash.js';
-import { blockHolds, Term, type TermSpec, termText } from './term.js';
+import { Term, type TermSpec, termText } from './term.js';
 import { NamespaceMatcher, TermIndex } from './term-index.js';
 
 /** One address of one pod. */
@@ -80,12 +81,13 @@ export class IdentityTable {
   readonly namespaces: NamespaceMatcher;
   readonly #terms = new Map<string, Term>();
   readonly #index = new TermIndex();
-  readonly #blocks = new Set<Term>();
+  readonly #blocks = new BlockIndex();
   readonly #ports = new Map<string, NamedPort>();
   readonly #identities = new Map<string, Identity>();
   /** By namespace, because a term often asks about one. */
   readonly #holders = new Map<string, Set<Holder>>();
   #unasked = new TermIndex();
+  #unaskedBlocks = new BlockIndex();
   readonly #unaskedTerms = new Set<Term>();
   readonly #unaskedPorts = new Set<string>();
   readonly #unused = new Set<Term>();
@@ -116,8 +118,10 @@ export class IdentityTable {
       term = this.#make(spec, text);
       this.#terms.set(text, term);
       this.#unaskedTerms.add(term);
-      if (spec.kind === 'block') this.#blocks.add(term);
-      else {
+      if (spec.kind === 'block') {
+        this.#blocks.add(term);
+        this.#unaskedBlocks.add(term);
+      } else {
         this.#index.add(term);
         this.#unasked.add(term);
       }
@@ -230,7 +234,10 @@ export class IdentityTable {
       this.#terms.delete(term.text);
       this.#index.delete(term);
       this.#blocks.delete(term);
-      if (this.#unaskedTerms.delete(term)) this.#unasked.delete(term);
+      if (this.#unaskedTerms.delete(term)) {
+        this.#unasked.delete(term);
+        this.#unaskedBlocks.delete(term);
+      }
       for (const identity of term.holders) affected.add(identity);
     }
     for (const identity of affected) {
@@ -244,15 +251,14 @@ export class IdentityTable {
   /** New questions are put to every pod that they could be about; what else holds for it stays. */
   #askNew(): void {
     if (this.#unaskedTerms.size === 0 && this.#unaskedPorts.size === 0) return;
-    const newBlocks = [...this.#unaskedTerms].filter((term) => term.spec.kind === 'block');
-    const everywhere = newBlocks.length > 0 || this.#unaskedPorts.size > 0;
+    const everywhere = this.#unaskedBlocks.size > 0 || this.#unaskedPorts.size > 0;
     for (const [namespace, holders] of this.#holders) {
       if (!everywhere && !this.#unasked.concerns(namespace, this.namespaces)) continue;
       for (const holder of holders) {
         if (this.#dirty.has(holder)) continue;
         const found: Term[] = [];
         this.#unasked.collect(holder.pod, this.namespaces, found);
-        for (const term of newBlocks) if (holdsFor(term, holder.address)) found.push(term);
+        this.#unaskedBlocks.collect(holder.address, found);
         if (this.#unaskedPorts.size > 0) this.#collectPorts(holder.pod, found, this.#unaskedPorts);
         if (found.length > 0) this.#move(holder, this.#intern([...holder.identity!.terms, ...found]));
       }
@@ -260,12 +266,13 @@ export class IdentityTable {
     this.#unaskedTerms.clear();
     this.#unaskedPorts.clear();
     this.#unasked = new TermIndex();
+    this.#unaskedBlocks = new BlockIndex();
   }
 
   #ask(holder: Holder): Term[] {
     const found: Term[] = [];
     this.#index.collect(holder.pod, this.namespaces, found);
-    for (const term of this.#blocks) if (holdsFor(term, holder.address)) found.push(term);
+    this.#blocks.collect(holder.address, found);
     if (this.#ports.size > 0) this.#collectPorts(holder.pod, found, null);
     return found;
   }
@@ -319,10 +326,6 @@ export class IdentityTable {
       for (const [number, term] of port.numbers) if (term.holders.size === 0) port.numbers.delete(number);
     }
   }
-}
-
-function holdsFor(term: Term, address: Address): boolean {
-  return term.spec.kind === 'block' && blockHolds(term.spec, address);
 }
 
 function serialKey(terms: readonly Term[]): string {

@@ -263,9 +263,9 @@ export class PolicyCompiler {
     for (const identity of identityChanges.added) {
       this.#identityList.add(identity);
     }
-    this.#programs.buildRows();
+    const built = this.#programs.buildRows();
     for (const identity of identityChanges.added) {
-      for (const row of this.#rowsAsking(identity)) row.addIdentity(identity);
+      for (const row of this.#rowsAsking(identity)) if (!built.has(row)) row.addIdentity(identity);
     }
 
     const identities = this.#identityList.settle();

@@ -103,10 +103,12 @@ export class ProgramTable {
     return true;
   }
 
-  /** Computes the cells of new rows. Rules are numbered, identities and prefixes settled. */
-  buildRows(): void {
-    for (const row of this.#unbuilt) if (row.uses > 0) row.build();
+  /** Computes the cells of new rows and says which those are. Rules are numbered, identities and prefixes settled. */
+  buildRows(): ReadonlySet<Row> {
+    const built = new Set(this.#unbuilt.filter(({ uses }) => uses > 0));
+    for (const row of built) row.build();
     this.#unbuilt = [];
+    return built;
   }
 
   settleRows(): boolean {

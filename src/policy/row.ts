@@ -142,23 +142,49 @@ export class Row implements Indexed {
     this.other = portSets.use(portSets.of(this.#everybody.map((rule) => this.#grant(rule, null))));
     const everyPod = [...this.#everybody, ...this.#everyPod];
     this.pods = portSets.use(portSets.of(everyPod.map((rule) => this.#grant(rule, null))));
-    const concerned = new Set<Identity>();
-    for (const term of this.#rulesOfTerm.keys()) for (const identity of term.holders) concerned.add(identity);
-    for (const { port } of this.#names) {
-      for (const term of port.numbers.values()) for (const identity of term.holders) concerned.add(identity);
+    // From the terms' side, so that the work is in proportion to what the rules mean.
+    const rulesOf = new Map<Identity, Set<RuleEntry>>();
+    const concern = (identity: Identity): Set<RuleEntry> => {
+      let rules = rulesOf.get(identity);
+      if (rules === undefined) {
+        rules = new Set();
+        rulesOf.set(identity, rules);
+      }
+      return rules;
+    };
+    for (const [term, rules] of this.#rulesOfTerm) {
+      for (const identity of term.holders) for (const rule of rules) concern(identity).add(rule);
     }
-    for (const identity of concerned) this.addIdentity(identity);
+    for (const { port } of this.#names) {
+      for (const term of port.numbers.values()) for (const identity of term.holders) concern(identity);
+    }
+    const known = new Map<string, PortSet>();
+    for (const [identity, rules] of rulesOf) this.#setCell(identity, rules, known);
     this.#buildBlocks();
   }
 
-  /** An identity that holds some of the row's terms appeared. */
+  /** An identity that holds some of the row's terms appeared after the row was built. */
   addIdentity(identity: Identity): void {
-    if (this.cells.has(identity)) return;
-    const rules = new Set<RuleEntry>([...this.#everybody, ...this.#everyPod]);
+    const rules = new Set<RuleEntry>();
     for (const [term, of] of this.#rulesOfTerm)
       if (identity.holds(term)) for (const rule of of) rules.add(rule);
+    this.#setCell(identity, rules, null);
+  }
+
+  /** `rules` are those whose peers mean the identity by a term; `known` remembers sets by their rules while a row is built. */
+  #setCell(identity: Identity, rules: Set<RuleEntry>, known: Map<string, PortSet> | null): void {
     const { portSets } = this.#context;
-    const set = portSets.of([...rules].map((rule) => this.#grant(rule, identity)));
+    let key = '';
+    if (known !== null && this.#names.length === 0) {
+      for (const rule of rules) key += `${rule.serial},`;
+    }
+    let set = key === '' ? undefined : known?.get(key);
+    if (set === undefined) {
+      for (const rule of this.#everybody) rules.add(rule);
+      for (const rule of this.#everyPod) rules.add(rule);
+      set = portSets.of([...rules].map((rule) => this.#grant(rule, identity)));
+      if (key !== '') known?.set(key, set);
+    }
     if (set !== this.pods) this.cells.set(identity, portSets.use(set));
   }
 
