@@ -17,6 +17,7 @@ import type { Answer, DecodedPacket, Packet, Question } from 'dns-packet';
 import { decodeInto, noObjects } from '../manifests/decode.js';
 import type { KubernetesObject } from '../manifests/parse.js';
 import { objectOf, textOf } from '../manifests/plain.js';
+import { selects } from '../model/endpoints.js';
 import { isFinished, type Pod } from '../model/pod.js';
 import type { Service } from '../model/service.js';
 import { type Address, addressBytes, parseAddress } from '../net/address.js';
@@ -196,10 +197,8 @@ export class DnsTable {
 }
 
 function serves(pod: Pod, service: Service): boolean {
-  if (service.selector === null || isFinished(pod) || pod.addresses.length === 0) return false;
-  if (!pod.ready && !service.publishNotReadyAddresses) return false;
-  for (const [key, value] of service.selector) if (pod.labels.get(key) !== value) return false;
-  return true;
+  if (!selects(service, pod) || isFinished(pod) || pod.addresses.length === 0) return false;
+  return service.publishNotReadyAddresses || (pod.ready && !pod.terminating);
 }
 
 function containerPort(pod: Pod, target: number | string, protocol: string): number | undefined {

@@ -342,7 +342,7 @@ export class Lab {
 
   #nodeParty(): Party {
     const addresses = this.cluster.options.nodeAddresses;
-    return { key: `node/${nodeName}`, netns: '', addresses, ports: [], answer: '' };
+    return { key: `node/${nodeName}`, netns: '', addresses, ports: [], answer: '', usesServices: false };
   }
 
   async #measure(plan: readonly PlannedProbe[]): Promise<Cell[]> {

@@ -6,6 +6,7 @@
  */
 import { decodeInto, noObjects } from '../manifests/decode.js';
 import type { KubernetesObject } from '../manifests/parse.js';
+import { selects } from '../model/endpoints.js';
 import { isFinished, type Pod } from '../model/pod.js';
 import { type Protocol, protocols } from '../model/protocol.js';
 import type { Service, ServicePort } from '../model/service.js';
@@ -29,6 +30,8 @@ export interface Party {
   readonly ports: readonly ServedPort[];
   /** What its responder answers. */
   readonly answer: string;
+  /** Whether the switch translates Services for it: pods only. For the node and hosts outside that is kube-proxy's, and a lab has none. */
+  readonly usesServices: boolean;
 }
 
 /** One question to the network. */
@@ -86,7 +89,14 @@ export interface PlanOptions {
 }
 
 export function partyOfPod(pod: LabPod, netns: string): Party {
-  return { key: pod.key, netns, addresses: pod.addresses, ports: pod.ports, answer: pod.key };
+  return {
+    key: pod.key,
+    netns,
+    addresses: pod.addresses,
+    ports: pod.ports,
+    answer: pod.key,
+    usesServices: !pod.hostNetwork,
+  };
 }
 
 /** Every pair on every port that the destination serves; nobody asks itself. */
@@ -116,8 +126,7 @@ export function planProbes(
           probes.push({ from, to: to.key, source, destination, protocol, port, family, targets });
         }
       }
-      // On the node Services are kube-proxy's, and a lab has none.
-      for (const service of from.netns === '' ? [] : services) {
+      for (const service of from.usesServices ? services : []) {
         if (options.to !== undefined && !options.to(service.key)) continue;
         if (service.address.family !== family || !wanted.has(service.port.protocol)) continue;
         const { key, address, port, targets } = service;
@@ -164,10 +173,8 @@ function serviceAddresses(objects: readonly KubernetesObject[]): ServiceAddress[
 }
 
 function isBehind(pod: Pod, service: Service): boolean {
-  if (pod.namespace !== service.namespace || isFinished(pod)) return false;
-  if (!pod.ready && !service.publishNotReadyAddresses) return false;
-  for (const [key, value] of service.selector ?? []) if (pod.labels.get(key) !== value) return false;
-  return true;
+  if (!selects(service, pod) || isFinished(pod)) return false;
+  return service.publishNotReadyAddresses || (pod.ready && !pod.terminating);
 }
 
 function targetOf(pod: Pod, port: ServicePort, family: 4 | 6): PlannedProbe['targets'] {
@@ -302,5 +309,5 @@ function observe(result: ProbeResult, targets: number): string {
 export function partyOfAddress(text: string, netns: string, ports: readonly ServedPort[]): Party | undefined {
   const address = parseAddress(text);
   if (address === undefined) return undefined;
-  return { key: address.text, netns, addresses: [address], ports, answer: address.text };
+  return { key: address.text, netns, addresses: [address], ports, answer: address.text, usesServices: false };
 }

@@ -116,8 +116,8 @@ function explain(cells: readonly Cell[], paint: Paint, label: (key: string) => s
     for (const text of list) lines.push(`    ${paint('✗', 'yellow')} ${text}`);
   }
   const allowed = cells.filter((cell) => cell.measured === 'allowed').length;
+  if (lines.length > 1) lines.push('');
   lines.push(
-    '',
     `${cells.length} probes: ${allowed} allowed, ${cells.length - allowed} denied; ${
       wrong.length === 0
         ? paint('every one as expected', 'green')
