@@ -44,7 +44,9 @@ async function socketPath(options: AgentOptions): Promise<string> {
         'lab-none',
         labs.length === 0
           ? 'No lab is running. Start one with `weft lab up`.'
-          : `Say which lab: ${labs.map(({ name }) => `--lab ${name}`).join(' or ')}.`,
+          : options.lab !== true
+            ? `No lab called "${options.lab}" is running. There is ${labs.map(({ name }) => `--lab ${name}`).join(' and ')}.`
+            : `Say which lab: ${labs.map(({ name }) => `--lab ${name}`).join(' or ')}.`,
       );
     return inside(lab, join(defaultConfig().paths.run, agentSocketName));
   }

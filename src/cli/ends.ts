@@ -119,3 +119,8 @@ export function formatEnd(end: End): string {
       return end.address.text;
   }
 }
+
+/** `HOST:PORT`; the colons of an IPv6 address are told from the port's by brackets. */
+export function withPort(host: string, port: number | string): string {
+  return host.includes(':') && !host.includes('/') ? `[${host}]:${port}` : `${host}:${port}`;
+}

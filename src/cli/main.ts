@@ -14,7 +14,9 @@ const program = new Command('weft')
   .version('0.1.0')
   .showHelpAfterError('(weft --help lists the commands)')
   .showSuggestionAfterError(true)
-  .enablePositionalOptions();
+  .enablePositionalOptions()
+  // Commander ends a wrong command line with 1, which means findings here. Subcommands inherit this: it stands before they are made.
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2));
 
 // A reader that has gone (`weft flows | head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -62,6 +62,11 @@ export function formatFacts(facts: readonly (readonly [label: string, value: str
   return facts.map(([label, value]) => `${`${label}:`.padEnd(width + 2)}${value}\n`).join('');
 }
 
+/** `1 pod`, `2 pods`, `2 policies`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${count === 1 ? noun : noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
+}
+
 /** Writes to standard output. */
 export function print(text: string): void {
   process.stdout.write(text);

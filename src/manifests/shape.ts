@@ -132,6 +132,12 @@ function typeFix(value: unknown, shape: Shape, path: FieldPath): string {
   return `Write ${expectations[shape.type]}.`;
 }
 
+/** A pod has forty fields; a person reads the first dozen. */
+function namesOf(siblings: Readonly<Record<string, Shape>>): string {
+  const names = Object.keys(siblings);
+  return names.length <= 12 ? names.join(', ') : `${names.slice(0, 12).join(', ')}, …`;
+}
+
 function reportUnknown(
   key: string,
   value: unknown,
@@ -152,8 +158,8 @@ function reportUnknown(
       message: `"${key}" is no field of ${parent}.`,
       fix:
         labels === undefined
-          ? `Remove it or move it where it belongs; ${parent} has ${Object.keys(siblings).join(', ')}.`
-          : `If it is a label to select by, move it to ${formatPath([...labels, key])}; ${parent} has ${Object.keys(siblings).join(', ')}.`,
+          ? `Remove it or move it where it belongs; ${parent} has ${namesOf(siblings)}.`
+          : `If it is a label to select by, move it to ${formatPath([...labels, key])}; ${parent} has ${namesOf(siblings)}.`,
     });
     return;
   }
@@ -164,9 +170,11 @@ function reportUnknown(
     path: [...path, key],
     what: 'key',
     message: misplaced
-      ? `"${key}" stands ${path.length === 0 ? 'at the top level' : `in the wrong place (${at})`}; it belongs at ${meant.path}.`
+      ? `"${key}" stands ${path.length === 0 ? 'at the top level' : `in the wrong place (${at})`}; it belongs ${meant.path === key ? 'at the top level' : `at ${meant.path}`}.`
       : `"${key}" is no field of ${parent}; "${meant.name}" is.`,
-    fix: misplaced ? `Move ${key} to ${meant.path}.` : `Write ${meant.name} instead of ${key}.`,
+    fix: misplaced
+      ? `Move ${key} to ${meant.path === key ? 'the top level' : meant.path}.`
+      : `Write ${meant.name} instead of ${key}.`,
   });
   // What stands under a misplaced selector is lost with it: name each label, for that is what its author will look for.
   if (misplaced && isPlainObject(value)) reportLost(key, value, [...path, key], meant.path, check);

@@ -6,7 +6,7 @@
  */
 import type { Problem } from '../errors/problem.js';
 import { groupOf, knownKinds, recognise } from './kinds.js';
-import type { ManifestObject } from './parse.js';
+import type { FieldPath, ManifestObject } from './parse.js';
 import { isPlainObject, objectOf } from './plain.js';
 import { checkShape, describe, type Report, reportInto } from './shape.js';
 import { shapes } from './shapes.js';
@@ -108,18 +108,25 @@ function validateApiVersion({ value }: ManifestObject, kind: string, report: Rep
 
 const policyFields: ReadonlySet<string> = new Set(['podSelector', 'policyTypes', 'ingress', 'egress']);
 
+function at(value: unknown, path: FieldPath): unknown {
+  return path.reduce<unknown>(
+    (node, part) =>
+      isPlainObject(node) ? node[part] : Array.isArray(node) ? node[part as number] : undefined,
+    value,
+  );
+}
+
 /** A NetworkPolicy that slid into another object gets one finding that says so instead of one for each of its fields. */
 function nestedPolicies(value: unknown, kind: string, report: Report): Report {
   if (kind === 'NetworkPolicy') return report;
   let said = false;
   return (finding) => {
     const last = String(finding.path[finding.path.length - 1] ?? '');
-    const here = finding.path.reduce<unknown>(
-      (node, part) =>
-        isPlainObject(node) ? node[part] : Array.isArray(node) ? node[part as number] : undefined,
-      value,
-    );
-    const isPolicy = isPlainObject(here) && here.kind === 'NetworkPolicy';
+    // The policy is the unknown field's value, or its fields were mixed with those of the mapping that they slid into.
+    const isPolicy = [finding.path, finding.path.slice(0, -1)].some((path) => {
+      const here = at(value, path);
+      return path.length > 0 && isPlainObject(here) && here.kind === 'NetworkPolicy';
+    });
     if (finding.code !== 'wrong-type' && (isPolicy || policyFields.has(last))) {
       if (said) return;
       said = true;

@@ -7,10 +7,11 @@ import { runFirstProcess } from '../../lab/first-process.js';
 import { type FoundLab, findLabs, firstProcessCommand, LabClient, usualName } from '../../lab/launch.js';
 import type { LabOptions, ProbeSelection, Question } from '../../lab/protocol.js';
 import { isMisread, parseTarget } from '../ends.js';
-import { exampleFolder, exampleNames, readObjects } from '../lab/input.js';
+import { exampleFolder, exampleNames, readNames, readObjects } from '../lab/input.js';
 import { columns, type Format, printData, printMatrix, printStatus } from '../lab/report.js';
 import { Progress, showApplied, startLab } from '../lab/session.js';
 import { watchFolder } from '../lab/watch.js';
+import { counted } from '../output.js';
 
 interface Named {
   readonly name: string;
@@ -84,10 +85,9 @@ export function register(program: Command): void {
     .argument('<command...>', 'after --')
     .addOption(nameOption())
     .passThroughOptions()
-    .action(async (pod: string, command: string[], options: Named) => {
-      process.exitCode = await insidePod(pod, options.name, () =>
-        command[0] === '--' ? command.slice(1) : command,
-      );
+    .action(async (pod: string, words: string[], options: Named) => {
+      const { name, command } = commandOf(words, options.name);
+      process.exitCode = await insidePod(pod, name, () => command);
     });
   lab
     .command('shell')
@@ -174,6 +174,11 @@ function probeOptions(command: Command): Command {
 }
 
 function labOptions(name: string, options: Omit<UpOptions, 'name'>, attached: boolean): LabOptions {
+  if (!/^[a-z0-9][a-z0-9._-]*$/i.test(name))
+    throw new WeftError(
+      'usage',
+      `--name "${name}": a lab's name is made of letters, digits, ".", "_" and "-".`,
+    );
   return {
     name,
     podCidrs: options.podCidr ?? [],
@@ -229,7 +234,7 @@ async function up(options: UpOptions): Promise<void> {
     });
   const suffix = options.name === usualName ? '' : ` --name ${options.name}`;
   process.stderr.write(
-    `Lab ${options.name} is up: ${pods.length} pods, ${policies.length} policies, every pod enforced.\n` +
+    `Lab ${options.name} is up: ${counted(pods.length, 'pod')}, ${counted(policies.length, 'policy')}, every pod enforced.\n` +
       `Next: weft lab probe${suffix} · weft lab shell ${pods[0]?.pod ?? 'NAMESPACE/POD'}${suffix} · weft lab down${suffix}\n`,
   );
 }
@@ -245,7 +250,7 @@ async function addExternals(client: LabClient, addresses: readonly string[] | un
 }
 
 async function change(type: 'apply' | 'delete', options: Named & { readonly file: string[] }): Promise<void> {
-  const objects = readObjects(options.file);
+  const objects = type === 'apply' ? readObjects(options.file) : readNames(options.file);
   await withLab(options.name, async (client) => {
     showApplied(await client.request(type, { objects }), new Progress());
   });
@@ -321,6 +326,22 @@ async function watch(options: ProbeOptions & { readonly file: string[] }): Promi
   }
 }
 
+/** What stands behind the pod: the command, and perhaps a --name that was written before its `--`. */
+function commandOf(words: readonly string[], usual: string): { name: string; command: readonly string[] } {
+  const end = words.indexOf('--');
+  if (end === 2 && words[0] === '--name') return { name: words[1]!, command: words.slice(3) };
+  if (end === 1 && words[0]!.startsWith('--name='))
+    return { name: words[0]!.slice('--name='.length), command: words.slice(2) };
+  if (end !== 0 && words[0]!.startsWith('-'))
+    throw new WeftError(
+      'usage',
+      `"${words[0]}" is no program. Options stand before the pod, the command behind --: weft lab exec web -- ls -l`,
+    );
+  const command = end === 0 ? words.slice(1) : words;
+  if (command.length === 0) throw new WeftError('usage', 'Name a command after --, for example: -- ls -l');
+  return { name: usual, command };
+}
+
 async function insidePod(
   pod: string,
   name: string,
@@ -350,6 +371,7 @@ async function status(options: { readonly name?: string; readonly output: Format
 
 async function down(options: Named & { readonly all?: boolean }): Promise<void> {
   const names = options.all === true ? findLabs().map(({ name }) => name) : [options.name];
+  if (names.length === 0) process.stderr.write('No lab is running.\n');
   for (const name of names) {
     await withLab(name, (client) => client.down());
     process.stderr.write(`Lab ${name} has ended.\n`);

@@ -29,13 +29,22 @@ export function exampleFolder(name: string): string {
   );
 }
 
+/** What names the objects is enough to remove them; the rest may be as wrong as it was when they came. */
+export function readNames(paths: readonly string[]): SentObject[] {
+  const manifests = readManifests(paths);
+  refuseUnreadable(manifests);
+  return manifests.written.map(({ value, file }) => ({ value, file }));
+}
+
 /**
  * Reads and validates; what the API server would refuse ends the command, so that a typing error is found before it isolates
  * somebody. Kinds that the lab does not know are sent along: the lab names them as skipped.
  */
-export function readObjects(paths: readonly string[]): SentObject[] {
+export function readObjects(paths: readonly string[], mayBeEmpty = false): SentObject[] {
   const manifests = readManifests(paths);
   refuseUnreadable(manifests);
+  if (manifests.texts.size === 0 && paths.length > 0 && !mayBeEmpty)
+    throw new WeftError('unreadable', `There is no YAML or JSON file in ${paths.join(', ')}.`);
   const problems = validateObjects(manifests.written);
   refuseInvalid(problems, manifests.texts);
   reportProblems(

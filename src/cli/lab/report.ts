@@ -4,6 +4,7 @@ import type { Change } from '../../lab/cluster.js';
 import type { Cell } from '../../lab/matrix.js';
 import type { LabStatusAnswer } from '../../lab/protocol.js';
 import { formatMatrix } from '../../lab/table.js';
+import { counted } from '../output.js';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml';
 
@@ -24,7 +25,13 @@ export function formatChanges(changes: readonly Change[]): string {
     const place = namespace === '' ? '' : `${namespace}/`;
     return `${kind.toLowerCase()} ${place}${name} ${what}`;
   });
-  for (const { kind, name } of skipped) lines.push(`${kind} ${name} skipped: a lab has no use for it`);
+  for (const { kind, name } of skipped) {
+    lines.push(
+      kind.endsWith('NetworkPolicy')
+        ? `${kind} ${name} skipped: weft enforces NetworkPolicy of networking.k8s.io/v1 and no other policies`
+        : `${kind} ${name} skipped: a lab has no use for it`,
+    );
+  }
   return lines.map((line) => `${line}\n`).join('');
 }
 
@@ -84,8 +91,8 @@ export function printStatus(status: LabStatusAnswer, format: Format): void {
   }
   const failed = status.pods.filter(({ state }) => state === 'failed').length;
   process.stdout.write(
-    `Lab ${status.name}, up ${status.uptimeSeconds} s: ${status.pods.length} pods${failed === 0 ? '' : ` (${failed} not up)`}, ` +
-      `${status.services.length} services, ${status.policies.length} policies\n\n`,
+    `Lab ${status.name}, up ${status.uptimeSeconds} s: ${counted(status.pods.length, 'pod')}${failed === 0 ? '' : ` (${failed} not up)`}, ` +
+      `${counted(status.services.length, 'service')}, ${counted(status.policies.length, 'policy')}\n\n`,
   );
   const rows = status.pods.map((pod) => [
     pod.pod,

@@ -39,7 +39,7 @@ export async function startLab(
   progress: Progress,
 ): Promise<Session> {
   progress.step('making namespaces');
-  const launched = await launch(options, (text) => progress.step(text));
+  const launched = await launch(options, (text) => progress.step(text)).finally(() => progress.done());
   try {
     const client = await LabClient.connect(options.name);
     if (objects.length > 0) {

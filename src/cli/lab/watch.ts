@@ -53,7 +53,7 @@ async function round(
   before: readonly Cell[] | undefined,
 ): Promise<readonly Cell[] | undefined> {
   try {
-    const applied = await client.request('replace', { objects: readObjects(paths) });
+    const applied = await client.request('replace', { objects: readObjects(paths, true) });
     const { cells, milliseconds } = await client.request('probe', { selection });
     const changed = before === undefined ? new Set<string>() : changedCells(before, cells);
     if (process.stdout.isTTY === true && format === 'table') process.stdout.write('\u001b[2J\u001b[H');

@@ -9,6 +9,7 @@ import { validateObjects } from '../../manifests/validate.js';
 import { isFinished, type Pod } from '../../model/pod.js';
 import type { NetworkPolicy, PolicyRule } from '../../model/policy.js';
 import { describeSelector, matches } from '../../model/selector.js';
+import { counted } from '../output.js';
 import { worldOf } from './directory.js';
 import { refuseUnreadable } from './problems.js';
 
@@ -161,7 +162,7 @@ export function printMarkdown(found: Audit): string {
   return [
     '# Network policy audit',
     '',
-    `${pods} pods in ${found.namespaces.length} namespaces. Isolated for ingress: ${closed('isolatedIngress')}, for egress: ${closed('isolatedEgress')}.`,
+    `${counted(pods, 'pod')} in ${counted(found.namespaces.length, 'namespace')}. Isolated for ingress: ${closed('isolatedIngress')}, for egress: ${closed('isolatedEgress')}.`,
     '',
     '## Namespaces',
     '',

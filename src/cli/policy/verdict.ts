@@ -87,6 +87,11 @@ async function runVerdict(options: VerdictOptions): Promise<0 | 2> {
   );
   const answers = answerAll(world.directory, engine(world, engineOptions), queries, engineOptions);
   await printAnswers(queries, answers, options);
+  if (options.assignAddresses !== true && answers.some(({ reason }) => reason?.endsWith('has no address.'))) {
+    process.stderr.write(
+      'weft: Some pods have no status.podIPs, as in manifests that never met a cluster; --assign-addresses gives each an address.\n',
+    );
+  }
   const malformed = answers.filter((answer) => answer.error !== undefined);
   for (const answer of malformed)
     process.stderr.write(`weft: query ${answers.indexOf(answer)}: ${answer.error}\n`);
@@ -132,8 +137,8 @@ const columns: readonly Column<Row>[] = [
     title: 'VERDICT',
     value: ({ answer }) => (answer.allowed === null ? 'none' : answer.allowed ? 'allowed' : 'denied'),
   },
-  { title: 'FROM', value: ({ query }) => String(query.from) },
-  { title: 'TO', value: ({ query }) => String(query.to) },
+  { title: 'FROM', value: ({ query }) => String(query.from ?? '-') },
+  { title: 'TO', value: ({ query }) => String(query.to ?? '-') },
   { title: 'PORT', value: ({ query }) => `${String(query.port ?? '-')}/${String(query.protocol ?? 'TCP')}` },
   { title: 'EGRESS', value: ({ answer }) => side(answer.egress) },
   { title: 'INGRESS', value: ({ answer }) => side(answer.ingress) },

@@ -2,7 +2,7 @@
 import { closestName } from '../../errors/closest.js';
 import { WeftError } from '../../errors/problem.js';
 import { nameOf, objectOf, objectsOf, textOf } from '../../manifests/plain.js';
-import { type End, endGrammar, formatEnd, isMisread, parseEnd, parseTarget } from '../ends.js';
+import { type End, endGrammar, formatEnd, isMisread, parseEnd, parseTarget, withPort } from '../ends.js';
 import { type Answer, answerOne } from './answer.js';
 import { type EngineOptions, type FlowVerdict, referenceEngine } from './engine.js';
 import { describeAsked, explainFlow, type SideExplanation } from './explain.js';
@@ -76,7 +76,7 @@ export function explainWhy(
   );
   return {
     from: formatEnd(from),
-    to: `${formatEnd(end)}${query.port === undefined ? '' : `:${query.port}`}/${query.protocol}`,
+    to: `${query.port === undefined ? formatEnd(end) : withPort(formatEnd(end), query.port)}/${query.protocol}`,
     allowed: answer.allowed,
     ...reasonOf(answer),
     notes,
@@ -170,7 +170,10 @@ export function printWhy(explanation: Explanation): string {
   for (const note of explanation.notes) lines.push(`  (${note})`);
   for (const flow of explanation.flows) {
     if (explanation.flows.length > 1 || explanation.to.startsWith('svc/')) {
-      lines.push('', `  backend ${flow.destination}:${flow.port}: ${flow.allowed ? 'allowed' : 'denied'}`);
+      lines.push(
+        '',
+        `  backend ${withPort(flow.destination, flow.port)}: ${flow.allowed ? 'allowed' : 'denied'}`,
+      );
     }
     for (const side of flow.sides) lines.push('', ...sideLines(side, flow));
   }
