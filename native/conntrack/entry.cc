@@ -87,11 +87,12 @@ Rank rank_of(State state) {
     case State::icmp_unreplied:
     case State::other_unreplied:
       return Rank::unreplied;
-    case State::tcp_closing:
     case State::tcp_time_wait:
     case State::tcp_closed:
-    case State::sctp_shutdown_ack:
     case State::sctp_closed:
+      return Rank::finished;
+    case State::tcp_closing:
+    case State::sctp_shutdown_ack:
       return Rank::closing;
     case State::udp_replied:
     case State::icmp_replied:

@@ -54,8 +54,17 @@ enum class State : uint8_t {
 const char* state_name(State state);  // "tcp-established"
 bool state_fits(State state, uint8_t protocol);
 
-// How readily an entry is given up when the table is full: lowest first, `established` never.
-enum class Rank : uint8_t { free = 0, unreplied = 1, closing = 2, replied = 3, established = 4 };
+// How readily an entry is given up when the table or its port's quota is full: lowest first, `established`
+// never. What is over comes before what has just begun: a busy client's finished connections must not cost it
+// the SYN that is on its way.
+enum class Rank : uint8_t {
+  free = 0,
+  finished = 1,
+  unreplied = 2,
+  closing = 3,
+  replied = 4,
+  established = 5
+};
 Rank rank_of(State state);
 
 // Flags of the sequence word.

@@ -6,9 +6,10 @@ namespace weft {
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr uint32_t kEvictScan = 4096;      // rank bytes looked at: 64 cache lines
-constexpr uint32_t kEvictCandidates = 32;  // of the lowest rank among them
-constexpr uint32_t kEvictRead = 256;       // entries read on the search for one port's own: some 20 µs
+constexpr uint32_t kEvictScan = 4096;        // rank bytes looked at: 64 cache lines
+constexpr uint32_t kEvictCandidates = 32;    // of the lowest ranks among them
+constexpr uint32_t kEvictOwnCandidates = 8;  // and on the search for one port's own
+constexpr uint32_t kEvictRead = 256;         // entries read on the search for one port's own: some 20 µs
 
 }  // namespace
 
@@ -48,7 +49,7 @@ std::optional<uint32_t> ConnectionTable::take_or_evict(uint64_t now_ns) {
 // rank that of the port with the most connections: who floods pays with his own. With `only` it is one that
 // this port began: a port at its quota makes room among its own instead of waiting until they time out.
 bool ConnectionTable::evict(uint64_t now_ns, PortIndex only) {
-  const uint32_t enough = only == kNoPort ? kEvictCandidates : 1;
+  const uint32_t enough = only == kNoPort ? kEvictCandidates : kEvictOwnCandidates;
   uint32_t read = 0;
   const uint32_t capacity = options_.capacity;
   const uint32_t scan = capacity < kEvictScan ? capacity : kEvictScan;
@@ -70,8 +71,8 @@ bool ConnectionTable::evict(uint64_t now_ns, PortIndex only) {
     const Word word = Word::of(entry.word.load(std::memory_order_acquire));
     const Rank rank = rank_of(word.state);
     if (!word.live() || rank == Rank::established) continue;
-    // Candidates of the first rank end the search early; of the others there may be better ones ahead.
-    if (rank == Rank::unreplied) ++candidates;
+    // Candidates of the first ranks end the search early; of the others there may be better ones ahead.
+    if (rank <= Rank::unreplied) ++candidates;
     const bool lapsed = entry.deadline_ns.load(kRelaxed) <= now_ns;
     const uint32_t use = ports_[entry.port[0].load(kRelaxed) % options_.max_ports].used.load(kRelaxed);
     const uint64_t score =

@@ -314,6 +314,29 @@ TEST_CASE("a port's quota bounds what it begins and nobody else") {
   CHECK(f.table->check() == nullptr);
 }
 
+TEST_CASE("a port at its quota gives up what is over before what has just begun") {
+  Fixture f;
+  const PortLife c = f.table->open_port("pod-c", 64).value();
+  NewConnection wanted = connection(f, {});
+  wanted.initiator = c;
+  const TcpSegment syn = segment(kTcpSyn, 1), reset = segment(kTcpRst | kTcpAck, 0, 2);
+  wanted.tcp = &syn;
+  const auto begin = [&](uint16_t port) {
+    wanted.original = tuple(Protocol::tcp, port, 80);
+    REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+  };
+  for (uint16_t i = 1; i <= 64; ++i) {
+    begin(i);
+    Observation answer;
+    answer.tcp = &reset;
+    f.table->update(f.table->find(wanted.original.reversed(), kStart), answer, kStart);
+    REQUIRE(f.table->find(wanted.original, kStart).state == State::tcp_closed);
+  }
+  for (uint16_t i = 101; i <= 130; ++i) begin(i);
+  for (uint16_t i = 101; i <= 130; ++i) CHECK(f.table->find(tuple(Protocol::tcp, i, 80), kStart).hit());
+  CHECK(f.table->port_use(c.index) == 64);
+}
+
 TEST_CASE("a port at its quota gives up its own unanswered connections, and nobody else's") {
   Fixture f;
   const PortLife c = f.table->open_port("pod-c", 4).value();
