@@ -23,7 +23,8 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { portId } from '../../src/agent/attachment.js';
-import { maxLineBytes } from '../../src/agent/protocol.js';
+import { AgentClient } from '../../src/agent/client.js';
+import { type FlowRecord, maxLineBytes } from '../../src/agent/protocol.js';
 import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
 import {
   maximumFrameBytes,
@@ -303,6 +304,17 @@ export class TestNode {
     } finally {
       link.close();
     }
+  }
+
+  /** Follows the flow events that the agent tells; the answer ends it. */
+  async flows(flow: (flow: FlowRecord) => void): Promise<() => void> {
+    const client = await AgentClient.open(join(this.run, 'agent.sock'));
+    const followed = client.subscribe({ type: 'flows', follow: true }, (event) => {
+      if (event.event === 'flow') flow(event.flow);
+    });
+    // Ended by closing the connection.
+    followed.catch(() => {});
+    return () => client.close();
   }
 
   async counters(pod: string): Promise<PortCounters> {

@@ -6,6 +6,9 @@
 import { createSocket } from 'node:dgram';
 import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { loadAddon } from '../../src/dataplane/addon.js';
+import { fromPod, ipv4, protocols, tcp, tcpFlags, udp } from './frames.js';
+import type { TestPod } from './node.js';
 
 const [role, ...args] = process.argv.slice(2) as [string, ...string[]];
 const text = (index: number): string => args[index] ?? '';
@@ -200,6 +203,51 @@ const roles: Record<string, () => void> = {
         socket.on('close', () => open--);
       }
     }, 1);
+  },
+
+  /**
+   * flood KIND FROM TO: as fast as it goes, by a packet socket. FROM and TO are pods as JSON. `datagrams` to a port that nobody serves,
+   * `connections` (SYNs from ever other ports), `fragments` (of ever other datagrams, their firsts never come).
+   */
+  flood: () => {
+    const from = JSON.parse(text(1)) as TestPod;
+    const to = JSON.parse(text(2)) as TestPod;
+    const figures = { sent: 0, failed: 0 };
+    report = () => figures;
+    const kinds: Record<string, (n: number) => Buffer> = {
+      datagrams: () => ipv4(from.v4, to.v4, protocols.udp, udp(from.v4, 4000, to.v4, 4001, Buffer.alloc(18))),
+      connections: (n) =>
+        ipv4(
+          from.v4,
+          to.v4,
+          protocols.tcp,
+          tcp(from.v4, 1024 + (n % 60_000), to.v4, 5000 + (Math.floor(n / 60_000) % 1000), {
+            flags: tcpFlags.syn,
+          }),
+        ),
+      fragments: (n) =>
+        ipv4(from.v4, to.v4, protocols.udp, Buffer.alloc(512), { id: n & 0xffff, offset: 1024, more: true }),
+    };
+    const make = kinds[text(0)]!;
+    const socket = new (loadAddon().RawSocket)({ netns: '', ifname: 'eth0', vnetHeader: false });
+    // Made beforehand, so that the flood is as fast as the socket and not as our arithmetic.
+    const frames = Array.from({ length: text(0) === 'datagrams' ? 1 : 60_000 }, (_, n) =>
+      fromPod(from, make(n)),
+    );
+    let stopped = false;
+    onStop(() => {
+      stopped = true;
+    });
+    const batch = () => {
+      for (let i = 0; i < 256; i++) {
+        const frame = frames[figures.sent % frames.length]!;
+        if (socket.send(frame) === frame.length) figures.sent++;
+        else figures.failed++;
+      }
+      if (!stopped) setImmediate(batch);
+    };
+    batch();
+    ready();
   },
 
   /** connections ADDRESS PORT: opens and closes one TCP connection after the other; how many came about. */
