@@ -89,9 +89,11 @@ export function cidr(text: string): Cidr {
   return parsed.cidr;
 }
 
+/** The last word first: it is where addresses of one cluster differ. */
 function sharesPrefix(a: Words, b: Words, depth: number): boolean {
-  for (let i = 0; i < 4; i++) {
-    if (maskWord(a[i]!, depth - 32 * i) !== maskWord(b[i]!, depth - 32 * i)) return false;
+  for (let i = (depth - 1) >> 5; i >= 0; i--) {
+    const bits = depth - 32 * i;
+    if (bits >= 32 ? a[i] !== b[i] : (a[i]! ^ b[i]!) >>> (32 - bits) !== 0) return false;
   }
   return true;
 }

@@ -12,6 +12,7 @@ import { keyOf } from '../model/event.js';
 import type { Node } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';
 import { type Address, swapBytes } from '../net/address.js';
+import { type Cidr, contains } from '../net/cidr.js';
 import type { Prefix, PrefixTable } from './prefix-table.js';
 import type { Program } from './program.js';
 import { type Indexed, SortedList } from './sorted-list.js';
@@ -207,9 +208,12 @@ export class AddressTable {
     this.#moved.add(entry);
   }
 
-  /** Prefixes came or went: every address has to be looked up again. */
-  prefixesChanged(): void {
+  /** These prefixes came or went. */
+  prefixesChanged(changed: readonly Cidr[]): void {
+    // A few are compared with every address; of many, the longest prefix is sooner found than a match among them.
+    const few = changed.length <= 8;
     for (const entry of this.#entries.values()) {
+      if (few && !changed.some((block) => contains(block, entry.address))) continue;
       const prefix = this.#prefixes.find(entry.address);
       if (prefix === entry.prefix) continue;
       entry.prefix = prefix;

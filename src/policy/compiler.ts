@@ -253,8 +253,9 @@ export class PolicyCompiler {
 
     const policies = this.#programs.settlePolicies();
     const identityChanges = this.#identities.settle();
-    const prefixes = this.#prefixes.settle();
-    if (prefixes) this.#addresses.prefixesChanged();
+    const changedPrefixes = this.#prefixes.settle();
+    const prefixes = changedPrefixes.length > 0;
+    if (prefixes) this.#addresses.prefixesChanged(changedPrefixes);
 
     for (const identity of identityChanges.removed) {
       for (const row of this.#rowsAsking(identity)) row.removeIdentity(identity);

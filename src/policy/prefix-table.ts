@@ -135,6 +135,7 @@ export class PrefixTable {
   readonly #prefixes = new Map<string, Prefix>();
   readonly #list = new SortedList<Prefix>((a, b) => compareBlocks(a.cidr, b.cidr));
   #tries: Readonly<Record<Family, TrieNode>> = { 4: buildTrie(4, []), 6: buildTrie(6, []) };
+  readonly #fresh = new Set<Prefix>();
   readonly #idle = new Set<Prefix>();
 
   acquire(cidr: Cidr): Prefix {
@@ -143,6 +144,7 @@ export class PrefixTable {
       prefix = new Prefix(cidr);
       this.#prefixes.set(cidr.text, prefix);
       this.#list.add(prefix);
+      this.#fresh.add(prefix);
     }
     prefix.uses++;
     return prefix;
@@ -152,21 +154,26 @@ export class PrefixTable {
     if (--prefix.uses === 0) this.#idle.add(prefix);
   }
 
-  /** True where prefixes came or went, so that addresses have to be looked up again. */
-  settle(): boolean {
+  /** The prefixes that came or went; addresses inside of them have to be looked up again. */
+  settle(): readonly Cidr[] {
+    const changed = new Map<string, Cidr>();
+    for (const prefix of this.#fresh) changed.set(prefix.cidr.text, prefix.cidr);
+    this.#fresh.clear();
     for (const prefix of this.#idle) {
       if (prefix.uses > 0) continue;
       this.#prefixes.delete(prefix.cidr.text);
       this.#list.delete(prefix);
+      changed.set(prefix.cidr.text, prefix.cidr);
     }
     this.#idle.clear();
-    if (!this.#list.settle()) return false;
+    this.#list.settle();
+    if (changed.size === 0) return [];
     const items = this.#list.items;
     linkParents(items);
     const firstV6 = items.findIndex(({ cidr }) => cidr.family === 6);
     const split = firstV6 < 0 ? items.length : firstV6;
     this.#tries = { 4: buildTrie(4, items.slice(0, split)), 6: buildTrie(6, items.slice(split)) };
-    return true;
+    return [...changed.values()];
   }
 
   get items(): readonly Prefix[] {

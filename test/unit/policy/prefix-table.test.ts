@@ -99,12 +99,12 @@ test('prefixes are counted by use and forgotten when nobody names them', () => {
   const table = new PrefixTable();
   const one = table.acquire(cidr('10.0.0.0/8'));
   assert.equal(table.acquire(cidr('10.0.0.0/8')), one);
-  assert.equal(table.settle(), true);
+  assert.deepEqual(table.settle(), [cidr('10.0.0.0/8')]);
   assert.equal(table.find(address('10.1.2.3')), one);
   table.release(one);
-  assert.equal(table.settle(), false);
+  assert.deepEqual(table.settle(), []);
   table.release(one);
-  assert.equal(table.settle(), true);
+  assert.deepEqual(table.settle(), [cidr('10.0.0.0/8')]);
   assert.equal(table.find(address('10.1.2.3')), null);
   assert.equal(table.items.length, 0);
 });
