@@ -104,6 +104,16 @@ void Forwarder::capture(const Passage& way, const Port& port, CaptureSide side, 
   record.answered = way.answered;
   record.egress_rule = way.egress_rule;
   record.ingress_rule = way.ingress_rule;
+  // A packet of a connection that was judged before has no verdict of its own: the connection's rules let it
+  // through.
+  if (reason == DropReason::none && way.connection.hit() && way.egress_rule == kNoRule &&
+      way.ingress_rule == kNoRule) {
+    const auto connection = table_.read(way.connection.entry);
+    if (connection && connection->generation == way.view.generation) {
+      record.egress_rule = connection->egress_rule;
+      record.ingress_rule = connection->ingress_rule;
+    }
+  }
   record.frame_length = length;
   ring->push(record,
              bytes.first(std::min<size_t>(bytes.size(), port.snap_length.load(std::memory_order_relaxed))));
