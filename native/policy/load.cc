@@ -192,7 +192,17 @@ Status Image::Tables::adopt() {
   layout::ImageHeader header;
   SectionTable table;
   if (Status frame = check_frame(buffer, header, table); !frame) return frame;
+  map(header, table.entries);
+  for (const auto check : {&Tables::check_rules, &Tables::check_rows, &Tables::check_peers,
+                           &Tables::check_cells, &Tables::check_services})
+    if (Status held = (this->*check)(); !held) return held;
+  return Ok{};
+}
 
+// Nothing is believed yet beyond that the sections lie in the copy.
+void Image::Tables::map(const layout::ImageHeader& header,
+                        const std::array<layout::ImageSection, layout::kSectionCount>& entries) {
+  const SectionTable table{entries};
   own_node_egress_judged = header.own_node_egress != 0;
   deny[static_cast<size_t>(Direction::egress)] = static_cast<DenyAction>(header.deny_egress);
   deny[static_cast<size_t>(Direction::ingress)] = static_cast<DenyAction>(header.deny_ingress);
@@ -220,7 +230,9 @@ Status Image::Tables::adopt() {
   services = view<Section::services>(buffer, table);
   backends = view<Section::backends>(buffer, table);
   service_strings = view<Section::service_strings>(buffer, table);
+}
 
+Status Image::Tables::check_rules() const {
   for (size_t i = 0; i < policies.size(); ++i) {
     const layout::ImagePolicy& policy = policies[i];
     if (!span_fits(policy.namespace_offset, policy.namespace_length, strings.size()) ||
@@ -258,6 +270,10 @@ Status Image::Tables::adopt() {
                       "the ranges of port_sets[" + std::to_string(i) + "] overlap or are out of order");
     }
   }
+  return Ok{};
+}
+
+Status Image::Tables::check_rows() const {
   for (size_t i = 0; i < row_policies.size(); ++i)
     if (row_policies[i].value >= policies.size()) return out_of_bounds("row_policies", i, "value");
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -277,7 +293,11 @@ Status Image::Tables::adopt() {
         (program.ingress_row != kNone && rows[program.ingress_row].direction != 1))
       return out_of_bounds("programs", i, "ingress_row");
   }
+  return Ok{};
+}
 
+// After prefixes: cells name them.
+Status Image::Tables::check_cells() const {
   for (size_t i = 0; i < identity_cells.elements.size(); ++i) {
     const layout::ImageIdentityCell& cell = identity_cells.elements[i];
     if (cell.row >= rows.size()) return out_of_bounds("identity_cells", i, "row");
@@ -295,17 +315,20 @@ Status Image::Tables::adopt() {
     if (cell.prefix >= prefixes.size()) return out_of_bounds("block_cells", i, "prefix");
     if (cell.port_set >= port_sets.size()) return out_of_bounds("block_cells", i, "port_set");
   }
-  held = check_hash(
+  return check_hash(
       "block_cells", block_cells,
       [&](const auto& cell) { return image_hash(block_cells.seed, cell.row, cell.prefix); },
       [](const auto& a, const auto& b) { return a.row == b.row && a.prefix == b.prefix; });
-  if (!held) return held;
+}
 
+// Tries, prefixes, classes and the addresses known exactly.
+Status Image::Tables::check_peers() const {
   const std::array<uint8_t, 16> zero{};
   std::vector<bool> seen(prefixes.size(), false);
   size_t found = 0;
-  if (held = check_trie(tries[0], prefixes, 96, Address::v4(0).bytes.data(), seen, found); !held) return held;
-  if (held = check_trie(tries[1], prefixes, 0, zero.data(), seen, found); !held) return held;
+  if (Status held = check_trie(tries[0], prefixes, 96, Address::v4(0).bytes.data(), seen, found); !held)
+    return held;
+  if (Status held = check_trie(tries[1], prefixes, 0, zero.data(), seen, found); !held) return held;
   if (found != prefixes.size()) return refuse("image-trie", "a prefix is in neither trie");
   // The chain of parents was compared with the trie, where each step is to a shallower node: it ends after
   // kMaxNesting at the latest.
@@ -331,12 +354,13 @@ Status Image::Tables::adopt() {
                                 layout::kFlagOtherNode | layout::kFlagService;
     if ((one.flags & ~kKnown) != 0) return out_of_bounds("endpoints", i, "flags");
   }
-  held = check_hash(
+  return check_hash(
       "endpoints", endpoints,
       [&](const auto& one) { return image_hash_endpoint(endpoints.seed, one.address); },
       [](const auto& a, const auto& b) { return std::memcmp(a.address, b.address, 16) == 0; });
-  if (!held) return held;
+}
 
+Status Image::Tables::check_services() const {
   for (size_t i = 0; i < services.size(); ++i) {
     const layout::ImageService& one = services[i];
     if (!span_fits(one.name_offset, one.name_length, service_strings.size()))
@@ -360,6 +384,7 @@ Status Image::Tables::adopt() {
 Result<std::unique_ptr<Image>> Image::load(std::span<const uint8_t> bytes) {
   if (bytes.size() > layout::kMaxImageSize) return refuse("image-size", "it is larger than an image can be");
   auto tables = std::make_unique<Tables>(bytes.size());
+  if (tables->buffer.data() == nullptr) return refuse("image-size", "there is no memory for it");
   if (!bytes.empty()) std::memcpy(tables->buffer.data(), bytes.data(), bytes.size());
   Status held = tables->adopt();
   if (!held) return held.error();

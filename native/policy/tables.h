@@ -2,6 +2,7 @@
 // in what load.cc has validated, and the comment beside each span says what that validation promises.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <new>
 #include <span>
@@ -14,8 +15,10 @@ namespace weft {
 // Owns the copy, aligned so that every element may be read in place.
 class ImageBuffer {
  public:
+  // data() is null where there is no memory for it.
   explicit ImageBuffer(size_t size)
-      : bytes_(static_cast<uint8_t*>(::operator new(size, std::align_val_t{layout::kCacheLine}))),
+      : bytes_(
+            static_cast<uint8_t*>(::operator new(size, std::align_val_t{layout::kCacheLine}, std::nothrow))),
         size_(size) {}
   ~ImageBuffer() { ::operator delete(bytes_, std::align_val_t{layout::kCacheLine}); }
   ImageBuffer(const ImageBuffer&) = delete;
@@ -75,8 +78,18 @@ struct Image::Tables {
   std::span<const layout::ImageBackend> backends;
   std::span<const layout::ImageText> service_strings;
 
-  // 0, or the code and sentence of the first thing that does not hold.
+  // Sets and validates everything above; else the code and sentence of the first thing that does not hold.
   Status adopt();
+
+ private:
+  void map(const layout::ImageHeader& header,
+           const std::array<layout::ImageSection, layout::kSectionCount>& entries);
+  // Each relies on those that adopt() runs before it.
+  [[nodiscard]] Status check_rules() const;
+  [[nodiscard]] Status check_rows() const;
+  [[nodiscard]] Status check_peers() const;
+  [[nodiscard]] Status check_cells() const;
+  [[nodiscard]] Status check_services() const;
 };
 
 }  // namespace weft
