@@ -12,8 +12,9 @@ using namespace weft::lab;
 
 namespace {
 
-constexpr uint16_t kServed = 42617;
-constexpr uint16_t kClosed = 42618;
+// Below the range that the kernel gives out, and another for each process: suites run side by side.
+const auto kServed = static_cast<uint16_t>(20000 + ::getpid() % 6000 * 2);
+const auto kClosed = static_cast<uint16_t>(kServed + 1);
 
 Address loopback(uint8_t family) {
   if (family == 4) return Address::v4(0x7f000001);
