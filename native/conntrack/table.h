@@ -295,7 +295,8 @@ class ConnectionTable {
     std::atomic<uint32_t> live_instance{0};  // 0: not open
     std::atomic<uint32_t> used{0};
     std::atomic<uint32_t> quota{0};
-    std::atomic<bool> claimed{false};  // by this process
+    std::atomic<uint32_t> evict_hand{0};  // where the search for one of its own goes on
+    std::atomic<bool> claimed{false};     // by this process
   };
   struct FileHeader;
   class BucketLocks;

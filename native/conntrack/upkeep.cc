@@ -1,4 +1,8 @@
 // Free list, eviction, sweep, counts and the consistency check of the connection table.
+#include <algorithm>
+
+#include <vector>
+
 #include "conntrack/write.h"
 
 namespace weft {
@@ -9,7 +13,10 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 constexpr uint32_t kEvictScan = 4096;        // rank bytes looked at: 64 cache lines
 constexpr uint32_t kEvictCandidates = 32;    // of the lowest ranks among them
 constexpr uint32_t kEvictOwnCandidates = 8;  // and on the search for one port's own
-constexpr uint32_t kEvictRead = 256;         // entries read on the search for one port's own: some 20 µs
+// On the search for one port's own. Entries lie in clusters: a search that gave up in a gap, or among those
+// of others, would refuse what there is room for. Its time counts as that of the port.
+constexpr uint32_t kEvictOwnScan = 1 << 18;  // rank bytes
+constexpr uint32_t kEvictRead = 2048;        // entries of any port, read
 
 }  // namespace
 
@@ -52,8 +59,11 @@ bool ConnectionTable::evict(uint64_t now_ns, PortIndex only) {
   const uint32_t enough = only == kNoPort ? kEvictCandidates : kEvictOwnCandidates;
   uint32_t read = 0;
   const uint32_t capacity = options_.capacity;
-  const uint32_t scan = capacity < kEvictScan ? capacity : kEvictScan;
-  const uint32_t start = evict_hand_.load(kRelaxed) % capacity;
+  const uint32_t scan = std::min(capacity, only == kNoPort ? kEvictScan : kEvictOwnScan);
+  // A hand of its own for each port: where a flooder's connections lie in between, another port's search
+  // would begin among them again and again.
+  std::atomic<uint32_t>& hand = only == kNoPort ? evict_hand_ : ports_[only % options_.max_ports].evict_hand;
+  const uint32_t start = hand.load(kRelaxed) % capacity;
   uint32_t victim = Lookup::kNone;
   uint32_t victim_sequence = 0;
   uint64_t best = ~uint64_t{0};
@@ -82,7 +92,7 @@ bool ConnectionTable::evict(uint64_t now_ns, PortIndex only) {
     victim = index;
     victim_sequence = word.sequence;
   }
-  evict_hand_.store((start + looked) % capacity, kRelaxed);
+  hand.store((start + looked) % capacity, kRelaxed);
   if (victim == Lookup::kNone) return false;
   if (remove(victim, victim_sequence)) evicted_.fetch_add(1, kRelaxed);
   return true;  // also when another worker ended it first: there is something to take
@@ -116,7 +126,7 @@ TableCounts ConnectionTable::counts() const {
 const char* ConnectionTable::check() const {
   const uint32_t capacity = options_.capacity;
   uint32_t live = 0;
-  std::unique_ptr<uint32_t[]> charged(new uint32_t[options_.max_ports]());
+  std::vector<uint32_t> charged(options_.max_ports);
   for (uint32_t index = 0; index < capacity; ++index) {
     const Entry& entry = entries_[index];
     const Word word = Word::of(entry.word.load(kRelaxed));

@@ -314,6 +314,25 @@ TEST_CASE("a port's quota bounds what it begins and nobody else") {
   CHECK(f.table->check() == nullptr);
 }
 
+TEST_CASE(
+    "a port at its quota finds its own in a large table that is nearly empty, and among many of others") {
+  Fixture f(small(32768));
+  const PortLife c = f.table->open_port("pod-c", 64).value();
+  NewConnection wanted = connection(f, {});
+  wanted.initiator = c;
+  const TcpSegment syn = segment(kTcpSyn, 1);
+  wanted.tcp = &syn;
+  const auto begin = [&](uint16_t port) {
+    wanted.original = tuple(Protocol::tcp, port, 80);
+    return f.table->insert(wanted, kStart).status;
+  };
+  for (uint16_t i = 1; i <= 2000; ++i) CHECK(begin(i) == InsertStatus::ok);
+  for (uint16_t i = 1; i <= 1500; ++i)
+    REQUIRE(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
+  for (uint16_t i = 3001; i <= 5000; ++i) CHECK(begin(i) == InsertStatus::ok);
+  CHECK(f.table->port_use(c.index) == 64);
+}
+
 TEST_CASE("a port at its quota gives up what is over before what has just begun") {
   Fixture f;
   const PortLife c = f.table->open_port("pod-c", 64).value();
