@@ -250,7 +250,7 @@ const roles: Record<string, () => void> = {
     ready();
   },
 
-  /** connections ADDRESS PORT: opens and closes one TCP connection after the other; how many came about. */
+  /** connections ADDRESS PORT: opens and closes one TCP connection after the other, with a breath between; how many came about. */
   connections: () => {
     const figures = { made: 0, failed: 0, slowest: 0 };
     report = () => {
@@ -267,7 +267,7 @@ const roles: Record<string, () => void> = {
       });
       socket.setTimeout(3000, () => socket.destroy(new Error('timeout')));
       socket.on('error', () => figures.failed++);
-      socket.on('close', () => setImmediate(next));
+      socket.on('close', () => setTimeout(next, 1));
     };
     next();
     ready();
