@@ -5,7 +5,7 @@
     {
       "target_name": "weft",
       "sources": [
-        "<!@(node -p \"require('fs').readdirSync('native').filter(d=>!['test','fuzz','supervise','cni','generated'].includes(d)&&require('fs').statSync('native/'+d).isDirectory()).flatMap(d=>require('fs').readdirSync('native/'+d).filter(f=>f.endsWith('.cc')).map(f=>'native/'+d+'/'+f)).sort().join('\\n')\")"
+        "<!@(node -p \"require('fs').readdirSync('native').filter(d=>!['test','fuzz','supervise','cni','generated','generate'].includes(d)&&require('fs').statSync('native/'+d).isDirectory()).flatMap(d=>require('fs').readdirSync('native/'+d).filter(f=>f.endsWith('.cc')).map(f=>'native/'+d+'/'+f)).sort().join('\\n')\")"
       ],
       "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],

@@ -1,4 +1,4 @@
-// Generated from src/image/layout.ts by tools/generate.ts; do not edit.
+// Generated from src/image/layout.ts by native/generate/generate.ts; do not edit.
 // clang-format off
 #pragma once
 

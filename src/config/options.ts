@@ -1,6 +1,6 @@
 /**
  * Every option of weft: the single source. `config/default.yaml` is rendered from this table and a test holds them equal
- * (`node dist/tools/render-config.js` writes the file); the type of the configuration is inferred from it.
+ * (`node dist/native/generate/generate.js` writes the file); the type of the configuration is inferred from it.
  *
  * Microseconds for durations, see option.ts. A limit shows as a gauge of use in the metrics, and at its edge the new thing
  * fails with a clear error while the old things go on.

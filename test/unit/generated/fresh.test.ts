@@ -3,8 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { generatedFiles } from '../../../native/generate/generate.js';
 import { dropReasons } from '../../../src/errors/drop-reasons.js';
-import { generatedFiles } from '../../../tools/generate.js';
 
 /** The repository: the nearest folder, from here or from the working directory upwards, that holds the native sources. */
 function repositoryRoot(): string {

@@ -242,7 +242,7 @@ describe('lint', () => {
 
 test('every check of meaning is in the documentation', () => {
   const folder = join(repositoryRoot, 'src', 'cli', 'lint');
-  const documentation = readFileSync(join(repositoryRoot, 'docs', 'policy-tools.md'), 'utf8');
+  const documentation = readFileSync(join(repositoryRoot, 'src', 'cli', 'policy', 'README.md'), 'utf8');
   const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
   const codes = sources.flatMap((text) => [...text.matchAll(/code: '([a-z-]+)'/g)].map(([, code]) => code!));
   assert.ok(codes.length >= 10);

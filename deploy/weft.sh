@@ -4,8 +4,8 @@
 set -euo pipefail
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 if [ ! -f "$root/dist/src/cli/main.js" ] || [ ! -f "$root/build/Release/weft.node" ]; then
-  bash "$root/tools/setup.sh" --yes >&2
-  bash "$root/tools/build.sh" >&2
+  bash "$root/deploy/setup.sh" --yes >&2
+  bash "$root/deploy/build.sh" >&2
 fi
 # npm runs scripts in the package's folder; paths on the command line are meant from where the person stands.
 if [ "${npm_lifecycle_event:-}" = weft ]; then cd "${INIT_CWD:-$PWD}"; fi

@@ -5,11 +5,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { renderDefaultConfig } from '../src/config/render.js';
-import { renderMetricsPage } from '../src/telemetry/metrics.js';
-import { dropReasonHeader } from './generate-drop-reason.js';
-import { layoutHeader } from './generate-layout.js';
-import { policyFixture } from './generate-policy-fixture.js';
+import { renderDefaultConfig } from '../../src/config/render.js';
+import { renderMetricsPage } from '../../src/telemetry/metrics.js';
+import { dropReasonHeader } from './drop-reason.js';
+import { layoutHeader } from './layout.js';
+import { policyFixture } from './policy-fixture.js';
 
 export interface GeneratedFile {
   /** Relative to the root of the repository. */

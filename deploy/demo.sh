@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # The whole of weft on this machine: set-up and build where they are missing, then a lab with the three-tier example, every pair of pods
 # measured with real packets, the matrix, and an end that leaves nothing. Exit status 1 where measured and expected differ.
-#   tools/demo.sh [ARGUMENTS OF `weft lab demo`]
+#   deploy/demo.sh [ARGUMENTS OF `weft lab demo`]
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "$0")/.."
 
 ask=(--yes)
 [ -t 0 ] && [ -t 2 ] && ask=()
-bash tools/setup.sh "${ask[@]}"
-bash tools/build.sh
+bash deploy/setup.sh "${ask[@]}"
+bash deploy/build.sh
 
 entry=$PWD/dist/src/cli/main.js
 cd "$caller"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Runs the test suites, after all the set-up they need, and ends with one line for all of them: "N passed, N failed".
-#   tools/test.sh [SUITE…]      all suites by default; WEFT_FUZZ_SECONDS bounds each fuzz target (default 10)
+#   test/run.sh [SUITE…]      all suites by default; WEFT_FUZZ_SECONDS bounds each fuzz target (default 10)
 # A suite that cannot run here says why and counts as skipped, never as passed. Logs stay in build/test-logs/.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
 purpose="test"
 [ "${CI:-}" = true ] && purpose="ci"
-bash tools/setup.sh --yes --for "$purpose" || exit 1
-bash tools/build.sh || exit 1
+bash deploy/setup.sh --yes --for "$purpose" || exit 1
+bash deploy/build.sh || exit 1
 
 all_suites=(unit property conformance native native-asan native-tsan fuzz arm64 netns e2e)
 suites=("$@")
@@ -79,7 +79,7 @@ have_tap() { [ "$(id -u)" -eq 0 ] && [ -c /dev/net/tun ]; }
 
 fuzz_suite() {
   local started=$SECONDS p=0 f=0 target name seconds=${WEFT_FUZZ_SECONDS:-10} corpus scratch log
-  command -v clang++-19 >/dev/null || { skip fuzz "clang++-19 is not installed (tools/setup.sh --for ci)" && return; }
+  command -v clang++-19 >/dev/null || { skip fuzz "clang++-19 is not installed (deploy/setup.sh --for ci)" && return; }
   cmake_build build/native-fuzz -DCMAKE_CXX_COMPILER=clang++-19 -DWEFT_FUZZ=ON || { finish fuzz 0 1 0 1 0 && return; }
   scratch=$(mktemp -d)
   for target in build/native-fuzz/*_fuzz; do
@@ -101,7 +101,7 @@ arm64_suite() {
   local dir=build/native-arm64 product include
   include=$(node -p 'require("node:path").join(process.execPath, "../../include/node")')
   if ! command -v aarch64-linux-gnu-g++ >/dev/null || ! command -v qemu-aarch64-static >/dev/null; then
-    skip arm64 "the cross compiler or qemu-user is not installed (tools/setup.sh --for ci)" && return
+    skip arm64 "the cross compiler or qemu-user is not installed (deploy/setup.sh --for ci)" && return
   fi
   if ! cmake_build "$dir" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
     -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_CXX_FLAGS=-march=armv8-a -DCMAKE_EXE_LINKER_FLAGS=-static \

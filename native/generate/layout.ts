@@ -1,5 +1,5 @@
 /** Makes `native/generated/layout.h` from the one layout table of the image. */
-import * as layout from '../src/image/layout.js';
+import * as layout from '../../src/image/layout.js';
 
 const cType: Readonly<Record<layout.FieldType, string>> = {
   u8: 'uint8_t',
@@ -36,7 +36,7 @@ export function layoutHeader(): string {
   }
   const names = layout.sectionNames;
   const parts = [
-    '// Generated from src/image/layout.ts by tools/generate.ts; do not edit.',
+    '// Generated from src/image/layout.ts by native/generate/generate.ts; do not edit.',
     '// clang-format off',
     '#pragma once',
     '',

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings a fresh Debian or Ubuntu machine to where weft can be built: system packages (listed first; asked for on a terminal),
 # then the npm packages of the lock file. Does nothing, quickly, when everything is there.
-#   tools/setup.sh [--yes] [--for run|test|ci]
+#   deploy/setup.sh [--yes] [--for run|test|ci]
 # --yes   install system packages without asking (also what happens where there is no terminal to ask on)
 # --for   run: build and lab (default); test: also what the test suites use; ci: also formatters, linters, fuzzing, arm64
 set -euo pipefail

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds everything that runs: TypeScript into dist/, the addon into build/Release/weft.node, the static programs into build/bin/.
-#   tools/build.sh [all|ts|native]
+#   deploy/build.sh [all|ts|native]
 # Idempotent and quick when nothing changed. Never touches the network: the addon is compiled with the headers that came with the running
 # Node.js where they are there (include/node beside its bin/), else with those that node-gyp has in its cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=${1:-all}
-case "$what" in all | ts | native) ;; *) echo "usage: tools/build.sh [all|ts|native]" >&2 && exit 2 ;; esac
+case "$what" in all | ts | native) ;; *) echo "usage: deploy/build.sh [all|ts|native]" >&2 && exit 2 ;; esac
 [ -d node_modules ] || { echo "build: node_modules/ is missing; run \`npm run setup\` first" >&2 && exit 1; }
 
 mkdir -p build/bin
@@ -31,7 +31,7 @@ build_ts() { node_modules/.bin/tsc -p tsconfig.json; }
 # What the native build depends on: names, sizes and times of its sources, the compiler and this Node.js.
 fingerprint() {
   {
-    find native binding.gyp tools/build.sh package-lock.json -type f ! -path 'native/test/*' ! -path 'native/fuzz/*' -printf '%p %s %T@\n' | sort
+    find native binding.gyp deploy/build.sh package-lock.json -type f ! -path 'native/test/*' ! -path 'native/fuzz/*' ! -path 'native/generate/*' -printf '%p %s %T@\n' | sort
     node -p 'process.execPath + process.version + process.arch'
     "${CXX:-g++}" --version | head -n 1
   } | sha256sum | cut -d ' ' -f 1

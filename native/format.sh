@@ -5,14 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 formatter=clang-format-19
-command -v "$formatter" >/dev/null || { echo "lint: $formatter is missing; tools/setup.sh --for ci installs it" >&2 && exit 2; }
+command -v "$formatter" >/dev/null || { echo "lint: $formatter is missing; deploy/setup.sh --for ci installs it" >&2 && exit 2; }
 mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'native/*.cc' 'native/*.h' | grep -v '^native/generated/')
 case "${1:-}" in
   --write) "$formatter" -i "${sources[@]}" ;;
   --check) "$formatter" --dry-run --Werror "${sources[@]}" ;;
-  *) echo "usage: tools/format-native.sh --write|--check" >&2 && exit 2 ;;
+  *) echo "usage: native/format.sh --write|--check" >&2 && exit 2 ;;
 esac
 if command -v shellcheck >/dev/null; then
-  mapfile -t scripts < <(git ls-files --cached --others --exclude-standard 'tools/*.sh' '.ci/run')
+  mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh' '.ci/run')
   shellcheck "${scripts[@]}"
 fi
