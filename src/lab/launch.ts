@@ -85,7 +85,13 @@ export class LabClient {
         `No lab called "${name}" is running. Start it with \`weft lab up\`.${others}`,
       );
     }
-    return new LabClient(lab, await LineClient.connect(inside(lab, controlSocket), { maximumLine }));
+    try {
+      return new LabClient(lab, await LineClient.connect(inside(lab, controlSocket), { maximumLine }));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ECONNREFUSED' && code !== 'ECONNRESET') throw error;
+      throw new WeftError('lab-away', `Lab ${name} is just starting or ending. Try again in a second.`);
+    }
   }
 
   async request<T extends keyof LabAnswers>(

@@ -35,8 +35,14 @@ export class LineClient {
     this.#lines = new Lines(socket, maximumLine, {
       message: (line) => this.#hear(line),
       garbage: () => this.#lines.destroy(new Error(`${path} does not speak JSON lines`)),
+      // A peer that was killed resets the connection: an end like any other.
       closed: (error) =>
-        this.#end(error ?? new WeftError('lab-away', `The connection to ${path} has ended.`)),
+        this.#end(
+          new WeftError(
+            'lab-away',
+            `The connection to ${path} has ended${error === null ? '' : ` (${error.message})`}.`,
+          ),
+        ),
     });
   }
 

@@ -319,6 +319,9 @@ async function watch(options: ProbeOptions & { readonly file: string[] }): Promi
   const client = own?.client ?? (await LabClient.connect(options.name));
   try {
     await watchFolder(client, options.file, selectionOf(options), options.output, stop.signal);
+  } catch (error) {
+    // A lab of our own hears the terminal's Ctrl-C too and may be gone in the middle of a measurement.
+    if (!stop.signal.aborted) throw error;
   } finally {
     if (own !== undefined) await client.down();
     own?.launched.letGo();

@@ -6,6 +6,7 @@ import type { LabClient } from '../../lab/launch.js';
 import type { Cell } from '../../lab/matrix.js';
 import type { ProbeSelection } from '../../lab/protocol.js';
 import { cellKey } from '../../lab/table.js';
+import { counted } from '../output.js';
 import { readObjects } from './input.js';
 import { type Format, formatChanges, printMatrix } from './report.js';
 
@@ -61,8 +62,8 @@ async function round(
     printMatrix(cells, format, changed);
     for (const problem of applied.problems) process.stderr.write(`${problem.severity}: ${problem.message}\n`);
     process.stderr.write(
-      `${new Date().toLocaleTimeString()}  applied in ${applied.milliseconds} ms, measured in ${milliseconds} ms` +
-        `${before === undefined ? '' : `; ${changed.size} cells changed`}. Waiting for the next save (Ctrl-C ends).\n`,
+      `${new Date().toTimeString().slice(0, 8)}  applied in ${applied.milliseconds} ms, measured in ${milliseconds} ms` +
+        `${before === undefined ? '' : `; ${counted(changed.size, 'cell')} changed`}. Waiting for the next save (Ctrl-C ends).\n`,
     );
     return cells;
   } catch (error) {
