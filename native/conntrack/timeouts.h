@@ -30,8 +30,9 @@ struct Timeouts {
   uint64_t other_unreplied = 60 * kSecond;
   uint64_t other_replied = 600 * kSecond;
   // A TCP connection or SCTP association that policy ended, counted from its last packet: longer than an end
-  // goes on sending unacknowledged data (RFC 9293 section 3.8.3, R2; Linux: 15 minutes).
-  uint64_t denied = 1200 * kSecond;
+  // goes on sending unacknowledged data, and than the two hours until it probes an idle connection (RFC 9293
+  // sections 3.8.3 and 3.8.4).
+  uint64_t denied = 7440 * kSecond;
 
   // The longest of them: a recovered deadline that lies further ahead is implausible.
   [[nodiscard]] uint64_t longest() const;

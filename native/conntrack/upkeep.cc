@@ -1,6 +1,5 @@
 // Free list, eviction, sweep, counts and the consistency check of the connection table.
 #include <algorithm>
-
 #include <vector>
 
 #include "conntrack/write.h"

@@ -177,7 +177,7 @@ TEST_CASE_FIXTURE(Judged, "a server that goes on sending does not bring a forbid
       restart();
       sw->set_image(closed.load());
     }
-    pass(1'000'000'000'000);
+    pass(7'300'000'000'000);
   }
   play({{"a", "tcp 10.0.0.1:1000 > 10.0.0.2:80 A seq 1001 ack 510", "drop policy-ingress"}});
   // On the same ports b may begin a connection to a, which is another one.
