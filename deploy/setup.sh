@@ -29,7 +29,7 @@ if [ "$purpose" != run ]; then
   packages+=(doctest-dev ethtool tcpdump iperf3 python3-scapy)
 fi
 if [ "$purpose" = ci ]; then
-  packages+=(clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev shellcheck ccache
+  packages+=(clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev shellcheck ccache zsh fish
     g++-aarch64-linux-gnu qemu-user-static)
 fi
 
