@@ -115,6 +115,7 @@ inline Bytes covered(const Address& source, const Address& destination, uint8_t 
 inline Bytes with_checksum(const Address& source, const Address& destination, uint8_t protocol,
                            Bytes transport) {
   if (protocol == 132) {
+    if (transport.size() < 12) return transport;  // cut on purpose
     for (size_t i = 8; i < 12; ++i) transport[i] = 0;
     const uint32_t crc = naive_crc32c(transport);
     for (size_t i = 0; i < 4; ++i) transport[8 + i] = static_cast<uint8_t>(crc >> (8 * i));

@@ -86,15 +86,20 @@ describe('observing a lab', () => {
   test('a capture holds the packets of a pod with verdicts, and tcpdump reads it', async () => {
     const file = join(folder, 'db.pcapng');
     const capture = startWeft(['capture', 'default/db', '-w', file, at]);
-    let size = -1;
-    await until('the capture runs and packets come', 30, () => {
-      probe();
+    const commentsSoFar = (): readonly string[] => {
       try {
-        size = readFileSync(file).length;
+        return readPcapng(readFileSync(file)).packets.map(({ comment }) => comment);
       } catch {
-        // Not opened yet.
+        return []; // Not opened yet, or its last block is being written.
       }
-      return size > 2000;
+    };
+    await until('the capture has packets that passed and packets that were denied', 30, () => {
+      probe();
+      const comments = commentsSoFar();
+      return (
+        comments.some((text) => text.includes('db-access-ingress[0]')) &&
+        comments.some((text) => text.startsWith('denied'))
+      );
     });
     const ended = new Promise<number | null>((resolve) => capture.once('exit', (status) => resolve(status)));
     capture.kill('SIGINT');
