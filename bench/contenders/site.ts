@@ -82,7 +82,7 @@ export async function run(
 
 /** The path of a program, or null: for `unavailable()`. */
 export function programPath(name: string): string | null {
-  for (const folder of [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin']) {
+  for (const folder of [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']) {
     if (folder !== '' && existsSync(join(folder, name))) return join(folder, name);
   }
   return null;
