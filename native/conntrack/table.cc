@@ -96,9 +96,17 @@ bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t 
   return Word::of(entry.word.load(kRelaxed)).sequence == word.sequence;
 }
 
-Lookup ConnectionTable::find(const FlowTuple& key, uint64_t now_ns) const {
+// The first entry of the bucket only: chains are half an entry long when the table is full.
+void ConnectionTable::prefetch_entry(uint64_t key_hash) const {
+  const uint32_t node = buckets_[bucket_of(key_hash)].head.load(kRelaxed);
+  if ((node & kEndMark) != 0) return;
+  const Entry& entry = entries_[node >> 1];
+  __builtin_prefetch(&entry.half[node & 1], 1);
+  __builtin_prefetch(&entry.word, 1);
+}
+
+Lookup ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns) const {
   const TupleWords words = to_words(key);
-  const uint64_t key_hash = hash(words);
   const uint32_t bucket = bucket_of(key_hash);
   const uint64_t tag = key_hash >> 32;
   // A walk that strays into another chain starts again; a few times, because a miss is safe.

@@ -47,6 +47,30 @@ TEST_CASE("UDP goes from unreplied to replied to stream, and each has its time")
   CHECK(f.table->check() == nullptr);
 }
 
+TEST_CASE(
+    "a batch is looked up by hashes made before, and prefetching an empty table, a bucket or an entry "
+    "changes nothing") {
+  Fixture f;
+  std::vector<FlowTuple> tuples;
+  for (uint16_t port = 1; port <= 40; ++port) tuples.push_back(tuple(Protocol::udp, port, 53));
+  for (const FlowTuple& t : tuples) f.table->prefetch_entry(f.table->hash_of(t));
+  for (const FlowTuple& t : tuples) CHECK(put(f, t).status == InsertStatus::ok);
+  for (const FlowTuple& t : tuples) {
+    for (const FlowTuple& key : {t, t.reversed()}) {
+      const uint64_t hash = f.table->hash_of(key);
+      f.table->prefetch_index(hash);
+      f.table->prefetch_entry(hash);
+      const Lookup found = f.table->find(key, hash, kStart);
+      REQUIRE(found.hit());
+      CHECK(found.entry == f.table->find(key, kStart).entry);
+      CHECK(found.key == key);
+    }
+    CHECK_FALSE(f.table->find(t, f.table->hash_of(t) ^ 1, kStart).hit());
+    CHECK_FALSE(f.table->find(t, f.table->hash_of(t) ^ uint64_t{1} << 40, kStart).hit());
+  }
+  CHECK(f.table->check() == nullptr);
+}
+
 TEST_CASE("an SCTP association opens with INIT and ends with SHUTDOWN COMPLETE") {
   struct Line {
     Side side;
