@@ -1,0 +1,54 @@
+/** weft itself, with none, 100, 1,000 and 10,000 policies. */
+import type { Contender, Running, Site } from './contender.js';
+import { policiesUnderTest } from './contender.js';
+import { addresses, ground, onStage } from './site.js';
+import { WeftNode } from './weft-node.js';
+import { type ClusterSize, clusterObjects, servicePorts } from './weft-objects.js';
+
+/** 100,000 live flows of one client have to fit its share, which is half of the table. */
+const connections = 262_144;
+
+function contender(policies: number): Contender {
+  return {
+    name: `weft-${policies}`,
+    description:
+      policies === 0
+        ? 'weft without policies: supervisor, switch and agent with their defaults.'
+        : `weft with ${policies.toLocaleString('en')} policies, ${policiesUnderTest} of which select the pods under test.`,
+    policies,
+    enforces: policies > 0,
+    packages: [],
+    unavailable: async () => null,
+    start: (site) => start(site, { policies }),
+  };
+}
+
+function start(site: Site, size: ClusterSize): Promise<Running> {
+  return onStage(site, async (stage) => {
+    const { node: netns, client, server } = await ground(stage);
+    const node = await WeftNode.start(stage, {
+      netns,
+      podCidr: addresses.podRange,
+      objects: clusterObjects(size),
+      config: { switch: { connections: { capacity: connections } } },
+    });
+    await node.attach({ namespace: 'bench', name: 'client', ...client });
+    await node.attach({ namespace: 'bench', name: 'server', ...server });
+    const inForce = await node.policiesInForce();
+    if (inForce !== size.policies)
+      throw new Error(`the image holds ${inForce} policies instead of ${size.policies}`);
+    const { switch: known, counts } = await node.status();
+    site.say(
+      `${inForce} policies in an image of ${Math.round((known?.imageBytes ?? 0) / 1024)} KB, ${counts.programs} programs`,
+    );
+    return {
+      client,
+      server,
+      clusterIP: { ipv4: addresses.clusterIP, ports: servicePorts },
+      processes: () => Object.values(node.processes),
+      stop: () => stage.end(),
+    };
+  });
+}
+
+export const weft: readonly Contender[] = [0, 100, 1_000, 10_000].map(contender);
