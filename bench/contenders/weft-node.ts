@@ -13,9 +13,7 @@ import type { AgentAnswers } from '../../src/agent/protocol.js';
 import { loadAddon } from '../../src/dataplane/addon.js';
 import { packageRoot } from '../../src/lab/node-processes.js';
 import type { Program, Stage } from './site.js';
-
-/** Name of the node in pods' `spec.nodeName`. */
-export const weftNodeName = 'bench';
+import { weftNodeName } from './weft-objects.js';
 
 export interface WeftNodeOptions {
   /** Path of the namespace that the processes run in. */

@@ -1,49 +1,31 @@
-/** The cluster of a contender as Kubernetes objects: what the agent reads. */
-import { allowedPorts, policiesUnderTest } from './contender.js';
+/** The cluster of all contenders (world.ts) as Kubernetes objects: what weft's agent reads. */
+import { allowedPorts } from './contender.js';
 import { addresses } from './site.js';
-import { weftNodeName } from './weft-node.js';
+import { type BenchWorld, networkPolicy, type WorldPod } from './world.js';
 
-export interface ClusterSize {
-  readonly policies: number;
-  /** Pods of this node beside the two under test; they are in the image, nothing is attached. */
-  readonly otherPods?: number;
-}
-
-/** Where workloads have their servers; the Service has all of them. */
+/** Name of the node under test in pods' `spec.nodeName`. */
+export const weftNodeName = 'bench';
+/** Ports of the Service: the first few that workloads have servers on, TCP and UDP. */
 export const servicePorts: readonly number[] = Array.from({ length: 16 }, (_, i) => allowedPorts.first + i);
 
-const otherNamespaces = 50;
-const usualOtherPods = 200;
+const protocols = ['TCP', 'UDP'] as const;
 
-export function clusterObjects({ policies, otherPods = usualOtherPods }: ClusterSize): object[] {
+export function worldObjects(world: BenchWorld): object[] {
+  const namespaces = new Set(world.pods.map(({ namespace }) => namespace));
   return [
-    namespaceObject('bench'),
-    ...Array.from({ length: otherNamespaces }, (_, i) => namespaceObject(`other-${i}`)),
-    podObject('bench', 'client', addresses.client),
-    podObject('bench', 'server', addresses.server),
-    ...Array.from({ length: otherPods }, (_, i) => otherPod(i)),
-    serviceObject(),
-    ...Array.from({ length: policies }, (_, i) =>
-      i < policiesUnderTest ? policyUnderTest(i) : otherPolicy(i, otherPods),
-    ),
+    ...[...namespaces].map((name) => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })),
+    ...world.pods.map(podObject),
+    serviceObject(world.server),
+    ...world.policies.map(networkPolicy),
   ];
 }
 
-export function namespaceObject(name: string): object {
-  return { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
-}
-
-export function podObject(
-  namespace: string,
-  name: string,
-  ipv4: string,
-  labels: Readonly<Record<string, string>> = {},
-): object {
+export function podObject({ namespace, name, labels, ipv4, local }: WorldPod): object {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { namespace, name, labels: { name, ...labels } },
-    spec: { nodeName: weftNodeName, containers: [{ name: 'c', image: 'none' }] },
+    metadata: { namespace, name, labels },
+    spec: { nodeName: local ? weftNodeName : 'elsewhere', containers: [{ name: 'c', image: 'none' }] },
     status: {
       phase: 'Running',
       podIP: ipv4,
@@ -53,67 +35,16 @@ export function podObject(
   };
 }
 
-function otherPod(i: number): object {
-  const labels = { app: `app-${i % 20}` };
-  return podObject(otherNamespace(i), `pod-${i}`, `10.44.${i >> 8}.${i & 255}`, labels);
-}
-
-const otherNamespace = (i: number): string => `other-${i % otherNamespaces}`;
-const protocols = ['TCP', 'UDP'] as const;
-
-/** Together they allow the range, a tenth each, and nothing else to or from the two pods. */
-function policyUnderTest(i: number): object {
-  const width = (allowedPorts.last + 1 - allowedPorts.first) / policiesUnderTest;
-  const first = allowedPorts.first + i * width;
-  const ports = protocols.map((protocol) => ({ protocol, port: first, endPort: first + width - 1 }));
-  return policyObject('bench', `policy-${i}`, {
-    podSelector: {},
-    policyTypes: ['Ingress', 'Egress'],
-    ingress: [{ from: [{ podSelector: { matchLabels: { name: 'client' } } }], ports }],
-    egress: [{ to: [{ podSelector: { matchLabels: { name: 'server' } } }], ports }],
-  });
-}
-
-function otherPolicy(i: number, otherPods: number): object {
-  const selected = i % otherPods;
-  const port = 1000 + (i % 5000);
-  return policyObject(otherNamespace(selected), `policy-${i}`, {
-    podSelector: { matchLabels: { name: `pod-${selected}` } },
-    policyTypes: ['Ingress', 'Egress'],
-    ingress: [
-      {
-        from: [
-          { podSelector: { matchLabels: { app: `app-${i % 20}` } } },
-          { ipBlock: { cidr: `10.${i % 200}.${i % 256}.0/24` } },
-        ],
-        ports: [{ protocol: 'TCP', port }],
-      },
-    ],
-    egress: [
-      {
-        to: [
-          { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': otherNamespace(i + 1) } } },
-        ],
-        ports: [{ protocol: 'TCP', port }],
-      },
-    ],
-  });
-}
-
-function policyObject(namespace: string, name: string, spec: object): object {
-  return { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { namespace, name }, spec };
-}
-
-function serviceObject(): object {
+function serviceObject({ namespace, name, labels }: WorldPod): object {
   return {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata: { namespace: 'bench', name: 'server' },
+    metadata: { namespace, name },
     spec: {
       type: 'ClusterIP',
       clusterIP: addresses.clusterIP,
       clusterIPs: [addresses.clusterIP],
-      selector: { name: 'server' },
+      selector: labels,
       ports: servicePorts.flatMap((port) =>
         protocols.map((protocol) => ({
           name: `${protocol.toLowerCase()}-${port}`,

@@ -3,7 +3,8 @@ import type { Contender, Running, Site } from './contender.js';
 import { policiesUnderTest } from './contender.js';
 import { addresses, ground, onStage } from './site.js';
 import { WeftNode } from './weft-node.js';
-import { type ClusterSize, clusterObjects, servicePorts } from './weft-objects.js';
+import { servicePorts, worldObjects } from './weft-objects.js';
+import { benchWorld } from './world.js';
 
 /** 100,000 live flows of one client have to fit its share, which is half of the table. */
 const connections = 262_144;
@@ -19,24 +20,24 @@ function contender(policies: number): Contender {
     enforces: policies > 0,
     packages: [],
     unavailable: async () => null,
-    start: (site) => start(site, { policies }),
+    start: (site) => start(site, policies),
   };
 }
 
-function start(site: Site, size: ClusterSize): Promise<Running> {
+function start(site: Site, policies: number): Promise<Running> {
   return onStage(site, async (stage) => {
     const { node: netns, client, server } = await ground(stage);
+    const world = benchWorld(policies);
     const node = await WeftNode.start(stage, {
       netns,
       podCidr: addresses.podRange,
-      objects: clusterObjects(size),
+      objects: worldObjects(world),
       config: { switch: { connections: { capacity: connections } } },
     });
-    await node.attach({ namespace: 'bench', name: 'client', ...client });
-    await node.attach({ namespace: 'bench', name: 'server', ...server });
+    await node.attach({ ...world.client, ...client });
+    await node.attach({ ...world.server, ...server });
     const inForce = await node.policiesInForce();
-    if (inForce !== size.policies)
-      throw new Error(`the image holds ${inForce} policies instead of ${size.policies}`);
+    if (inForce !== policies) throw new Error(`the image holds ${inForce} policies instead of ${policies}`);
     const { switch: known, counts } = await node.status();
     site.say(
       `${inForce} policies in an image of ${Math.round((known?.imageBytes ?? 0) / 1024)} KB, ${counts.programs} programs`,
