@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds everything that runs: TypeScript into dist/, the addon into build/Release/weft.node, the static programs into build/bin/.
-#   deploy/build.sh [all|ts|native]
+#   deploy/build.sh [all|ts|native|bench]
+# bench: the programs of the bench suite into build/bench/; only when it is asked for.
 # Idempotent and quick when nothing changed. Never touches the network: the addon is compiled with the headers that came with the running
 # Node.js where they are there (include/node beside its bin/), else with those that node-gyp has in its cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=${1:-all}
-case "$what" in all | ts | native) ;; *) echo "usage: deploy/build.sh [all|ts|native]" >&2 && exit 2 ;; esac
+case "$what" in all | ts | native | bench) ;; *) echo "usage: deploy/build.sh [all|ts|native|bench]" >&2 && exit 2 ;; esac
 [ -d node_modules ] || { echo "build: node_modules/ is missing; run \`npm run setup\` first" >&2 && exit 1; }
 
 mkdir -p build/bin
@@ -28,10 +29,10 @@ run() {
 
 build_ts() { node_modules/.bin/tsc -p tsconfig.json; }
 
-# What the native build depends on: names, sizes and times of its sources, the compiler and this Node.js.
+# fingerprint [FOLDER…]: what the native build depends on: names, sizes and times of its sources (and of FOLDERs), the compiler and this Node.js.
 fingerprint() {
   {
-    find native binding.gyp deploy/build.sh package-lock.json -type f ! -path 'native/test/*' ! -path 'native/fuzz/*' ! -path 'native/generate/*' -printf '%p %s %T@\n' | sort
+    find native "$@" binding.gyp deploy/build.sh package-lock.json -type f ! -path 'native/test/*' ! -path 'native/fuzz/*' ! -path 'native/generate/*' -printf '%p %s %T@\n' | sort
     node -p 'process.execPath + process.version + process.arch'
     "${CXX:-g++}" --version | head -n 1
   } | sha256sum | cut -d ' ' -f 1
@@ -74,5 +75,27 @@ build_native() {
   echo "$now" >build/.fingerprint
 }
 
-[ "$what" = native ] || build_ts
-[ "$what" = ts ] || build_native
+build_bench() {
+  local now jobs launcher=()
+  now=$(fingerprint bench/programs)
+  [ "$(cat build/bench/.fingerprint 2>/dev/null)" = "$now" ] && return
+  jobs=${WEFT_JOBS:-$(nproc)}
+  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  echo "build: programs of the bench suite" >&2
+  mkdir -p build/bench
+  if [ -f build/bench-programs/CMakeCache.txt ] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD/bench/programs" build/bench-programs/CMakeCache.txt; then
+    rm -rf build/bench-programs
+  fi
+  # The linker replaces its output by a new file, so that a program that is running is not disturbed.
+  run build/bench-configure.log cmake -S bench/programs -B build/bench-programs -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$PWD/build/bench" "${launcher[@]}"
+  run build/bench-programs.log cmake --build build/bench-programs -j "$jobs"
+  echo "$now" >build/bench/.fingerprint
+}
+
+case "$what" in
+  all) build_ts && build_native ;;
+  ts) build_ts ;;
+  native) build_native ;;
+  bench) build_bench ;;
+esac

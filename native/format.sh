@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 formatter=clang-format-19
 command -v "$formatter" >/dev/null || { echo "lint: $formatter is missing; deploy/setup.sh --for ci installs it" >&2 && exit 2; }
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'native/*.cc' 'native/*.h' | grep -v '^native/generated/')
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard 'native/*.cc' 'native/*.h' 'bench/programs/*.cc' 'bench/programs/*.h' | grep -v '^native/generated/')
 case "${1:-}" in
   --write) "$formatter" -i "${sources[@]}" ;;
   --check) "$formatter" --dry-run --Werror "${sources[@]}" ;;
