@@ -52,7 +52,14 @@ export async function traffic(
     throw new Error(`${trafficProgram} is missing; \`bash deploy/build.sh bench\` builds it`);
   const to = options.service === true ? running.clusterIP?.ipv4 : running.server.ipv4;
   if (to === undefined) throw new Error('this contender has no virtual address');
-  const serve = [trafficProgram, 'serve', '--port', `${controlPort}`, '--seconds', `${Math.ceil(seconds) + 120}`];
+  const serve = [
+    trafficProgram,
+    'serve',
+    '--port',
+    `${controlPort}`,
+    '--seconds',
+    `${Math.ceil(seconds) + 120}`,
+  ];
   const words = Object.entries({
     to,
     control: running.server.ipv4,
