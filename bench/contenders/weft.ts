@@ -9,22 +9,26 @@ import { benchWorld } from './world.js';
 /** 100,000 live flows of one client have to fit its share, which is half of the table. */
 const connections = 262_144;
 
-function contender(policies: number): Contender {
+/** How long the polling variant polls: longer than any gap between the packets of a request and its response. */
+const pollTime = '200us';
+
+function contender(policies: number, polling = false): Contender {
+  const what =
+    policies === 0
+      ? 'weft without policies: supervisor, switch and agent with their defaults'
+      : `weft with ${policies.toLocaleString('en')} policies, ${policiesUnderTest} of which select the pods under test`;
   return {
-    name: `weft-${policies}`,
-    description:
-      policies === 0
-        ? 'weft without policies: supervisor, switch and agent with their defaults.'
-        : `weft with ${policies.toLocaleString('en')} policies, ${policiesUnderTest} of which select the pods under test.`,
+    name: `weft-${policies}${polling ? '-polling' : ''}`,
+    description: polling ? `${what}; its worker polls for ${pollTime} before it sleeps.` : `${what}.`,
     policies,
     enforces: policies > 0,
     packages: [],
     unavailable: async () => null,
-    start: (site) => start(site, policies),
+    start: (site) => start(site, policies, polling ? { pollTime } : {}),
   };
 }
 
-function start(site: Site, policies: number): Promise<Running> {
+function start(site: Site, policies: number, options: object): Promise<Running> {
   return onStage(site, async (stage) => {
     const { node: netns, client, server } = await ground(stage);
     const world = benchWorld(policies);
@@ -32,7 +36,7 @@ function start(site: Site, policies: number): Promise<Running> {
       netns,
       podCidr: addresses.podRange,
       objects: worldObjects(world),
-      config: { switch: { connections: { capacity: connections } } },
+      config: { switch: { connections: { capacity: connections }, ...options } },
     });
     await node.attach({ ...world.client, ...client });
     await node.attach({ ...world.server, ...server });
@@ -52,4 +56,7 @@ function start(site: Site, policies: number): Promise<Running> {
   });
 }
 
-export const weft: readonly Contender[] = [0, 100, 1_000, 10_000].map(contender);
+export const weft: readonly Contender[] = [
+  ...[0, 100, 1_000, 10_000].map((policies) => contender(policies)),
+  contender(10_000, true),
+];
