@@ -1,6 +1,6 @@
 /** The report as Markdown: comparisons first, then medians of every workload, then what was not run. */
 import type { Comparison } from '../plan.js';
-import { digits, figure } from './figure.js';
+import { bounds, digits, figure } from './figure.js';
 import type { Report, Subject } from './json.js';
 import type { Outcome } from './verdict.js';
 
@@ -26,9 +26,10 @@ function outcomeRow(outcome: Outcome, unitOf: (comparison: Comparison) => string
     peer === null ? '' : peer.workload === subject.workload ? peer.of : `${peer.of} on ${peer.workload}`;
   if (estimate === undefined)
     return [what, subject.of, other, '', reachText(comparison, unit), `no verdict: ${why}`];
-  const show = (value: number) => (peer === null ? figure(value, unit) : digits(value));
-  const interval = `${digits(estimate.low)}–${digits(estimate.high)}`;
-  const measured = `${show(estimate.value)} (${interval}, ${estimate.count})`;
+  const measured =
+    peer === null
+      ? `${figure(estimate.value, unit)} (${bounds(estimate, unit)}, ${estimate.count})`
+      : `${digits(estimate.value)} (${bounds(estimate, '')}, ${estimate.count})`;
   return [what, subject.of, other, measured, reachText(comparison, unit), verdict];
 }
 
@@ -40,8 +41,7 @@ function medians(report: Report, subject: Subject): string {
     ...subject.measures.map(({ name, unit }) => {
       const summary = found.find((other) => other.of === of && other.measure === name);
       if (summary === undefined) return '';
-      const { value, low, high } = summary.estimate;
-      return `${figure(value, unit)} (${figure(low, unit).split(' ')[0]}–${figure(high, unit).split(' ')[0]})`;
+      return `${figure(summary.estimate.value, unit)} (${bounds(summary.estimate, unit)})`;
     }),
   ]);
   const head = ['', ...subject.measures.map(({ name }) => name)];
