@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 
 export interface Machine {
   readonly cpu: string;
@@ -13,8 +14,9 @@ export interface Machine {
   readonly kernel: string;
   readonly system: string | null;
   readonly governor: string | null;
-  /** Load of the last minute before anything was started. */
+  /** Before anything was started: load of the last minute, and processor time used in one second, in percent of a core. */
   readonly load: number;
+  readonly busy: number;
   /** Program → its own words; null: not there. */
   readonly versions: Readonly<Record<string, string | null>>;
   /** The commit that was measured; `dirty` when files differ from it. Null outside a checkout. */
@@ -31,7 +33,7 @@ const programs: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Where root's programs are, for whom they are not in the path. */
-const environment = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' };
+const environment = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' };
 
 /** The first line that a command prints, or null. */
 function firstLine(command: string, args: readonly string[], folder?: string): string | null {
@@ -61,12 +63,21 @@ function commitOf(folder: string): string | null {
     : `${commit} dirty`;
 }
 
-export function loadNow(): number {
-  return loadavg()[0] ?? 0;
+/** Clock ticks (10 ms) that all cores were busy since the start of the machine: user, nice, system, irq, softirq of /proc/stat. */
+function busyTicks(): number {
+  const fields = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '').trim().split(/\s+/).map(Number);
+  return [1, 2, 3, 6, 7].reduce((total, field) => total + (fields[field] ?? 0), 0);
+}
+
+/** Processor time that the machine uses over so many milliseconds, in percent of one core; interrupts included, waiting not. */
+export async function busyShare(milliseconds: number): Promise<number> {
+  const [before, begun] = [busyTicks(), performance.now()];
+  await pause(milliseconds);
+  return ((busyTicks() - before) * 10 * 100) / (performance.now() - begun);
 }
 
 /** `folder`: the checkout. */
-export function machineOf(folder: string): Machine {
+export async function machineOf(folder: string): Promise<Machine> {
   const cpuinfo = contents('/proc/cpuinfo') ?? '';
   // Boards do not name the CPU there, but themselves in the device tree.
   const model =
@@ -85,7 +96,8 @@ export function machineOf(folder: string): Machine {
     kernel: release(),
     system: /^PRETTY_NAME="?([^"\n]*)/m.exec(contents('/etc/os-release') ?? '')?.[1] ?? null,
     governor: contents('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor'),
-    load: loadNow(),
+    load: loadavg()[0] ?? 0,
+    busy: await busyShare(1000),
     versions: { node: process.version, ...Object.fromEntries(versions) },
     commit: commitOf(folder),
   };

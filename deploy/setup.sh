@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Brings a fresh Debian or Ubuntu machine to where weft can be built: system packages (listed first; asked for on a terminal),
 # then the npm packages of the lock file. Does nothing, quickly, when everything is there.
-#   deploy/setup.sh [--yes] [--for run|test|ci]
+#   deploy/setup.sh [--yes] [--for run|test|ci|bench]
 # --yes   install system packages without asking (also what happens where there is no terminal to ask on)
-# --for   run: build and lab (default); test: also what the test suites use; ci: also formatters, linters, fuzzing, arm64
+# --for   run: build and lab (default); test: also what the test suites use; ci: also formatters, linters, fuzzing, arm64;
+#         bench: what the contenders of the bench suite are made of, as far as it can be had: what lacks is reported there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,8 +12,8 @@ assume_yes=false purpose=run
 while [ $# -gt 0 ]; do
   case "$1" in
     --yes | -y) assume_yes=true ;;
-    --for) purpose="${2:?--for needs run, test or ci}" && shift ;;
-    *) echo "setup: unknown argument '$1' (known: --yes, --for run|test|ci)" >&2 && exit 2 ;;
+    --for) purpose="${2:?--for needs run, test, ci or bench}" && shift ;;
+    *) echo "setup: unknown argument '$1' (known: --yes, --for run|test|ci|bench)" >&2 && exit 2 ;;
   esac
   shift
 done
@@ -25,7 +26,11 @@ node_major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0
 
 # What is looked for is a package, not a command: a command may be there without its development files.
 packages=(g++ make cmake ninja-build python3 iproute2 util-linux)
-if [ "$purpose" != run ]; then
+# What the run can do without; each is installed by itself, so that one that cannot be had does not keep the others away.
+optional=()
+if [ "$purpose" = bench ]; then
+  optional=(openvswitch-switch-dpdk iptables ipset nftables conntrack ethtool valgrind)
+elif [ "$purpose" != run ]; then
   packages+=(doctest-dev ethtool tcpdump iperf3 python3-scapy)
 fi
 if [ "$purpose" = ci ]; then
@@ -33,10 +38,15 @@ if [ "$purpose" = ci ]; then
     g++-aarch64-linux-gnu qemu-user-static)
 fi
 
-missing=()
+installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+missing=() lacking=()
 if command -v dpkg-query >/dev/null; then
   for package in "${packages[@]}"; do
-    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+    installed "$package" || missing+=("$package")
+  done
+  for package in "${optional[@]}"; do
+    installed "$package" || lacking+=("$package")
   done
 else
   for command in g++ make cmake ninja python3 ip unshare; do
@@ -48,11 +58,11 @@ else
   fi
 fi
 
-if [ ${#missing[@]} -gt 0 ]; then
-  say "these system packages are missing: ${missing[*]}"
+if [ $((${#missing[@]} + ${#lacking[@]})) -gt 0 ]; then
+  say "these system packages are missing: ${missing[*]} ${lacking[*]}"
   as_root=()
   if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null || { say "root is needed to install them: apt-get install ${missing[*]}" && exit 2; }
+    command -v sudo >/dev/null || { say "root is needed to install them: apt-get install ${missing[*]} ${lacking[*]}" && exit 2; }
     as_root=(sudo)
   fi
   if ! $assume_yes && [ -t 0 ] && [ -t 2 ]; then
@@ -61,13 +71,22 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   log=$(mktemp)
   trap 'rm -f "$log"' EXIT
-  if ! { "${as_root[@]}" apt-get update -q && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  install() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"; }
+  updated=true
+  "${as_root[@]}" apt-get update -q >"$log" 2>&1 || updated=false
+  if [ ${#missing[@]} -gt 0 ] && { ! $updated || ! install "${missing[@]}" >"$log" 2>&1; }; then
     tail -n 20 "$log" >&2
     say "apt-get could not install them (its last lines are above)"
     exit 1
   fi
-  say "installed: ${missing[*]}"
+  [ ${#missing[@]} -eq 0 ] || say "installed: ${missing[*]}"
+  for package in "${lacking[@]}"; do
+    if $updated && install "$package" >"$log" 2>&1; then
+      say "installed: $package"
+    else
+      say "$package could not be installed, what needs it will not run: $(tail -n 1 "$log")"
+    fi
+  done
 fi
 
 # node_modules is current when it was installed from exactly this lock file by this Node.js.
