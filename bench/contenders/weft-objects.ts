@@ -1,12 +1,9 @@
 /** The cluster of all contenders (world.ts) as Kubernetes objects: what weft's agent reads. */
-import { allowedPorts } from './contender.js';
 import { addresses } from './site.js';
-import { type BenchWorld, networkPolicy, type WorldPod } from './world.js';
+import { type BenchWorld, networkPolicy, servicePorts, type WorldPod } from './world.js';
 
 /** Name of the node under test in pods' `spec.nodeName`. */
 export const weftNodeName = 'bench';
-/** Ports of the Service: the first few that workloads have servers on, TCP and UDP. */
-export const servicePorts: readonly number[] = Array.from({ length: 16 }, (_, i) => allowedPorts.first + i);
 
 const protocols = ['TCP', 'UDP'] as const;
 

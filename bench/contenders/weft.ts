@@ -3,8 +3,8 @@ import type { Contender, Running, Site } from './contender.js';
 import { policiesUnderTest } from './contender.js';
 import { addresses, ground, onStage } from './site.js';
 import { WeftNode } from './weft-node.js';
-import { servicePorts, worldObjects } from './weft-objects.js';
-import { benchWorld } from './world.js';
+import { worldObjects } from './weft-objects.js';
+import { benchWorld, servicePorts } from './world.js';
 
 /** 100,000 live flows of one client have to fit its share, which is half of the table. */
 const connections = 262_144;

@@ -8,7 +8,7 @@
  * the node, so that every policy is in force on this node for every contender: one that builds only what selects local pods (Calico, weft)
  * has as many of them to build as one that builds all (kube-router).
  *
- * Fewer local pods would flatter nobody but a contender that walks a list of them: kube-router's grows by five rules for each. More than 110 would be
+ * Fewer local pods would flatter nobody but a contender that walks a list of them: kube-router's grows by four rules for each. More than 110 would be
  * a node that does not exist.
  */
 import { allowedPorts, policiesUnderTest } from './contender.js';
@@ -62,6 +62,9 @@ export interface BenchWorld {
   /** Policies that select the pods under test are spread evenly over the list. */
   readonly policies: readonly WorldPolicy[];
 }
+
+/** Ports of the Service at `addresses.clusterIP`, TCP and UDP, each to the same port of the server pod, its only endpoint. */
+export const servicePorts: readonly number[] = Array.from({ length: 16 }, (_, n) => allowedPorts.first + n);
 
 /** Kubelet's default number of pods on a node, less the two under test. */
 const otherLocalPods = 108;
@@ -209,7 +212,7 @@ function testedPolicies(
     if (index === 0)
       return {
         ...common,
-        name: `${pod.name}-isolated`,
+        name: `${pod.name}-deny-all`,
         directions: ['ingress', 'egress'],
         rule: null,
       };
