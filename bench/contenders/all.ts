@@ -1,10 +1,16 @@
 /** Every contender, in the order of the report's tables. */
 import type { Contender } from './contender.js';
 import { kubeRouterContenders } from './kube-router.js';
+import { limits } from './limit.js';
 import { vethContenders } from './veth.js';
 import { weft } from './weft.js';
 
-export const contenders: readonly Contender[] = [...weft, ...vethContenders, ...kubeRouterContenders];
+export const contenders: readonly Contender[] = [
+  ...limits,
+  ...weft,
+  ...vethContenders,
+  ...kubeRouterContenders,
+];
 
 /** The contender of that name; undefined when there is none. */
 export function contenderNamed(name: string): Contender | undefined {
