@@ -46,9 +46,9 @@ export interface Rounds {
   readonly taken: (sample: Sample) => void;
 }
 
-/** The turn of `count` lanes in a round: rotated by the round, every other round backwards. */
+/** The turn of `count` lanes in a round: every other round is the one before it backwards, and every second one begins one lane later. */
 export function turn(count: number, round: number): readonly number[] {
-  const order = Array.from({ length: count }, (_, i) => (i + round) % count);
+  const order = Array.from({ length: count }, (_, i) => (i + Math.floor(round / 2)) % count);
   return round % 2 === 0 ? order : order.reverse();
 }
 

@@ -15,6 +15,8 @@ export function duration(seconds: number): string {
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+const quietSeconds = 5;
+
 export class Progress {
   readonly #output: Output;
   readonly #clock: () => number;
@@ -23,6 +25,7 @@ export class Progress {
   readonly #total: number;
   #done = 0;
   #shown = '';
+  #written = Number.NEGATIVE_INFINITY;
 
   /** `total`: estimated seconds of the whole run; `clock` gives milliseconds. */
   constructor(output: Output, total: number, clock: () => number) {
@@ -49,8 +52,10 @@ export class Progress {
   step(text: string): void {
     const shown = `${text}; ${duration(this.left)} left`;
     if (!this.#output.isTTY) {
-      if (text !== this.#shown) this.#output.write(`bench: ${shown}\n`);
-      this.#shown = text;
+      // A log of a long run stays readable: at most a line in so many seconds.
+      if (this.#clock() - this.#written < quietSeconds * 1000) return;
+      this.#written = this.#clock();
+      this.#output.write(`bench: ${shown}\n`);
       return;
     }
     const line = `bench: ${shown}`.slice(0, Math.max(20, (this.#output.columns ?? 80) - 1));

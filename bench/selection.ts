@@ -28,7 +28,7 @@ export function selectionOf(scope: Scope, nodeMeasures: readonly NodeMeasure[]):
   );
   // What the plan asks of a node measure that nothing provides stays in, so that the report says that it is missing.
   const subjects = (workload: string): readonly string[] =>
-    nodeMeasures.find(({ name }) => name === workload)?.subjects ?? ['weft'];
+    nodeMeasures.find(({ name }) => name === workload)?.subjects ?? comparedOf(workload);
   const nodePairs = nodeRows
     .filter(({ quick }) => quick || scope === 'full')
     .flatMap(({ workload }) => subjects(workload).map((of) => ({ of, workload })));
@@ -40,6 +40,15 @@ export function selectionOf(scope: Scope, nodeMeasures: readonly NodeMeasure[]):
     nodePairs,
     comparisons: comparisons.filter((comparison) => scope === 'full' || runs(comparison)),
   };
+}
+
+/** The subjects that comparisons name of a node measure; weft where none does. */
+function comparedOf(workload: string): readonly string[] {
+  const quantities = comparisons.flatMap(({ subject, peer }) =>
+    peer === null ? [subject] : [subject, peer],
+  );
+  const named = new Set(quantities.filter((other) => other.workload === workload).map(({ of }) => of));
+  return named.size === 0 ? ['weft'] : [...named];
 }
 
 /**
@@ -105,19 +114,25 @@ export function startOf(contender: string): number {
   return 0.7 + policies / 10_000;
 }
 
+/** Seconds of all samples of a workload on one contender. */
+export function pairSeconds(workload: string, pace: Pace): number {
+  return samplesSeconds(overheadOf(workload), pace);
+}
+
+function samplesSeconds(overhead: number, { rounds, seconds, warmUpSeconds }: Pace): number {
+  return rounds * (seconds + overhead) + warmUpSeconds + overhead;
+}
+
 /** Seconds of everything that is selected. */
 export function estimateOf(selection: Selection, nodeMeasures: readonly NodeMeasure[], pace: Pace): number {
-  const samples = (overhead: number): number =>
-    pace.rounds * (pace.seconds + overhead) + pace.warmUpSeconds + overhead;
   let total = 0;
   for (const contender of new Set(selection.pairs.map(({ of }) => of))) total += startOf(contender);
-  for (const { workload } of selection.pairs) total += samples(overheadOf(workload));
+  for (const { workload } of selection.pairs) total += pairSeconds(workload, pace);
   for (const { workload } of selection.nodePairs) {
     const measure = nodeMeasures.find(({ name }) => name === workload);
     if (measure === undefined) continue;
-    total += measure.estimate.start;
-    total +=
-      measure.repeat === 'once' ? measure.estimate.sample + pace.seconds : samples(measure.estimate.sample);
+    const { start, sample } = measure.estimate;
+    total += start + (measure.repeat === 'once' ? sample + pace.seconds : samplesSeconds(sample, pace));
   }
   return total;
 }

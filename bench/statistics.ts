@@ -61,9 +61,17 @@ export function estimate(values: readonly number[], seed: string): Estimate {
   const value = median(values);
   if (values.length === 1) return { value, low: value, high: value, count: 1 };
   const random = randomness(seed);
+  const ascending = Float64Array.from(values).sort();
   const medians = new Float64Array(resamples);
+  const drawn = new Float64Array(values.length);
+  const middle = (values.length - 1) / 2;
   for (let i = 0; i < resamples; i++) {
-    medians[i] = median(values.map(() => values[Math.floor(random() * values.length)] as number));
+    for (let j = 0; j < drawn.length; j++) drawn[j] = Math.floor(random() * drawn.length);
+    drawn.sort();
+    // Positions in order are values in order.
+    const low = ascending[drawn[Math.floor(middle)] as number] as number;
+    const high = ascending[drawn[Math.ceil(middle)] as number] as number;
+    medians[i] = (low + high) / 2;
   }
   const sorted = [...medians.sort()];
   return { value, low: quantile(sorted, 0.025), high: quantile(sorted, 0.975), count: values.length };

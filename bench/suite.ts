@@ -8,8 +8,9 @@ import { interleave, type Lane, type Sample } from './interleave.js';
 import { busyShare } from './machine.js';
 import type { NodeMeasure } from './node-measure.js';
 import type { Progress } from './progress.js';
-import type { Absence, Attendance, Settings } from './report/json.js';
-import { groupsOf, overheadOf, type Pair, type Selection, startOf } from './selection.js';
+import type { Attendance, Settings } from './report/json.js';
+import type { Absence } from './report/verdict.js';
+import { groupsOf, overheadOf, type Pair, pairSeconds, type Selection, startOf } from './selection.js';
 import { Cast, stand, standSubjects } from './stand.js';
 import type { Workload } from './workloads/workload.js';
 
@@ -76,8 +77,9 @@ export class Suite {
     const names = [...new Set(pairs.map(({ of }) => of))];
     const contenders = this.#inventory.contenders.filter(({ name }) => names.includes(name));
     for (const name of names) {
-      if (!contenders.some((contender) => contender.name === name))
-        this.#notRun.push({ what: name, why: 'there is no contender of this name' });
+      if (contenders.some((contender) => contender.name === name)) continue;
+      this.#notRun.push({ what: name, why: 'there is no contender of this name' });
+      progress.advance(startOf(name));
     }
     const { attendances, running } = await stand(
       contenders,
@@ -110,12 +112,17 @@ export class Suite {
   /** None when the contender does not run or the workload does not apply to it, which is said then. */
   #lane(running: ReadonlyMap<string, Running>, of: string, name: string): readonly Lane[] {
     const stands = running.get(of);
-    if (stands === undefined) return [];
+    const skipped = () => this.#around.progress.advance(pairSeconds(name, this.#settings));
+    if (stands === undefined) {
+      skipped();
+      return [];
+    }
     const workload = this.#inventory.workloads.find((other) => other.name === name);
     const why =
       workload === undefined ? 'there is no workload of this name' : (workload.unsuited(stands) ?? null);
     if (workload === undefined || why !== null) {
       this.#notRun.push({ what: `${of}/${name}`, why: why ?? '' });
+      skipped();
       return [];
     }
     return [

@@ -4,7 +4,7 @@ import type { Machine } from '../machine.js';
 import type { Comparison, Scope } from '../plan.js';
 import type { Estimate } from '../statistics.js';
 import type { Measure } from '../workloads/workload.js';
-import { judge, type Outcome, Samples, summarize } from './verdict.js';
+import { type Absence, judge, type Outcome, Samples, summarize } from './verdict.js';
 
 export interface Settings {
   readonly scope: Scope;
@@ -34,12 +34,6 @@ export interface Subject {
   readonly name: string;
   readonly description: string;
   readonly measures: readonly Measure[];
-}
-
-/** Something that the plan wants and that was not measured. */
-export interface Absence {
-  readonly what: string;
-  readonly why: string;
 }
 
 export interface Summary {
@@ -73,7 +67,7 @@ export interface Report extends Findings {
 
 /** Judges what was found. */
 export function reportOf(findings: Findings, comparisons: readonly Comparison[]): Report {
-  const samples = new Samples(findings.samples);
+  const samples = new Samples(findings.samples, findings.notRun);
   const pairs = new Map(
     findings.samples.map(({ contender, workload }) => [
       `${contender}/${workload}`,

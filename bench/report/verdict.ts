@@ -20,12 +20,20 @@ export interface Outcome {
   readonly why?: string;
 }
 
+/** Something that the plan wants and that was not measured. */
+export interface Absence {
+  readonly what: string;
+  readonly why: string;
+}
+
 /** Samples by contender, workload and round; the warm-up is left out here, for good. */
 export class Samples {
   readonly #values = new Map<string, Map<number, Readonly<Record<string, number>>>>();
   readonly #failures = new Map<string, string>();
 
-  constructor(samples: readonly Sample[]) {
+  /** `notRun`: what (a contender, or contender/workload) → why it gave no samples. */
+  constructor(samples: readonly Sample[], notRun: readonly Absence[] = []) {
+    for (const { what, why } of notRun) this.#failures.set(what, why);
     for (const { contender, workload, round, values, failed } of samples) {
       const key = `${contender}/${workload}`;
       if (failed !== undefined) this.#failures.set(key, failed);
@@ -47,7 +55,7 @@ export class Samples {
 
   /** Why there is nothing: the last failure, or that nobody measured it. */
   absence({ of, workload }: Quantity): string {
-    return this.#failures.get(`${of}/${workload}`) ?? 'not run';
+    return this.#failures.get(`${of}/${workload}`) ?? this.#failures.get(of) ?? 'not run';
   }
 }
 
