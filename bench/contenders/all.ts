@@ -1,7 +1,9 @@
 /** Every contender, in the order of the report's tables. */
+import { calicoContenders } from './calico.js';
 import type { Contender } from './contender.js';
 import { kubeRouterContenders } from './kube-router.js';
 import { limits } from './limit.js';
+import { nftMapsContenders } from './nft-maps.js';
 import { vethContenders } from './veth.js';
 import { weft } from './weft.js';
 
@@ -10,6 +12,8 @@ export const contenders: readonly Contender[] = [
   ...weft,
   ...vethContenders,
   ...kubeRouterContenders,
+  ...calicoContenders,
+  ...nftMapsContenders,
 ];
 
 /** The contender of that name; undefined when there is none. */
