@@ -13,6 +13,7 @@
 import type { NodeMeasure } from '../node-measure.js';
 import { idle } from './idle.js';
 import { memories } from './memory.js';
+import { micro } from './micro.js';
 import { portCreate } from './port-create.js';
 
-export const nodeMeasures: readonly NodeMeasure[] = [idle, ...memories, portCreate];
+export const nodeMeasures: readonly NodeMeasure[] = [idle, ...memories, portCreate, ...micro];
