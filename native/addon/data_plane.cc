@@ -1,6 +1,8 @@
 #include "addon/data_plane.h"
 
+#include <future>
 #include <utility>
+#include <vector>
 
 #include "io/poller.h"
 #include "io/tap_device.h"
@@ -19,6 +21,7 @@ DataPlane::~DataPlane() {
 
 Result<std::unique_ptr<DataPlane>> DataPlane::open(const DataPlaneOptions& options) {
   std::unique_ptr<DataPlane> self(new DataPlane());
+  self->schedule_ = options.schedule;
   auto namespaces = io::NamespaceThread::start();
   if (!namespaces.ok()) return namespaces.error();
   self->namespaces_ = std::move(namespaces).value();
@@ -60,6 +63,16 @@ Result<std::unique_ptr<DataPlane>> DataPlane::open(const DataPlaneOptions& optio
     });
   }
   return self;
+}
+
+Status DataPlane::start() {
+  std::vector<std::promise<Status>> begun(switch_->snapshot().workers.size());
+  Status started = switch_->start(
+      [this, &begun](uint32_t worker) { begun[worker].set_value(io::schedule_worker(schedule_, worker)); });
+  if (!started.ok()) return started;
+  for (std::promise<Status>& each : begun)
+    if (Status outcome = each.get_future().get(); !outcome.ok()) report_.schedule = outcome.error();
+  return Ok{};
 }
 
 void DataPlane::stop() {

@@ -20,6 +20,7 @@
 #include "io/netns.h"
 #include "io/shared_memory.h"
 #include "io/tap.h"
+#include "io/thread_schedule.h"
 #include "switch/switch.h"
 
 namespace weft::addon {
@@ -29,6 +30,7 @@ struct DataPlaneOptions {
   int supervisor_descriptor = -1;
   Settings settings;
   TableOptions table;
+  io::ThreadSchedule schedule;
   uint32_t queue_length = 1000;  // transmit queue of a port's interface, frames
 };
 
@@ -56,6 +58,7 @@ struct SharedMemoryReport {
   std::optional<Error> refused;
   bool on_tmpfs = true;
   std::optional<Error> supervisor;  // why there is none, although one was announced
+  std::optional<Error> schedule;    // what the kernel refused of it; the workers run without
 };
 
 struct Captured {
@@ -72,6 +75,9 @@ class DataPlane {
 
   [[nodiscard]] Switch& core() { return *switch_; }
   [[nodiscard]] const SharedMemoryReport& report() const { return report_; }
+
+  // Starts the workers and waits until each is scheduled.
+  Status start();
 
   using TapCompletion = std::function<void(Result<io::Tap>)>;
   // Makes, re-attaches or adopts the TAP on the namespace thread.
@@ -130,6 +136,7 @@ class DataPlane {
   void distribute_captures();
 
   SharedMemoryReport report_;
+  io::ThreadSchedule schedule_;
   // Destruction runs upwards: the switch goes before the table, the table before its memory.
   std::optional<io::SharedMemory> memory_;
   MonotonicClock clock_;

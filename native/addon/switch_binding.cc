@@ -75,7 +75,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
 
  private:
   Napi::Value start(const Napi::CallbackInfo& info) {
-    if (Status status = plane_->core().start(); !status.ok()) raise(info.Env(), status.error());
+    if (Status status = plane_->start(); !status.ok()) raise(info.Env(), status.error());
     return info.Env().Undefined();
   }
 
@@ -202,6 +202,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     answer.Set("connectionsDiscarded", to_number(env, plane_->report().dropped));
     if (plane_->report().refused) answer.Set("tableRefused", plane_->report().refused->message);
     if (plane_->report().supervisor) answer.Set("supervisorRefused", plane_->report().supervisor->message);
+    if (plane_->report().schedule) answer.Set("scheduleRefused", plane_->report().schedule->message);
     answer.Set("onTmpfs", plane_->report().on_tmpfs);
     answer.Set("udpSegmentation", plane_->udp_segmentation());
     uint64_t lost = 0;

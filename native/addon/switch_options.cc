@@ -92,6 +92,12 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   settings.affinity_clients = whole(object, "affinityClients", settings.affinity_clients);
   settings.flow_ring = whole(object, "flowRing", settings.flow_ring);
   options.queue_length = whole(object, "queueLength", options.queue_length);
+  io::ThreadSchedule& schedule = options.schedule;
+  if (text_of(object, "scheduling") == "fifo") schedule.scheduling = io::ScheduleClass::fifo;
+  schedule.nice = static_cast<int>(number_of(object, "nice", 0));
+  if (const Napi::Value cores = object.Get("cores"); cores.IsArray())
+    for (uint32_t i = 0; i < cores.As<Napi::Array>().Length(); ++i)
+      schedule.cores.push_back(cores.As<Napi::Array>().Get(i).ToNumber().Uint32Value());
   settings.seed_low = random_word();
   settings.seed_high = random_word();
   TableOptions& table = options.table;

@@ -39,9 +39,9 @@ Result<std::unique_ptr<Switch>> Switch::create(const Settings& settings, Connect
   return made;
 }
 
-Status Switch::start() {
+Status Switch::start(const ThreadBegin& begin) {
   if (running_) return Ok{};
-  for (const auto& worker : workers_) worker->start();
+  for (const auto& worker : workers_) worker->start(begin);
   running_ = true;
   return Ok{};
 }

@@ -31,6 +31,7 @@
 #include "switch/port.h"
 #include "switch/quiescence.h"
 #include "switch/settings.h"
+#include "switch/thread_begin.h"
 #include "switch/view.h"
 #include "switch/worker_clock.h"
 
@@ -79,8 +80,9 @@ class Switch {
   Switch(const Switch&) = delete;
   Switch& operator=(const Switch&) = delete;
 
-  // Starts the worker threads; stop() joins them, drains nothing, and may be followed by start().
-  Status start();
+  // Starts the worker threads; each calls `begin` first. stop() joins them, drains nothing, and may be
+  // followed by start().
+  Status start(const ThreadBegin& begin = {});
   void stop();
 
   // A port whose id the connection table knows from a former process gets its index, instance and connections

@@ -32,9 +32,12 @@ Worker::~Worker() {
   stop();
 }
 
-void Worker::start() {
+void Worker::start(ThreadBegin begin) {
   stop_.store(false);
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this, begin = std::move(begin)] {
+    if (begin) begin(index_);
+    run();
+  });
 }
 
 void Worker::stop() {

@@ -15,6 +15,7 @@
 #include "switch/forwarder.h"
 #include "switch/poller.h"
 #include "switch/quiescence.h"
+#include "switch/thread_begin.h"
 #include "switch/worker_clock.h"
 
 namespace weft {
@@ -25,8 +26,8 @@ class Worker {
          Clock& clock, std::unique_ptr<Poller> poller, uint32_t index);
   ~Worker();
 
-  // Control thread.
-  void start();
+  // Control thread. `begin` is the first thing that the thread does.
+  void start(ThreadBegin begin = {});
   void stop();
   [[nodiscard]] Poller& poller() noexcept { return *poller_; }
   [[nodiscard]] Forwarder& forwarder() noexcept { return forwarder_; }

@@ -105,6 +105,28 @@ export const options = section('Configuration of weft: one file for the agent an
       maximum: '10ms',
       reload: 'restart',
     }),
+    scheduling: choice({
+      help: 'Scheduling class of the workers. `fifo` runs them before every pod, which keeps pods connected where pods hold every core, and lets a pod that floods take the time of its neighbours through the switch (SCHED_FIFO, needs CAP_SYS_NICE). `normal`: they share the cores with the pods, by the weight of the cgroup that weft runs in.',
+      choices: ['normal', 'fifo'],
+      default: 'normal',
+      reload: 'restart',
+    }),
+    nice: integer({
+      help: 'Nice value of the workers in the class `normal`. It counts against processes of the same cgroup only.',
+      unit: 'nice',
+      default: 0,
+      minimum: -20,
+      maximum: 19,
+      reload: 'restart',
+    }),
+    cores: list({
+      what: 'the number of a core',
+      help: 'Cores that the workers are pinned to, in turn; with `workers: 0` there is one worker for each. Empty: the kernel places them.',
+      default: [],
+      reload: 'restart',
+      check: (value) =>
+        /^\d{1,4}$/.test(value) ? null : 'it has to be a number as in /proc/cpuinfo: 0, 1, 2',
+    }),
     drain: section('How much a worker takes from one port before it turns to the next (fairness).', {
       frames: integer({
         help: 'At most this many frames of one port at a time.',

@@ -36,6 +36,11 @@ export interface SwitchLimits {
   readonly maximumConnections: number;
   /** How long an idle worker polls before it sleeps; 0 sleeps at once. */
   readonly busyPollMicroseconds: number;
+  /** How the kernel schedules the workers; `nice` is of the normal class. */
+  readonly scheduling: 'normal' | 'fifo';
+  readonly nice: number;
+  /** Worker i runs on cores[i % length]; empty: wherever the kernel puts it. */
+  readonly cores: readonly number[];
   /** A port's turn ends after so many frames or so much time. */
   readonly drainFrames: number;
   readonly drainMicroseconds: number;
@@ -86,6 +91,8 @@ export interface SwitchFigures {
   readonly tableRefused?: string;
   /** Why there is no supervisor, although a socket was inherited. */
   readonly supervisorRefused?: string;
+  /** What the kernel refused of the workers' scheduling; they run without. */
+  readonly scheduleRefused?: string;
   readonly onTmpfs: boolean;
   readonly udpSegmentation: boolean;
   readonly lostEvents: number;

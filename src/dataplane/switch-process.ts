@@ -186,6 +186,8 @@ export class SwitchProcess implements SwitchService {
       });
     if (figures.tableRefused !== undefined)
       log('the connection table was refused and made anew', { reason: figures.tableRefused });
+    if (figures.scheduleRefused !== undefined)
+      log('a worker is not scheduled as configured and runs without', { reason: figures.scheduleRefused });
     if (figures.supervisorRefused !== undefined)
       log('no supervisor: carriers drop at the next restart', { reason: figures.supervisorRefused });
     log('the switch is up', {

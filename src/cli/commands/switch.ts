@@ -34,6 +34,11 @@ export function register(program: Command): void {
     .action((options: SwitchCommandOptions) => run(options, program.version() ?? ''));
 }
 
+/** One for each listed core; else one for each core of the machine but one. */
+function defaultWorkers(cores: number): number {
+  return Math.min(8, Math.max(1, cores || availableParallelism() - 1));
+}
+
 /** What costs time to load is imported here, so that other commands do not pay for it and this one pays for nothing else. */
 async function run(options: SwitchCommandOptions, version: string): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
@@ -43,7 +48,9 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     import('../../agent/switch-settings.js'),
     openSwitchLog(config.log),
   ]);
-  const { connections, drain, flows, fragments, pollTime, queueLength, services, workers } = config.switch;
+  const { connections, cores, drain, flows, fragments, nice, pollTime, queueLength, scheduling, services } =
+    config.switch;
+  const workers = config.switch.workers || defaultWorkers(cores.length);
   // SIGTERM before the switch is up still has to end it.
   let terminate: () => void = () => process.exit(0);
   const terminated = new Promise<void>((resolve) => {
@@ -58,10 +65,13 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     runDirectory: options.runDir ?? config.paths.run,
     supervisorDescriptor: options.supervisedFd,
     limits: {
-      workers: workers === 0 ? Math.min(8, Math.max(1, availableParallelism() - 1)) : workers,
+      workers,
       maximumPorts: config.limits.ports,
       maximumConnections: connections.capacity,
       busyPollMicroseconds: pollTime,
+      scheduling,
+      nice,
+      cores: cores.map(Number),
       drainFrames: drain.frames,
       drainMicroseconds: drain.time,
       fragmentedPackets: fragments.packets,
