@@ -7,7 +7,6 @@
  * controller emits pods in random order; here the pods under test stand at a third and at two thirds of the list, where two drawn at
  * random stand on average. `iptables` is what the system's alternative says: nf_tables on Debian 12, which K3s uses too.
  */
-import { createHash } from 'node:crypto';
 import type { Contender, Site } from './contender.js';
 import {
   chainName,
@@ -36,7 +35,8 @@ export interface KubeRouterState {
 }
 
 const topLevel = { INPUT: 'KUBE-ROUTER-INPUT', FORWARD: 'KUBE-ROUTER-FORWARD', OUTPUT: 'KUBE-ROUTER-OUTPUT' };
-const accepted = '"rule to explicitly ACCEPT traffic that comply to network policies"';
+/** The comment of the rule that ends each top-level chain, and that every sync moves to the end again. */
+export const acceptComment = '"rule to explicitly ACCEPT traffic that comply to network policies"';
 
 /** Chains that are made once, by single commands, and checked at every sync. */
 export function standingChains(): TableText {
@@ -99,7 +99,7 @@ export function kubeRouterState(world: BenchWorld, version: string): KubeRouterS
     addPod(pod, version, policiesOfPod.get(pod) ?? [], rules);
   }
   for (const chain of Object.values(topLevel)) {
-    rules.push(`-A ${chain} -m comment --comment ${accepted} -m mark --mark 0x20000/0x20000 -j ACCEPT`);
+    rules.push(`-A ${chain} -m comment --comment ${acceptComment} -m mark --mark 0x20000/0x20000 -j ACCEPT`);
   }
   return { sets, filter: { chains, rules } };
 }
@@ -178,21 +178,7 @@ const policyChain = (policy: WorldPolicy, version: string): string =>
 const podChain = (pod: WorldPod, version: string): string =>
   chainName('KUBE-POD-FW-', `${pod.namespace}${pod.name}${version}`);
 
-/**
- * Text for `ipset restore` as the controller writes it: every set is filled under a temporary name and swapped in. `options` is what sets are created
- * with; after the first sync, what `ipset save` told of them.
- */
-export function swappedSets(sets: readonly AddressSet[], options: string): string {
-  const temporary = `TMP-${createHash('sha1').update(`tmp:${options}`).digest('hex').slice(0, 16).toUpperCase()}`;
-  const lines = [`create ${temporary} ${options}`, `flush ${temporary}`];
-  for (const { name, members } of [...sets].sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    for (const member of members) lines.push(`add ${temporary} ${member} timeout 0`);
-    lines.push(`create ${name} ${options}`, `swap ${temporary} ${name}`, `flush ${temporary}`);
-  }
-  lines.push(`destroy ${temporary}`);
-  return `${lines.join('\n')}\n`;
-}
-
+/** What a set is created with at the first time. */
 export const firstSetOptions = 'hash:ip timeout 0';
 
 /** The same sets as after a sync, loaded without the swaps: each waits for the kernel’s grace period, seconds at 10,000 policies. */
