@@ -15,6 +15,14 @@ struct DatagramHeader {
 };
 static_assert(sizeof(DatagramHeader) == 16);
 
+// The sequence of a datagram that opens a flow: it is answered and not counted.
+inline constexpr uint64_t kOpening = UINT64_MAX;
+// The server's ports for many flows follow the data port at this distance.
+inline constexpr unsigned kFirstFlowPort = 10;
+
 inline constexpr size_t kLargestDatagram = 65'507;
+
+// After the last datagram was sent, until the receiver's total is read: queues run empty.
+inline constexpr int64_t kDrainNs = 50'000'000;
 
 }  // namespace weft::traffic

@@ -3,14 +3,22 @@
 //
 // The load generator of the bench suite: the same program for every contender, as cheap as it can be, so that
 // what is measured is the way between the two pods. It speaks IPv4.
+#include <sched.h>
+
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "traffic/arguments.h"
+#include "traffic/connect.h"
 #include "traffic/failure.h"
+#include "traffic/flows.h"
+#include "traffic/request.h"
 #include "traffic/server.h"
+#include "traffic/spin.h"
+#include "traffic/stream.h"
 #include "traffic/udp.h"
 
 namespace {
@@ -24,8 +32,26 @@ struct Mode {
 
 constexpr Mode kModes[] = {
     {"serve", [](const Arguments& arguments) { weft::traffic::serve(arguments); }},
+    {"tcp-bulk", weft::traffic::run_tcp_bulk},
+    {"tcp-rr", weft::traffic::run_tcp_rr},
+    {"udp-rr", weft::traffic::run_udp_rr},
     {"udp", weft::traffic::run_udp},
+    {"connect", weft::traffic::run_connect},
+    {"flows", weft::traffic::run_flows},
+    {"spin", weft::traffic::run_spin},
 };
+
+// --cpu N, for every mode: this process runs there only (and what it starts); -1: wherever the kernel puts
+// it.
+void pin(int64_t cpu) {
+  if (cpu < 0) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<size_t>(cpu), &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0)
+    weft::traffic::fail("sched_setaffinity to processor %lld: %s", static_cast<long long>(cpu),
+                        std::strerror(errno));
+}
 
 }  // namespace
 
@@ -39,6 +65,7 @@ int main(int count, char** words) {
     std::string error;
     const Arguments arguments = Arguments::from_command_line(rest, error);
     if (!error.empty()) weft::traffic::fail_usage("%s", error.c_str());
+    pin(arguments.number("cpu", -1, -1, CPU_SETSIZE - 1));
     mode.run(arguments);
     return 0;
   }

@@ -13,19 +13,25 @@
 #include <deque>
 #include <thread>
 
+#include "traffic/answer.h"
 #include "traffic/clock.h"
 #include "traffic/control.h"
+#include "traffic/datagram.h"
+#include "traffic/echo.h"
 #include "traffic/failure.h"
+#include "traffic/flow_sink.h"
 #include "traffic/meter.h"
 #include "traffic/sink.h"
+#include "traffic/stream.h"
 
 namespace weft::traffic {
 
 namespace {
 
-constexpr double kPatience = 5;      // for the first of the traffic, seconds
-constexpr double kLongest = 600;     // of a measurement, seconds
-constexpr double kLongestIdle = 60;  // a client that says nothing, beyond the measurement
+constexpr double kPatience = 5;          // for the first of the traffic, seconds
+constexpr double kOpeningPatience = 70;  // where 100,000 flows are opened first
+constexpr double kLongest = 600;         // of a measurement, seconds
+constexpr double kLongestIdle = 60;      // a client that says nothing, beyond the measurement
 
 struct Count {
   int64_t at = 0;
@@ -48,6 +54,7 @@ class Session {
   Control control_;
   std::deque<Meter> meters_;  // a deque: threads hold references
   bool measures_ = false;
+  double patience_ = kPatience;
   double warm_ = 0;
   double seconds_ = 0;
 };
@@ -63,7 +70,7 @@ void Session::run() {
   warm_ = asked.seconds("warm", 0, kLongest);
   seconds_ = asked.seconds("seconds", 1, kLongest);
   // Whatever happens to the client, this process ends.
-  alarm(static_cast<unsigned>(std::ceil(warm_ + seconds_ + kPatience + kLongestIdle)));
+  alarm(static_cast<unsigned>(std::ceil(warm_ + seconds_ + kOpeningPatience + kLongestIdle)));
   open(mode, asked);
   control_.say("ready");
   if (measures_) measure();
@@ -86,6 +93,27 @@ void Session::open(const std::string& mode, const Arguments& asked) {
     std::thread(run_sink, udp_bind(port), std::move(acknowledge), options, std::ref(meters_.emplace_back()))
         .detach();
     measures_ = true;
+  } else if (mode == "udp-flows") {
+    const auto ports = asked.number("ports", 1, 1, 16);
+    std::vector<Descriptor> sockets;
+    for (int64_t index = 0; index < ports; ++index)
+      sockets.push_back(udp_bind(static_cast<uint16_t>(port + kFirstFlowPort + index)));
+    std::thread(run_flow_sink, std::move(sockets),
+                udp_bind(static_cast<uint16_t>(asked.number("acknowledge", 0, 1, 65535))),
+                static_cast<uint64_t>(asked.number("every", 1, 1, 1 << 20)), std::ref(meters_.emplace_back()))
+        .detach();
+    measures_ = true;
+    patience_ = kOpeningPatience;
+  } else if (mode == "tcp-sink") {
+    meters_.resize(static_cast<size_t>(asked.number("streams", 1, 1, 256)));
+    start_stream_sink(tcp_listen(port), meters_);
+    measures_ = true;
+  } else if (mode == "tcp-echo") {
+    std::thread(run_tcp_echo, tcp_listen(port)).detach();
+  } else if (mode == "udp-echo") {
+    std::thread(run_udp_echo, udp_bind(port)).detach();
+  } else if (mode == "tcp-answer") {
+    std::thread(run_answer, tcp_listen(port)).detach();
   } else {
     const std::string text = "error there is no mode '" + mode + "'";
     control_.say(text);
@@ -113,11 +141,11 @@ std::string Session::text_of_count(const Count& count) {
 
 // The receiver's own clock and counters, read together: whatever delays this thread, the rate is right.
 void Session::measure() {
-  const int64_t deadline = now_ns() + seconds_to_ns(kPatience);
+  const int64_t deadline = now_ns() + seconds_to_ns(patience_);
   while (count().bytes == 0) {
     if (now_ns() > deadline) {
       char text[128];
-      std::snprintf(text, sizeof text, "error nothing of the traffic arrived within %g s", kPatience);
+      std::snprintf(text, sizeof text, "error nothing of the traffic arrived within %g s", patience_);
       control_.say(text);
       std::_Exit(1);
     }

@@ -10,6 +10,7 @@
 
 #include "traffic/datagram.h"
 #include "traffic/failure.h"
+#include "traffic/greeting.h"
 
 namespace weft::traffic {
 
@@ -18,26 +19,6 @@ namespace {
 constexpr size_t kBatch = 64;
 constexpr size_t kGroBatch = 8;  // each may hold 64 KB
 constexpr size_t kRoom = 2048;
-
-// The acknowledging socket's peer is whoever greets it; the greeting is answered, so that both know that the
-// way is open.
-void meet(const Descriptor& acknowledge) {
-  DatagramHeader greeting{};
-  sockaddr_in from{};
-  socklen_t size = sizeof from;
-  ssize_t got = 0;
-  do {
-    size = sizeof from;
-    got =
-        recvfrom(acknowledge.get(), &greeting, sizeof greeting, 0, reinterpret_cast<sockaddr*>(&from), &size);
-  } while ((got < 0 && errno == EINTR) || (got >= 0 && greeting.magic != kMagic));
-  if (got < 0) fail("receive a greeting: %s", std::strerror(errno));
-  if (connect(acknowledge.get(), reinterpret_cast<const sockaddr*>(&from), size) != 0)
-    fail("connect UDP %s: %s", text_of(from).c_str(), std::strerror(errno));
-  const DatagramHeader answer{kMagic, 0, 0};
-  if (send(acknowledge.get(), &answer, sizeof answer, 0) < 0)
-    fail("send to %s: %s", text_of(from).c_str(), std::strerror(errno));
-}
 
 // How many datagrams a coalesced one holds.
 uint64_t datagrams_in(msghdr& message, size_t length) {
@@ -60,7 +41,7 @@ void run_sink(Descriptor data, Descriptor acknowledge, SinkOptions options, Mete
     if (setsockopt(data.get(), SOL_UDP, UDP_GRO, &on, sizeof on) != 0)
       fail("setsockopt UDP_GRO: %s (Linux 5.0 has it)", std::strerror(errno));
   }
-  if (options.every != 0) meet(acknowledge);
+  if (options.every != 0) answer_greeting(acknowledge);
 
   std::vector<char> bytes(batch * room);
   std::vector<iovec> places(batch);

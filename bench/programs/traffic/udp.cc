@@ -15,16 +15,12 @@
 #include "traffic/control.h"
 #include "traffic/datagram.h"
 #include "traffic/failure.h"
+#include "traffic/greeting.h"
 #include "traffic/target.h"
 
 namespace weft::traffic {
 
 namespace {
-
-constexpr int64_t kPatienceNs = 20'000'000;
-constexpr int64_t kGreetNs = 100'000'000;
-constexpr int kGreetings = 10;
-constexpr int64_t kDrainNs = 50'000'000;
 
 // Sends bursts of datagrams with rising sequence numbers. One thread.
 class Sender {
@@ -91,46 +87,6 @@ class Sender {
   uint64_t next_ = 0;
 };
 
-void greet(const Descriptor& socket, const sockaddr_in& to) {
-  receive_timeout(socket, kGreetNs);
-  for (int tries = 0; tries < kGreetings; ++tries) {
-    DatagramHeader header{kMagic, 0, 0};
-    if (send(socket.get(), &header, sizeof header, 0) < 0 && errno != ECONNREFUSED)
-      fail("send to %s: %s", text_of(to).c_str(), std::strerror(errno));
-    if (recv(socket.get(), &header, sizeof header, 0) == sizeof header && header.magic == kMagic) return;
-  }
-  fail("no answer from %s (UDP) within %lld s", text_of(to).c_str(),
-       static_cast<long long>(kGreetings * kGreetNs / 1'000'000'000));
-}
-
-// Returns how often a whole window was given up.
-uint64_t send_windowed(Sender& sender, const Descriptor& acknowledged, uint64_t window, uint64_t burst,
-                       const std::atomic<bool>& stop) {
-  receive_timeout(acknowledged, kPatienceNs);
-  uint64_t covered = 0, stalls = 0;
-  while (!stop.load(std::memory_order_relaxed)) {
-    while (sender.next() - covered + burst <= window) sender.burst();
-    DatagramHeader header{};
-    int flags = 0;
-    for (;;) {
-      const ssize_t got = recv(acknowledged.get(), &header, sizeof header, flags);
-      if (got == sizeof header) {
-        covered = std::max(covered, header.sequence);
-        flags = MSG_DONTWAIT;  // the rest of what has come
-        continue;
-      }
-      if (got < 0 && errno != EAGAIN && errno != EINTR)
-        fail("receive acknowledgements: %s", std::strerror(errno));
-      if (flags == 0) {
-        covered = sender.next();
-        ++stalls;
-      }
-      break;
-    }
-  }
-  return stalls;
-}
-
 }  // namespace
 
 void run_udp(const Arguments& arguments) {
@@ -140,7 +96,7 @@ void run_udp(const Arguments& arguments) {
   const auto burst = static_cast<uint64_t>(arguments.number(
       "burst", window == 0 ? 32 : std::max<int64_t>(1, static_cast<int64_t>(window) / 4), 1, 1024));
   const bool gso = arguments.number("gso", 0, 0, 1) == 1;
-  target.all_read(arguments);
+  Target::all_read(arguments);
   if (window != 0 && burst > window)
     fail_usage("burst %llu is more than window %llu", static_cast<unsigned long long>(burst),
                static_cast<unsigned long long>(window));
@@ -165,8 +121,7 @@ void run_udp(const Arguments& arguments) {
     }
     sockaddr_in second = target.data;
     second.sin_port = htons(target.second_port);
-    const Descriptor acknowledged = udp_connect(second);
-    greet(acknowledged, second);
+    const Descriptor acknowledged = greet(second);
     stalls = send_windowed(sender, acknowledged, window, burst, stop);
   });
   const Arguments result = control.expect("result", target.warm + target.seconds + 10);
