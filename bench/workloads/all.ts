@@ -1,8 +1,20 @@
 /** Every workload, in the order of the report's tables. */
+import { busyWorkloads } from './busy.js';
+import { connectWorkloads } from './connect.js';
+import { flowWorkloads } from './flows.js';
+import { requestWorkloads } from './request-response.js';
+import { bulkWorkloads } from './tcp-bulk.js';
 import { udpWorkloads } from './udp.js';
 import type { Workload } from './workload.js';
 
-export const workloads: readonly Workload[] = [...udpWorkloads];
+export const workloads: readonly Workload[] = [
+  ...bulkWorkloads,
+  ...udpWorkloads,
+  ...requestWorkloads,
+  ...connectWorkloads,
+  ...flowWorkloads,
+  ...busyWorkloads,
+];
 
 /** The workload of that name; undefined when there is none. */
 export function workloadNamed(name: string): Workload | undefined {

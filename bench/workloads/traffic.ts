@@ -130,3 +130,9 @@ export function pick(
     }),
   );
 }
+
+/** For `unsuited`: a contender without a ClusterIP on the data port. */
+export function serviceMissing(running: Running): string | null {
+  if (running.clusterIP === undefined) return 'it has no ClusterIP';
+  return running.clusterIP.ports.includes(dataPort) ? null : `its ClusterIP has no port ${dataPort}`;
+}

@@ -1,0 +1,80 @@
+/**
+ * Every core held by pods that never sleep, in the cgroups of a kubelet. Client and server are pods of their own with the same request. What
+ * the kernel does for a packet in softirq takes its time from whoever runs; a data plane in a process has to be scheduled, and where it is
+ * (its cgroup, its weight, its class) decides. The data plane stays where its contender has put it.
+ */
+import { availableParallelism } from 'node:os';
+import { Program } from '../contenders/site.js';
+import { cgroupsMissing, PodCgroups } from './pod-cgroups.js';
+import { pick, traffic, trafficProgram } from './traffic.js';
+import type { Measure, Workload } from './workload.js';
+
+/** Thousandths of a processor that every pod asks for. */
+const request = 250;
+
+function busy(
+  name: string,
+  description: string,
+  measures: readonly Measure[],
+  mode: string,
+  args: Readonly<Record<string, number>>,
+): Workload {
+  return {
+    name,
+    description,
+    measures,
+    unsuited: () => cgroupsMissing(),
+    async sample(running, seconds) {
+      const loops = Array.from({ length: availableParallelism() }, (_, index) => `busy${index}`);
+      const cgroups = new PodCgroups(
+        Object.fromEntries([...loops, 'client', 'server'].map((pod) => [pod, request])),
+      );
+      const programs: Program[] = [];
+      try {
+        for (const pod of loops) {
+          const [command, ...before] = cgroups.inside(pod) as [string, ...string[]];
+          programs.push(
+            await Program.start(
+              command,
+              [...before, trafficProgram, 'spin', '--seconds', `${Math.ceil(seconds) + 120}`],
+              { ready: /"spinning"/ },
+            ),
+          );
+        }
+        const printed = await traffic(running, mode, args, seconds, {
+          serverPrefix: cgroups.inside('server'),
+          clientPrefix: cgroups.inside('client'),
+        });
+        return pick(
+          printed,
+          measures.map((measure) => measure.name),
+        );
+      } finally {
+        await Promise.all(programs.map((program) => program.end('SIGKILL')));
+        await cgroups.remove();
+      }
+    },
+  };
+}
+
+export const busyWorkloads: readonly Workload[] = [
+  busy(
+    'busy-tcp-bulk',
+    'One TCP stream while a busy pod holds every core.',
+    [{ name: 'rate', unit: 'Gbit/s', better: 'higher' }],
+    'tcp-bulk',
+    { streams: 1 },
+  ),
+  busy(
+    'busy-tcp-rr',
+    'Request and response over one TCP connection while a busy pod holds every core.',
+    [
+      { name: 'p50', unit: 'us', better: 'lower' },
+      { name: 'p99', unit: 'us', better: 'lower' },
+      { name: 'p999', unit: 'us', better: 'lower' },
+      { name: 'rate', unit: 'transactions/s', better: 'higher' },
+    ],
+    'tcp-rr',
+    { size: 64, rate: 0 },
+  ),
+];
