@@ -4,6 +4,7 @@ import type { Contender } from './contender.js';
 import { kubeRouterContenders } from './kube-router.js';
 import { limits } from './limit.js';
 import { nftMapsContenders } from './nft-maps.js';
+import { ovsContenders } from './ovs.js';
 import { vethContenders } from './veth.js';
 import { weft } from './weft.js';
 
@@ -14,6 +15,7 @@ export const contenders: readonly Contender[] = [
   ...kubeRouterContenders,
   ...calicoContenders,
   ...nftMapsContenders,
+  ...ovsContenders,
 ];
 
 /** The contender of that name; undefined when there is none. */
