@@ -83,7 +83,7 @@ test('a drift that meets both sides of a pair leaves the ratio alone', () => {
 /** How often the interval of `count` values of this distribution has the true median in it, over many experiments. */
 function coverage(count: number, draw: (uniform: () => number) => number, truth: number): number {
   const random = randomness(`coverage of ${count}`);
-  const experiments = 400;
+  const experiments = 150;
   let covered = 0;
   for (let i = 0; i < experiments; i++) {
     const values = Array.from({ length: count }, () => draw(random));
@@ -96,13 +96,13 @@ function coverage(count: number, draw: (uniform: () => number) => number, truth:
 test('the interval covers as often as its description says, for even and for skewed noise', () => {
   const even = (random: () => number) => random() + random() + random();
   const skewed = (random: () => number) => -Math.log(1 - random());
-  // 400 experiments have a standard deviation of at most 0.017 here.
+  // 150 experiments have a standard deviation of at most 0.027 here.
   for (const [count, expected] of [
     [5, 0.9375],
     [7, 0.875],
     [9, 0.961],
   ] as const) {
-    near(coverage(count, even, 1.5), expected, 0.06);
-    near(coverage(count, skewed, Math.LN2), expected, 0.06);
+    near(coverage(count, even, 1.5), expected, 0.07);
+    near(coverage(count, skewed, Math.LN2), expected, 0.07);
   }
 });
