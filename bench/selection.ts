@@ -1,6 +1,7 @@
 /**
  * What one run measures: the plan reduced to its scope and to what `--only` names, and how long that will take.
  */
+import { cpus } from 'node:os';
 import type { NodeMeasure } from './node-measure.js';
 import { type Comparison, comparisons, groupOf, nodeRows, rows, type Scope } from './plan.js';
 
@@ -105,11 +106,14 @@ export function overheadOf(workload: string): number {
   return 0.3;
 }
 
+/** As many contenders start at a time as there are cores. */
+export const startsAtOnce = Math.max(1, cpus().length);
+
 /** Seconds until a contender stands and has shown that it enforces. */
 export function startOf(contender: string): number {
   const policies = Number(/-(\d+)(-|$)/.exec(contender)?.[1] ?? 0);
-  if (/^(kube-router|calico)-/.test(contender)) return 0.7 + policies / 500;
-  if (/^weft-/.test(contender)) return 2 + policies / 3000;
+  if (/^(kube-router|calico)-/.test(contender)) return 0.7 + policies / 250;
+  if (/^weft-/.test(contender)) return 2 + policies / 1000;
   if (/^ovs/.test(contender)) return 2;
   return 0.7 + policies / 10_000;
 }
@@ -126,7 +130,8 @@ function samplesSeconds(overhead: number, { rounds, seconds, warmUpSeconds }: Pa
 /** Seconds of everything that is selected. */
 export function estimateOf(selection: Selection, nodeMeasures: readonly NodeMeasure[], pace: Pace): number {
   let total = 0;
-  for (const contender of new Set(selection.pairs.map(({ of }) => of))) total += startOf(contender);
+  const starts = [...new Set(selection.pairs.map(({ of }) => of))].map(startOf);
+  total += Math.max(0, ...starts, starts.reduce((sum, start) => sum + start, 0) / startsAtOnce);
   for (const { workload } of selection.pairs) total += pairSeconds(workload, pace);
   for (const { workload } of selection.nodePairs) {
     const measure = nodeMeasures.find(({ name }) => name === workload);

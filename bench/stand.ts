@@ -2,12 +2,12 @@
  * Makes contenders stand, and subjects of node measures: packages, availability, start, enforcement. What fails is an attendance with
  * its reason and never keeps the others from standing.
  */
-import { cpus } from 'node:os';
 import type { Contender, Running, Site } from './contenders/contender.js';
 import { showEnforcement } from './enforcement.js';
 import type { NodeMeasure, NodeSubject } from './node-measure.js';
 import { packagesAbsence } from './packages.js';
 import type { Attendance } from './report/json.js';
+import { startOf, startsAtOnce } from './selection.js';
 
 export interface Standing {
   readonly attendances: readonly Attendance[];
@@ -35,14 +35,18 @@ export function wordsOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Runs `work` for each item, as many at a time as there are cores. Order of results is that of the items. */
-async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<readonly R[]> {
+/** Runs `work` for each item, the longest first, so that it is not what everything waits for. Order of results is that of the items. */
+async function each<T, R>(
+  items: readonly T[],
+  length: (item: T) => number,
+  work: (item: T) => Promise<R>,
+): Promise<readonly R[]> {
   const results: R[] = [];
-  let next = 0;
+  const order = items.map((_, i) => i).sort((a, b) => length(items[b] as T) - length(items[a] as T));
   const worker = async (): Promise<void> => {
-    for (let i = next++; i < items.length; i = next++) results[i] = await work(items[i] as T);
+    for (let i = order.shift(); i !== undefined; i = order.shift()) results[i] = await work(items[i] as T);
   };
-  await Promise.all(Array.from({ length: Math.max(1, cpus().length) }, worker));
+  await Promise.all(Array.from({ length: startsAtOnce }, worker));
   return results;
 }
 
@@ -65,34 +69,38 @@ export async function stand(
   show: typeof showEnforcement = showEnforcement,
 ): Promise<Standing> {
   const running = new Map<string, Running>();
-  const attendances = await each(contenders, async (contender): Promise<Attendance> => {
-    const { name, description, policies } = contender;
-    const absent = (notRun: string, took: number | null = null): Attendance => {
-      options.note(`${name}: not run: ${notRun}`);
-      return { name, description, policies, enforcement: null, took, notRun };
-    };
-    if (options.signal.aborted) return absent('the run ended before');
-    const begun = performance.now();
-    const seconds = () => (performance.now() - begun) / 1000;
-    let made: Running | undefined;
-    try {
-      const reason = packagesAbsence(contender.packages) ?? (await contender.unavailable());
-      if (reason !== null) return absent(reason);
-      options.say(`${name}: starts`);
-      made = await contender.start(options.makeSite((text) => options.say(`${name}: ${text}`)));
-      const took = seconds();
-      options.cast.add(made);
-      const enforcement = await show(contender, made);
-      running.set(name, made);
-      options.say(`${name}: stands after ${took.toFixed(1)} s`);
-      return { name, description, policies, enforcement, took, notRun: null };
-    } catch (error) {
-      await made?.stop().catch((problem: unknown) => options.note(`${name}: ${wordsOf(problem)}`));
-      return absent(wordsOf(error), seconds());
-    } finally {
-      options.over(name);
-    }
-  });
+  const attendances = await each(
+    contenders,
+    ({ name }) => startOf(name),
+    async (contender): Promise<Attendance> => {
+      const { name, description, policies } = contender;
+      const absent = (notRun: string, took: number | null = null): Attendance => {
+        options.note(`${name}: not run: ${notRun}`);
+        return { name, description, policies, enforcement: null, took, notRun };
+      };
+      if (options.signal.aborted) return absent('the run ended before');
+      const begun = performance.now();
+      const seconds = () => (performance.now() - begun) / 1000;
+      let made: Running | undefined;
+      try {
+        const reason = packagesAbsence(contender.packages) ?? (await contender.unavailable());
+        if (reason !== null) return absent(reason);
+        options.say(`${name}: starts`);
+        made = await contender.start(options.makeSite((text) => options.say(`${name}: ${text}`)));
+        const took = seconds();
+        options.cast.add(made);
+        const enforcement = await show(contender, made);
+        running.set(name, made);
+        options.say(`${name}: stands after ${took.toFixed(1)} s`);
+        return { name, description, policies, enforcement, took, notRun: null };
+      } catch (error) {
+        await made?.stop().catch((problem: unknown) => options.note(`${name}: ${wordsOf(problem)}`));
+        return absent(wordsOf(error), seconds());
+      } finally {
+        options.over(name);
+      }
+    },
+  );
   return { attendances, running };
 }
 

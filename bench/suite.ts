@@ -10,7 +10,15 @@ import type { NodeMeasure } from './node-measure.js';
 import type { Progress } from './progress.js';
 import type { Attendance, Settings } from './report/json.js';
 import type { Absence } from './report/verdict.js';
-import { groupsOf, overheadOf, type Pair, pairSeconds, type Selection, startOf } from './selection.js';
+import {
+  groupsOf,
+  overheadOf,
+  type Pair,
+  pairSeconds,
+  type Selection,
+  startOf,
+  startsAtOnce,
+} from './selection.js';
 import { Cast, stand, standSubjects } from './stand.js';
 import type { Workload } from './workloads/workload.js';
 
@@ -79,7 +87,7 @@ export class Suite {
     for (const name of names) {
       if (contenders.some((contender) => contender.name === name)) continue;
       this.#notRun.push({ what: name, why: 'there is no contender of this name' });
-      progress.advance(startOf(name));
+      progress.advance(startOf(name) / startsAtOnce);
     }
     const { attendances, running } = await stand(
       contenders,
@@ -89,7 +97,7 @@ export class Suite {
         makeSite,
         say: (text) => progress.step(text),
         note: (text) => progress.note(text),
-        over: (name) => progress.advance(startOf(name)),
+        over: (name) => progress.advance(startOf(name) / startsAtOnce),
       },
       show,
     );
