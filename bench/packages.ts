@@ -7,6 +7,7 @@ export function missingPackages(packages: readonly string[]): readonly string[] 
   if (programPath('dpkg-query') === null) return [];
   return packages.filter((name) => {
     try {
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own format.
       const status = execFileSync('dpkg-query', ['-W', '-f=${db:Status-Status}', name], {
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],

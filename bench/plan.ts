@@ -41,12 +41,15 @@ const sizes = (name: string, ...counts: readonly number[]) => counts.map((count)
 const kernel = [
   'veth-bridge',
   'veth-route',
+  'flannel',
   ...sizes('kube-router', 10, 1000, 10000),
   ...sizes('calico', 10, 1000, 10000),
   ...sizes('nft-maps', 10, 1000, 10000),
 ];
 const ovs = ['ovs', 'ovs-tso', ...sizes('ovs-stateful', 10, 1000), ...sizes('ovs-tso-stateful', 10, 1000)];
 const ends = ['weft-0', 'weft-10000'];
+/** Through a ClusterIP: kube-proxy's rules, nftables' maps. */
+const services = [...ends, 'flannel', 'kube-router-10000', 'nft-maps-10000'];
 const polling = 'weft-10000-polling';
 
 /** Pod to pod, in the order in which a round goes through them. */
@@ -60,6 +63,7 @@ export const rows: readonly Row[] = [
       ...weft,
       'veth-bridge',
       'veth-route',
+      'flannel',
       'kube-router-10000',
       'calico-10000',
       'nft-maps-10000',
@@ -69,7 +73,7 @@ export const rows: readonly Row[] = [
       'ovs-tso-stateful-1000',
     ],
   },
-  { workload: 'tcp-bulk-service', quick: [], full: ends },
+  { workload: 'tcp-bulk-service', quick: [], full: services },
   {
     workload: 'tcp-bulk-8',
     quick: [],
@@ -121,6 +125,7 @@ export const rows: readonly Row[] = [
       polling,
       'veth-bridge',
       'veth-route',
+      'flannel',
       'kube-router-10000',
       'calico-10000',
       'nft-maps-10000',
@@ -128,7 +133,7 @@ export const rows: readonly Row[] = [
       'ovs-tso-stateful-1000',
     ],
   },
-  { workload: 'tcp-rr-service', quick: [], full: ends },
+  { workload: 'tcp-rr-service', quick: [], full: services },
   {
     workload: 'udp-rr',
     quick: [],
@@ -141,7 +146,7 @@ export const rows: readonly Row[] = [
     quick: ['limit', ...ends, 'kube-router-10000', 'ovs-tso-stateful-1000'],
     full: ['limit', ...weft, ...kernel, ...ovs],
   },
-  { workload: 'connect-service', quick: [], full: ends },
+  { workload: 'connect-service', quick: [], full: services },
   {
     workload: 'flows-100000',
     quick: [],
@@ -161,7 +166,7 @@ export const rows: readonly Row[] = [
 
 /** Node measures, by name; all of their subjects run. */
 export const nodeRows: readonly { readonly workload: string; readonly quick: boolean }[] = [
-  { workload: 'micro-packet', quick: true },
+  { workload: 'micro-packet', quick: false },
   { workload: 'micro-verdict', quick: false },
   { workload: 'idle-100', quick: false },
   { workload: 'memory-0-pods', quick: false },
