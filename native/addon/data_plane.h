@@ -31,7 +31,8 @@ struct DataPlaneOptions {
   Settings settings;
   TableOptions table;
   io::ThreadSchedule schedule;
-  uint32_t queue_length = 1000;  // transmit queue of a port's interface, frames
+  uint32_t queue_length = 1000;              // transmit queue of a port's interface, frames
+  std::string queue_discipline = "noqueue";  // of a port's interface
 };
 
 struct PortConfig {

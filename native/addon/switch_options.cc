@@ -84,6 +84,7 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   settings.poll_ns = nanoseconds(object, "busyPollMicroseconds", settings.poll_ns);
   settings.drain_frames = whole(object, "drainFrames", settings.drain_frames);
   settings.drain_ns = nanoseconds(object, "drainMicroseconds", settings.drain_ns);
+  settings.coalesce_udp = flag_of(object, "coalesceUdp");
   settings.fragmented_packets = whole(object, "fragmentedPackets", settings.fragmented_packets);
   settings.fragmented_packets_per_port =
       whole(object, "fragmentedPacketsPerPort", settings.fragmented_packets_per_port);
@@ -92,6 +93,8 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   settings.affinity_clients = whole(object, "affinityClients", settings.affinity_clients);
   settings.flow_ring = whole(object, "flowRing", settings.flow_ring);
   options.queue_length = whole(object, "queueLength", options.queue_length);
+  if (const std::string kind = text_of(object, "queueDiscipline"); !kind.empty())
+    options.queue_discipline = kind;
   io::ThreadSchedule& schedule = options.schedule;
   if (text_of(object, "scheduling") == "fifo") schedule.scheduling = io::ScheduleClass::fifo;
   schedule.nice = static_cast<int>(number_of(object, "nice", 0));
@@ -122,6 +125,7 @@ Result<PortConfig> read_port(const Napi::Object& object, const DataPlaneOptions&
   config.tap.mtu = whole(object, "mtu", 1500);
   config.tap.gateway_mac = options.settings.gateway_mac;
   config.tap.queue_length = options.queue_length;
+  config.tap.queue_discipline = options.queue_discipline;
   const std::string mac = text_of(object, "mac");
   const auto parsed_mac = io::parse_mac(mac);
   if (!parsed_mac) return invalid(config.id, "mac", mac);

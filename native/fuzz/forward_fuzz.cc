@@ -217,7 +217,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       store_native<uint16_t>(ip + 10, finish_checksum(sum_bytes(ip, header)));
     }
     const Account before = Account::of(world);
-    world.forwarder->forward(world.view, in, buffer, static_cast<uint32_t>(length), world.now_ns);
+    const Arrived arrived{buffer.data(), static_cast<uint32_t>(length)};
+    world.forwarder->forward(world.view, in, {&arrived, 1}, world.now_ns);
+    world.forwarder->flush();
     const Account after = Account::of(world);
     if (after.dropped == before.dropped && after.sent == before.sent && after.answered != before.answered)
       ++answered_only;

@@ -435,14 +435,38 @@ Status Netlink::add_permanent_neighbour(int index, const std::string& name, cons
   return done(transact(request), "neighbour-add", to_string(neighbour) + " on " + name);
 }
 
-Status Netlink::set_noqueue(int index, const std::string& name) {
+Status Netlink::set_queue_discipline(int index, const std::string& name, const std::string& kind) {
   tcmsg body{};
   body.tcm_family = AF_UNSPEC;
   body.tcm_ifindex = index;
   body.tcm_parent = TC_H_ROOT;
   Request request(RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
-  request.body(body).attribute(TCA_KIND, std::string("noqueue"));
-  return done(transact(request), "qdisc-noqueue", name);
+  request.body(body).attribute(TCA_KIND, kind);
+  const int error = transact(request);
+  return done(error, "queue-discipline", kind + " on " + name,
+              error == ENOENT ? "the kernel has no such queue discipline; choose another" : "");
+}
+
+Result<std::string> Netlink::queue_discipline(int index) {
+  tcmsg wanted{};
+  wanted.tcm_family = AF_UNSPEC;
+  Request request(RTM_GETQDISC, NLM_F_DUMP);
+  request.body(wanted);
+  // Without this the kernel leaves out those that nobody set.
+  request.attribute(TCA_DUMP_INVISIBLE, std::span<const uint8_t>{});
+  std::string kind;
+  request.on_answer = [&](uint16_t type, std::span<const uint8_t> payload) {
+    if (type != RTM_NEWQDISC || payload.size() < sizeof(tcmsg)) return;
+    const auto body = load<tcmsg>(payload.data());
+    if (body.tcm_ifindex != index || body.tcm_parent != TC_H_ROOT) return;
+    for_each_attribute(payload.subspan(NLMSG_ALIGN(sizeof body)),
+                       [&](uint16_t attribute, std::span<const uint8_t> value) {
+                         if (attribute == TCA_KIND) kind = text_of(value);
+                       });
+  };
+  if (const int error = transact(request); error != 0)
+    return call_failed_with(error, "netlink-queue-discipline", "queue-discipline", std::to_string(index));
+  return kind;
 }
 
 }  // namespace weft::io

@@ -89,8 +89,11 @@ class Netlink {
   Status add_route(int index, const std::string& name, const Route& route, bool onlink);
   Status add_permanent_neighbour(int index, const std::string& name, const NetworkAddress& neighbour,
                                  const MacAddress& mac);
-  // qdisc `noqueue`: the TAP's own ring is the queue.
-  Status set_noqueue(int index, const std::string& name);
+  // Replaces the interface's root qdisc by one of this kind with its own defaults. `noqueue`: the TAP's ring
+  // is the queue.
+  Status set_queue_discipline(int index, const std::string& name, const std::string& kind);
+  // Its kind; empty where the kernel names none.
+  Result<std::string> queue_discipline(int index);
 
  private:
   explicit Netlink(Descriptor socket) : socket_(std::move(socket)) {}

@@ -175,7 +175,9 @@ Status configure_here(Netlink& netlink, const TapConfig& config) {
         !status.ok())
       return status;
   if (Status status = set_ipv6_sysctls(config); !status.ok()) return status;
-  if (Status status = netlink.set_noqueue(link.index, config.ifname); !status.ok()) return status;
+  if (Status status = netlink.set_queue_discipline(link.index, config.ifname, config.queue_discipline);
+      !status.ok())
+    return status;
   if (!config.host) {
     auto loopback = netlink.get_link("lo");
     if (!loopback.ok()) return loopback.error();

@@ -29,6 +29,8 @@ struct TapConfig {
   std::vector<NetworkAddress> addresses;
   uint32_t mtu = 1500;
   uint32_t queue_length = 1000;  // frames that wait for the switch; what does not fit the kernel drops
+  // Of the kernel's names. With `noqueue` a sender's frames go straight into the queue above.
+  std::string queue_discipline = "noqueue";
   MacAddress gateway_mac{};
   // A pod's namespace is made ready whole: loopback up, default routes by way of the gateways. The host's is
   // not ours: it gets `routes`.

@@ -12,9 +12,11 @@
 // One Forwarder belongs to one worker. It allocates in its constructor and never after.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,6 +28,7 @@
 #include "service/balancer.h"
 #include "switch/capture.h"
 #include "switch/flow_ring.h"
+#include "switch/gather.h"
 #include "switch/port.h"
 #include "switch/settings.h"
 #include "switch/view.h"
@@ -48,6 +51,8 @@ struct Passage {
   Image::Endpoint destination{};
   RuleIndex egress_rule = kNoRule;
   RuleIndex ingress_rule = kNoRule;
+  uint64_t key_hash = 0;  // of the connection's key, where the frames ahead were looked at
+  bool hashed = false;
   Lookup connection{};                  // once there is one
   uint32_t attempts = 0;                // times that the connection changed under this packet
   std::span<const uint8_t> original{};  // the frame as it came, where the port is captured
@@ -55,15 +60,25 @@ struct Passage {
   bool held = false;                    // a fragment that waits for its first; counted when it goes on
 };
 
+// A frame as a worker received it: vnet header first, `length` counts it.
+struct Arrived {
+  uint8_t* bytes = nullptr;
+  uint32_t length = 0;
+};
+
 class Forwarder {
  public:
+  // Frames that are looked at together, so that their connections are fetched from memory at the same time.
+  static constexpr uint32_t kBatch = 16;
+
   // worker: selects the counters that this forwarder writes.
   Forwarder(const Settings& settings, ConnectionTable& table, Balancer& balancer, uint32_t worker);
 
-  // Takes one frame that `in` received: `buffer` begins with the vnet header, `length` counts it. The buffer
-  // is rewritten.
-  void forward(const View& view, Port& in, std::span<uint8_t> buffer, uint32_t length,
-               uint64_t now_ns) noexcept;
+  // Takes frames that `in` received, in their order. Their bytes are rewritten, and not used any more when
+  // this returns. Datagrams of one flow may be held back, until flush(): the caller owes it before the port's
+  // turn ends, while it still holds `view`.
+  void forward(const View& view, Port& in, std::span<const Arrived> frames, uint64_t now_ns) noexcept;
+  void flush() noexcept;
 
   // Housekeeping without a packet: lets fragments expire. Cheap; called once a loop.
   void tick(const View& view, uint64_t now_ns) noexcept;
@@ -76,6 +91,8 @@ class Forwarder {
 
  private:
   // walk.cc: the order of things. `none`: forwarded, answered, or held.
+  void forward_batch(const View& view, Port& in, std::span<const Arrived> frames, uint64_t now_ns) noexcept;
+  void look_ahead(uint32_t count) noexcept;
   DropReason walk(Passage& way) noexcept;
   DropReason route(Passage& way) noexcept;
 
@@ -139,11 +156,24 @@ class Forwarder {
   SendStatus send_pieces(Port& out, Pieces& pieces, uint64_t& bytes) noexcept;
   SendStatus send(Port& out, uint8_t* frame, uint32_t length, const VnetHeader& vnet) noexcept;
 
+  // gather.cc
+  [[nodiscard]] bool may_gather(const Passage& way, const Port& out) const noexcept;
+  void gather(Passage& way, Port& out) noexcept;
+  bool join(Gathered& held, Passage& way) noexcept;  // false: it does not fit
+  void let_go_before(const Packet& packet, const Port& out) noexcept;
+  void let_go(Gathered& held) noexcept;
+  void lose(Gathered& held, uint32_t packets, DropReason reason) noexcept;
+  void settle() noexcept;  // lets go what lies where it was received
+
   // record.cc
   void keep_original(Passage& way) noexcept;              // for a capture, before anything is rewritten
   void finish(Passage& way, DropReason reason) noexcept;  // counts a drop, tells and captures
   void tell_connection(const Passage& way) noexcept;
   void tell(const Passage& way, FlowVerdict verdict, DropReason reason, uint32_t suppressed) noexcept;
+  [[nodiscard]] static FlowEvent event_of(const Passage& way, FlowVerdict verdict, DropReason reason,
+                                          uint32_t suppressed) noexcept;
+  // Whether a drop of this port may be told now; counts one that may not.
+  static bool may_tell(Port& in, const LiveSettings& live, uint64_t now_ns) noexcept;
   void capture(const Passage& way, const Port& port, CaptureSide side, DropReason reason, uint32_t length,
                std::span<const uint8_t> bytes) noexcept;
   PortCounters& counters(const Port& port) const noexcept { return port.counters[worker_]; }
@@ -160,6 +190,11 @@ class Forwarder {
   FlowRing flows_;
   std::atomic<CaptureRing*> captures_{nullptr};
   std::unique_ptr<CaptureRing> capture_ring_;
+  std::array<std::optional<Passage>, kBatch> batch_;
+  std::array<DropReason, kBatch> parsed_{};
+  std::array<Gathered, kGatheredFlows> gathered_;
+  uint32_t held_flows_ = 0;        // of gathered_
+  uint32_t next_gathered_ = 0;     // the next to make room
   std::vector<uint8_t> scratch_;   // vnet header and frame of an answer or a segment
   std::vector<uint8_t> held_;      // vnet header and frame of a fragment that was held
   std::vector<uint8_t> snapshot_;  // a captured frame as it came

@@ -1,6 +1,7 @@
 // What is remembered of a packet after its way has ended: counters, flow events, captures.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "switch/forwarder.h"
 
@@ -34,14 +35,9 @@ void Forwarder::finish(Passage& way, DropReason reason) noexcept {
   if (reason != DropReason::none) {
     counters(way.in).drops[static_cast<size_t>(reason)].add(1);
     if (!is_noise(reason)) {
-      const LiveSettings& live = way.view.live;
-      if (way.in.events.take(way.now_ns, live.flows_per_second, live.flow_burst)) {
+      if (may_tell(way.in, way.view.live, way.now_ns))
         tell(way, is_policy(reason) ? FlowVerdict::denied : FlowVerdict::dropped, reason,
-             way.in.suppressed_events);
-        way.in.suppressed_events = 0;
-      } else {
-        ++way.in.suppressed_events;
-      }
+             std::exchange(way.in.suppressed_events, 0));
     }
   }
   const CaptureMode mode = way.in.capture.load(std::memory_order_relaxed);
@@ -58,8 +54,22 @@ void Forwarder::tell_connection(const Passage& way) noexcept {
   tell(way, FlowVerdict::allowed, DropReason::none, 0);
 }
 
+bool Forwarder::may_tell(Port& in, const LiveSettings& live, uint64_t now_ns) noexcept {
+  if (in.events.take(now_ns, live.flows_per_second, live.flow_burst)) return true;
+  ++in.suppressed_events;
+  return false;
+}
+
 void Forwarder::tell(const Passage& way, FlowVerdict verdict, DropReason reason,
                      uint32_t suppressed) noexcept {
+  // Connections are told without a rate: a pod that opens them faster than they are drained must not crowd
+  // out what was denied to the others.
+  flows_.push(event_of(way, verdict, reason, suppressed),
+              verdict == FlowVerdict::allowed ? flows_.capacity() / 4 : 0);
+}
+
+FlowEvent Forwarder::event_of(const Passage& way, FlowVerdict verdict, DropReason reason,
+                              uint32_t suppressed) noexcept {
   FlowEvent event;
   event.time_ns = way.now_ns;
   event.generation = way.view.generation;
@@ -78,9 +88,7 @@ void Forwarder::tell(const Passage& way, FlowVerdict verdict, DropReason reason,
   event.egress_rule = way.egress_rule;
   event.ingress_rule = way.ingress_rule;
   event.suppressed = suppressed;
-  // Connections are told without a rate: a pod that opens them faster than they are drained must not crowd
-  // out what was denied to the others.
-  flows_.push(event, verdict == FlowVerdict::allowed ? flows_.capacity() / 4 : 0);
+  return event;
 }
 
 void Forwarder::keep_original(Passage& way) noexcept {

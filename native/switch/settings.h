@@ -42,6 +42,9 @@ struct Settings {
   // receiver's stack in our thread, so that frames alone do not bound it.
   uint32_t drain_frames = 64;
   uint64_t drain_ns = 500'000;
+  // Whether small datagrams of one flow that arrive in one turn leave as one frame, where the receiver takes
+  // USO (Linux 6.2).
+  bool coalesce_udp = true;
   // How long a worker goes on polling after its last frame before it sleeps. 0 sleeps at once.
   uint64_t poll_ns = 0;
 

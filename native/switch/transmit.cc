@@ -1,5 +1,5 @@
-// The last stage: may the packet leave, in which form, and what the device said. A stage of its own, so that
-// frames can be gathered here before they are written (UDP coalescing).
+// The last stage: may the packet leave, in which form, and what the device said. Datagrams may be gathered
+// before they are written (gather.cc).
 #include "packet/checksum.h"
 #include "packet/fragmenter.h"
 #include "packet/rewrite.h"
@@ -58,6 +58,13 @@ DropReason Forwarder::transmit(Passage& way, Port& out) noexcept {
   if (out.capture.load(std::memory_order_relaxed) == CaptureMode::all) [[unlikely]]
     capture(way, out, CaptureSide::to_pod, DropReason::none, packet.length, {packet.frame, packet.length});
 
+  if (way.packet.tuple.protocol == static_cast<uint8_t>(Protocol::udp)) {
+    if (may_gather(way, out)) {
+      gather(way, out);
+      return DropReason::none;
+    }
+    if (held_flows_ != 0) let_go_before(packet, out);
+  }
   SendStatus status = SendStatus::sent;
   uint64_t bytes = packet.length;
   if (packet.is_gso() && !(takes_gso(out.offloads, packet) && out.offloads.checksum)) {

@@ -42,23 +42,58 @@ Forwarder::Forwarder(const Settings& settings, ConnectionTable& table, Balancer&
       scratch_(kBufferLength),
       held_(kBufferLength),
       snapshot_(kBufferLength),
-      random_{settings.seed_low ^ worker, settings.seed_high | 1} {}
+      random_{settings.seed_low ^ worker, settings.seed_high | 1} {
+  if (settings.coalesce_udp)
+    for (Gathered& held : gathered_) held.buffer = std::make_unique_for_overwrite<uint8_t[]>(kBufferLength);
+}
 
-void Forwarder::forward(const View& view, Port& in, std::span<uint8_t> buffer, uint32_t length,
+void Forwarder::forward(const View& view, Port& in, std::span<const Arrived> frames,
                         uint64_t now_ns) noexcept {
-  Passage way{.view = view, .in = in, .now_ns = now_ns};
-  const uint32_t frame_length = length < kVnetHeaderLength ? 0 : length - kVnetHeaderLength;
+  // There is one snapshot: a captured port's frames go one by one.
+  const bool captured = in.capture.load(std::memory_order_relaxed) != CaptureMode::off;
+  const size_t step = captured ? 1 : kBatch;
+  for (size_t at = 0; at < frames.size(); at += step)
+    forward_batch(view, in, frames.subspan(at, std::min(step, frames.size() - at)), now_ns);
+}
+
+void Forwarder::forward_batch(const View& view, Port& in, std::span<const Arrived> frames,
+                              uint64_t now_ns) noexcept {
   PortCounters& count = counters(in);
-  count.rx_packets.add(1);
-  count.rx_bytes.add(frame_length);
-  way.packet.frame = buffer.data() + kVnetHeaderLength;
-  way.packet.length = frame_length;
-  way.packet.capacity = static_cast<uint32_t>(buffer.size()) - kVnetHeaderLength;
-  keep_original(way);
-  DropReason reason = DropReason::frame_short;
-  if (length >= kVnetHeaderLength) reason = parse(way.packet, load_vnet(buffer.data()));
-  if (reason == DropReason::none) reason = walk(way);
-  finish(way, reason);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < frames.size(); ++i) {
+    const Arrived& frame = frames[i];
+    const uint32_t length = frame.length < kVnetHeaderLength ? 0 : frame.length - kVnetHeaderLength;
+    bytes += length;
+    Passage& way = batch_[i].emplace(view, in, now_ns);
+    way.packet.frame = frame.bytes + kVnetHeaderLength;
+    way.packet.length = way.packet.capacity = length;
+    keep_original(way);
+    parsed_[i] = frame.length < kVnetHeaderLength ? DropReason::frame_short
+                                                  : parse(way.packet, load_vnet(frame.bytes));
+  }
+  count.rx_packets.add(frames.size());
+  count.rx_bytes.add(bytes);
+  if (frames.size() > 1 && view.image != nullptr) look_ahead(static_cast<uint32_t>(frames.size()));
+  for (size_t i = 0; i < frames.size(); ++i) {
+    Passage& way = *batch_[i];
+    finish(way, parsed_[i] == DropReason::none ? walk(way) : parsed_[i]);
+  }
+  settle();
+}
+
+// Asks for the cache lines of all connections before the first is looked up.
+void Forwarder::look_ahead(uint32_t count) noexcept {
+  for (uint32_t i = 0; i < count; ++i) {
+    Passage& way = *batch_[i];
+    if (parsed_[i] != DropReason::none || way.packet.kind != PacketKind::ip || way.packet.icmp_error ||
+        way.packet.fragment == Fragment::later)
+      continue;
+    way.key_hash = table_.hash_of(connection_key(way.packet.tuple, way.packet.icmp_type));
+    way.hashed = true;
+    table_.prefetch_index(way.key_hash);
+  }
+  for (uint32_t i = 0; i < count; ++i)
+    if (batch_[i]->hashed) table_.prefetch_entry(batch_[i]->key_hash);
 }
 
 DropReason Forwarder::walk(Passage& way) noexcept {
@@ -96,8 +131,10 @@ DropReason Forwarder::route(Passage& way) noexcept {
   const FlowTuple key = connection_key(packet.tuple, packet.icmp_type);
   // A connection comes before the gateway: a pod that reaches itself by a Service is answered to the
   // gateway's address.
-  if (way.view.image != nullptr)
-    if (const Lookup found = table_.find(key, way.now_ns); found.hit()) return follow(way, key, found);
+  if (way.view.image != nullptr) {
+    const uint64_t hash = way.hashed ? way.key_hash : table_.hash_of(key);
+    if (const Lookup found = table_.find(key, hash, way.now_ns); found.hit()) return follow(way, key, found);
+  }
   if (is_gateway(packet.tuple.destination)) return answer_gateway(way);
   return connect(way, key);
 }

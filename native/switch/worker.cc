@@ -6,9 +6,7 @@ namespace weft {
 namespace {
 
 constexpr uint32_t kReadyAtOnce = 64;
-// Frames between two looks at the clock, where frames are small. A large one may have taken a receiver's
-// stack 100 µs.
-constexpr uint32_t kFramesPerClock = 8;
+// A frame of this length ends its batch: writing it may take a receiver's stack 100 µs.
 constexpr uint32_t kLargeFrame = 4096;
 // The whole connection table is looked at once in this time, and fragments at least this often.
 constexpr uint64_t kSweepPeriodNs = 30'000'000'000;
@@ -25,8 +23,11 @@ Worker::Worker(const Settings& settings, ConnectionTable& table, Balancer& balan
       poller_(std::move(poller)),
       index_(index),
       forwarder_(settings, table, balancer, index),
-      buffer_(kVnetHeaderLength + kMaxFrameLength + 64),
-      ready_(kReadyAtOnce) {}
+      // The last frame of a batch may be a large one.
+      buffer_(kVnetHeaderLength + kMaxFrameLength + 64 + Forwarder::kBatch * kLargeFrame),
+      ready_(kReadyAtOnce) {
+  arrived_.reserve(Forwarder::kBatch);
+}
 
 Worker::~Worker() {
   stop();
@@ -82,20 +83,19 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
   uint32_t frames = 0;
   bool gone = false;
   while (frames < settings_.drain_frames) {
-    const Received received = port->device->receive(buffer_);
-    if (received.status != ReceiveStatus::frame) {
+    const ReceiveStatus status = receive(*port, settings_.drain_frames - frames);
+    frames += static_cast<uint32_t>(arrived_.size());
+    if (!arrived_.empty()) forwarder_.forward(view, *port, arrived_, now_ns);
+    if (status != ReceiveStatus::frame) {
       // A broken device that cannot be read would be reported for ever.
-      gone = received.status == ReceiveStatus::gone ||
-             (ready.broken && frames == 0 && received.status == ReceiveStatus::failed);
+      gone =
+          status == ReceiveStatus::gone || (ready.broken && frames == 0 && status == ReceiveStatus::failed);
       break;
     }
-    forwarder_.forward(view, *port, buffer_, received.length, now_ns);
-    ++frames;
-    if (received.length >= kLargeFrame || frames % kFramesPerClock == 0) {
-      now_ns = clock_.now_ns();
-      if (now_ns - start_ns >= settings_.drain_ns) break;
-    }
+    now_ns = clock_.now_ns();
+    if (now_ns - start_ns >= settings_.drain_ns) break;
   }
+  forwarder_.flush();
   port->counters[index_].busy_ns.add(clock_.now_ns() - start_ns);
   if (gone) {
     port->status.store(PortStatus::gone, std::memory_order_relaxed);
@@ -103,6 +103,23 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
   }
   view_.leave(index_);
   return frames;
+}
+
+// Reads a batch of frames into `arrived_`: until there are `limit` or a full batch, one is large, or none is
+// left. Returns why it ended; `frame` where there may be more.
+ReceiveStatus Worker::receive(Port& port, uint32_t limit) noexcept {
+  arrived_.clear();
+  limit = std::min(limit, Forwarder::kBatch);
+  std::span<uint8_t> room = buffer_;
+  while (arrived_.size() < limit) {
+    const Received received = port.device->receive(room);
+    if (received.status != ReceiveStatus::frame) return received.status;
+    arrived_.push_back({room.data(), received.length});
+    if (received.length >= kLargeFrame) break;
+    // Each frame begins a cache line.
+    room = room.subspan((received.length + 63) / 64 * 64);
+  }
+  return ReceiveStatus::frame;
 }
 
 void Worker::keep_house(uint64_t now_ns) noexcept {

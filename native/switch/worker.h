@@ -45,6 +45,7 @@ class Worker {
  private:
   void run() noexcept;
   uint32_t drain(const Ready& ready) noexcept;
+  ReceiveStatus receive(Port& port, uint32_t limit) noexcept;
   void keep_house(uint64_t now_ns) noexcept;
 
   const Settings& settings_;
@@ -54,7 +55,8 @@ class Worker {
   const std::unique_ptr<Poller> poller_;
   const uint32_t index_;
   Forwarder forwarder_;
-  std::vector<uint8_t> buffer_;
+  std::vector<uint8_t> buffer_;   // frames of one batch, one behind the other
+  std::vector<Arrived> arrived_;  // what lies there
   std::vector<Ready> ready_;
   uint64_t last_frame_ns_ = 0;
   uint64_t last_sweep_ns_ = 0;

@@ -184,6 +184,7 @@ TEST_CASE("a new TAP is up in the pod with its MAC, MTU and addresses, and nothi
     auto addresses = netlink.list_addresses(link->index);
     REQUIRE(addresses.ok());
     CHECK(addresses.value().size() == 2);
+    CHECK(netlink.queue_discipline(link->index).value() == "noqueue");
     CHECK(netlink.find_link("lo").value()->up);
   });
   CHECK(lab.nursery_links() == before);
@@ -220,6 +221,24 @@ TEST_CASE("re-attaching brings changed addresses with it") {
     REQUIRE(addresses.value().size() == 1);
     CHECK(to_string(addresses.value()[0]) == "10.42.0.6");
   });
+}
+
+TEST_CASE("the queue discipline is the configured one, on a new TAP and on a re-attached one") {
+  NEEDS_TAP();
+  Lab lab;
+  TapConfig config = lab.config();
+  for (const char* kind : {"pfifo_fast", "noqueue", "noqueue"}) {
+    CAPTURE(kind);
+    config.queue_discipline = kind;
+    REQUIRE(lab.attach(config).ok());
+    lab.inside([&](Netlink& netlink) {
+      CHECK(netlink.queue_discipline(netlink.get_link("eth0").value().index).value() == kind);
+    });
+  }
+  config.queue_discipline = "no-such";
+  const auto refused = lab.attach(config);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code == "netlink-queue-discipline");
 }
 
 TEST_CASE("what cannot be attached is refused with its own code and leaves nothing behind") {

@@ -164,8 +164,9 @@ TEST_CASE(
       const uint64_t before = allocations.load();
       for (int i = 0; i < 100; ++i) {
         std::memcpy(buffer.data(), row.frame.data(), row.frame.size());
-        forwarder.forward(view, *view.ports[0], buffer, static_cast<uint32_t>(row.frame.size()),
-                          clock.now.load());
+        const Arrived arrived{buffer.data(), static_cast<uint32_t>(row.frame.size())};
+        forwarder.forward(view, *view.ports[0], {&arrived, 1}, clock.now.load());
+        forwarder.flush();
       }
       const uint64_t after = allocations.load();
       CHECK(after - before == 0);

@@ -152,6 +152,19 @@ export const options = section('Configuration of weft: one file for the agent an
       maximum: 100_000,
       reload: 'restart',
     }),
+    queueDiscipline: choice({
+      help: "Queue discipline of the pods' interfaces. `noqueue`: a pod's packets go straight into the transmit queue, which is cheapest; with another they wait in that first. A pod's interface gets it when it is attached, also again after a restart of the switch.",
+      choices: ['noqueue', 'pfifo_fast', 'fq_codel'],
+      default: 'noqueue',
+      reload: 'restart',
+    }),
+    coalesce: section('Small packets of one flow that arrive at one time are written as one.', {
+      udp: flag({
+        help: "Datagrams of one flow with equal headers and sizes reach the receiving pod's kernel in one piece, which takes them apart again: its sockets see no difference. Nothing waits for it. Needs Linux 6.2 or newer; ignored before.",
+        default: true,
+        reload: 'restart',
+      }),
+    }),
     connections: section('Connection tracking.', {
       capacity: integer({
         help: 'Entries of the connection table, allocated in full at start in the run directory (about 270 bytes each). When it is full, entries that are not established make room; if none can, new connections are dropped.',

@@ -52,8 +52,12 @@ export interface SwitchLimits {
   readonly affinityClients: number;
   /** Flow events that wait to be taken, for each worker. */
   readonly flowRing: number;
+  /** Datagrams of one flow that arrive in one turn leave as one frame, where the receiver's kernel takes that. */
+  readonly coalesceUdp: boolean;
   /** Transmit queue of a port's interface, frames. */
   readonly queueLength: number;
+  /** Of a port's interface; a name that the kernel knows. */
+  readonly queueDiscipline: string;
 }
 
 export interface SwitchOptions extends SwitchLimits {

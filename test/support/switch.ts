@@ -17,7 +17,9 @@ export const testLimits: SwitchLimits = {
   heldFragmentsPerPort: 128,
   affinityClients: 1024,
   flowRing: 8192,
+  coalesceUdp: true,
   queueLength: 1000,
+  queueDiscipline: 'noqueue',
 };
 
 export function openTestSwitch(addon: Addon, runDirectory: string): NativeSwitch {

@@ -48,7 +48,7 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     import('../../agent/switch-settings.js'),
     openSwitchLog(config.log),
   ]);
-  const { connections, cores, drain, flows, fragments, nice, pollTime, queueLength, scheduling, services } =
+  const { coalesce, connections, cores, drain, flows, fragments, nice, pollTime, scheduling, services } =
     config.switch;
   const workers = config.switch.workers || defaultWorkers(cores.length);
   // SIGTERM before the switch is up still has to end it.
@@ -80,7 +80,9 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
       heldFragmentsPerPort: fragments.heldPerPort,
       affinityClients: services.affinityCapacity,
       flowRing: flows.ring,
-      queueLength,
+      coalesceUdp: coalesce.udp,
+      queueLength: config.switch.queueLength,
+      queueDiscipline: config.switch.queueDiscipline,
     },
     settings: switchSettings(config),
     version,
