@@ -8,7 +8,8 @@
 //
 // Input: records of { first byte, length (2 octets), bytes }. First byte: bits 0-1 the port; bit 2: give the
 // frame a right Ethernet header; bit 3: and a right IPv4 header checksum; bit 4: the record is a step of the
-// clock, bit 5: a policy change, instead.
+// clock, bit 5: a policy change, instead; bit 6: the frame waits for the next one, and both are of one turn
+// of the port if they are of one port.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -166,14 +167,60 @@ struct Account {
   }
 };
 
-// Frames that have not ended: those that are held. `answered_only` are the frames that met an answer and
-// nothing else (what is dropped may be answered as well).
-void check_account(const World& world, uint64_t answered_only) {
+// Frames that met an answer and nothing else. What is dropped may be answered as well, so that of several
+// frames of one turn only the most is known.
+struct Answered {
+  uint64_t least = 0, most = 0;
+};
+
+// Frames that have not ended: those that are held.
+void check_account(const World& world, const Answered& answered, uint32_t held) {
   const Account now = Account::of(world);
-  const uint64_t ended = now.dropped + now.sent + answered_only;
-  require(ended <= now.received, "a frame ends once");
-  require(now.received - ended <= kHeld, "a frame that does not end is held");
+  const uint64_t ended = now.dropped + now.sent;
+  require(ended + answered.least <= now.received, "a frame ends once");
+  require(now.received <= ended + answered.most + held, "a frame that does not end is held");
 }
+
+// The frames of one turn. Each lies in memory of its own length, so that a byte too far is found.
+struct Turn {
+  Port* in = nullptr;
+  std::vector<std::unique_ptr<uint8_t[]>> bytes;
+  std::vector<Arrived> frames;
+
+  void add(Port& port, std::span<const uint8_t> frame, uint8_t head) {
+    in = &port;
+    auto copy = std::make_unique<uint8_t[]>(std::max<size_t>(frame.size(), kVnetHeaderLength));
+    std::memcpy(copy.get(), frame.data(), frame.size());
+    if ((head & 4) != 0 && frame.size() >= 24) {
+      std::memcpy(copy.get() + 10, kSettings.gateway_mac.data(), 6);
+      std::memcpy(copy.get() + 16, port.spec.mac.data(), 6);
+    }
+    if ((head & 8) != 0 && frame.size() >= 44) {
+      uint8_t* ip = copy.get() + 24;
+      store_native<uint16_t>(ip + 10, 0);
+      const size_t header = std::min<size_t>(static_cast<size_t>(ip[0] & 15) * 4, frame.size() - 24);
+      store_native<uint16_t>(ip + 10, finish_checksum(sum_bytes(ip, header)));
+    }
+    frames.push_back({copy.get(), static_cast<uint32_t>(frame.size())});
+    bytes.push_back(std::move(copy));
+  }
+  void end(World& world, Answered& answered) {
+    if (frames.empty()) return;
+    world.sender = in->index;
+    const Account before = Account::of(world);
+    world.forwarder->forward(world.view, *in, frames, world.now_ns);
+    world.forwarder->flush();
+    const Account after = Account::of(world);
+    const bool answers_only = after.dropped == before.dropped && after.sent == before.sent;
+    if (after.answered != before.answered) {
+      if (frames.size() == 1) answered.least += answers_only ? 1 : 0;
+      answered.most += frames.size() > 1 ? after.answered - before.answered : answers_only ? 1 : 0;
+    }
+    frames.clear();
+    bytes.clear();
+    check_account(world, answered, kHeld);
+  }
+};
 
 }  // namespace
 }  // namespace weft::test
@@ -182,14 +229,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace weft;
   using namespace weft::test;
   World world;
-  uint64_t answered_only = 0;
-  std::vector<uint8_t> buffer(kVnetHeaderLength + kMaxFrameLength + 64);
+  Answered answered;
+  Turn turn;
   for (size_t at = 0; at + 3 <= size;) {
     const uint8_t head = data[at];
     const size_t length =
         std::min<size_t>(static_cast<size_t>(data[at + 1] | data[at + 2] << 8), size - at - 3);
     const uint8_t* bytes = data + at + 3;
     at += 3 + length;
+    if ((head & (16 | 32)) != 0 || turn.in != world.view.ports[head & 3].get()) turn.end(world, answered);
     if ((head & 16) != 0) {
       world.now_ns += uint64_t{head} << 25;
       world.forwarder->tick(world.view, world.now_ns);
@@ -201,36 +249,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       world.view.generation = world.table->next_generation();
       continue;
     }
-    if (length > buffer.size()) continue;
-    Port& in = *world.view.ports[head & 3];
-    world.sender = in.index;
-    std::memset(buffer.data(), 0, 128);
-    std::memcpy(buffer.data(), bytes, length);
-    if ((head & 4) != 0 && length >= 24) {
-      std::memcpy(buffer.data() + 10, kSettings.gateway_mac.data(), 6);
-      std::memcpy(buffer.data() + 16, in.spec.mac.data(), 6);
-    }
-    if ((head & 8) != 0 && length >= 44) {
-      uint8_t* ip = buffer.data() + 24;
-      store_native<uint16_t>(ip + 10, 0);
-      const size_t header = std::min<size_t>(static_cast<size_t>(ip[0] & 15) * 4, length - 24);
-      store_native<uint16_t>(ip + 10, finish_checksum(sum_bytes(ip, header)));
-    }
-    const Account before = Account::of(world);
-    const Arrived arrived{buffer.data(), static_cast<uint32_t>(length)};
-    world.forwarder->forward(world.view, in, {&arrived, 1}, world.now_ns);
-    world.forwarder->flush();
-    const Account after = Account::of(world);
-    if (after.dropped == before.dropped && after.sent == before.sent && after.answered != before.answered)
-      ++answered_only;
-    check_account(world, answered_only);
+    turn.add(*world.view.ports[head & 3], {bytes, length}, head);
+    if ((head & 64) == 0) turn.end(world, answered);
   }
+  turn.end(world, answered);
   for (int i = 0; i < 20; ++i) {
     world.now_ns += 500'000'000;
     world.forwarder->tick(world.view, world.now_ns);
   }
-  const Account end = Account::of(world);
-  require(end.received == end.dropped + end.sent + answered_only, "in the end nothing is held");
+  check_account(world, answered, 0);
   if (const char* wrong = world.table->check()) broken(wrong);
   return 0;
 }

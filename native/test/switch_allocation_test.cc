@@ -84,6 +84,7 @@ namespace {
 // Gives out one frame again and again, and swallows what it is sent, without touching the heap.
 class LoopDevice final : public Device {
  public:
+  explicit LoopDevice(DeviceOffloads offloads = {}) : offloads_(offloads) {}
   Received receive(std::span<uint8_t> buffer) noexcept override {
     if (left == 0) return {};
     --left;
@@ -94,12 +95,15 @@ class LoopDevice final : public Device {
     ++sent;
     return SendStatus::sent;
   }
-  [[nodiscard]] DeviceOffloads offloads() const noexcept override { return {}; }
+  [[nodiscard]] DeviceOffloads offloads() const noexcept override { return offloads_; }
   [[nodiscard]] int descriptor() const noexcept override { return -1; }
 
   Bytes frame;
   uint32_t left = 0;
   uint32_t sent = 0;
+
+ private:
+  const DeviceOffloads offloads_;
 };
 
 TEST_CASE(
@@ -176,6 +180,35 @@ TEST_CASE(
             (mode == CaptureMode::all && row.sent_to_b == 1 ? 0 : row.sent_to_b));
     }
   }
+  // In turns of ten, two flows in each, to a device that takes datagrams gathered.
+  view.ports[0]->capture = CaptureMode::off;
+  auto* gathering = new LoopDevice({true, true, true, true});
+  PortSpec spec;
+  spec.id = "c";
+  const PortLife life = table->open_port(spec.id).value();
+  view.ports.push_back(
+      std::make_shared<Port>(spec, std::unique_ptr<Device>(gathering), life.index, life.instance, 0, 1));
+  image.pod({"10.0.0.3"});
+  view.image = image.load();
+  view.generation = table->next_generation();
+  RouteMap routes(3);
+  for (uint32_t i = 0; i < 3; ++i) routes.insert(Address::v4(0x0a000001u + i), view.ports[i].get());
+  view.routes = std::move(routes);
+  const Bytes flows[] = {frame(link, "udp 10.0.0.1:1 > 10.0.0.3:53 df len 100"),
+                         frame(link, "udp 10.0.0.1:2 > 10.0.0.3:53 df len 90")};
+  std::vector<Arrived> turn(10);
+  const uint64_t start = allocations.load();
+  for (int i = 0; i < 100; ++i) {
+    for (size_t k = 0; k < turn.size(); ++k) {
+      const Bytes& bytes = flows[k % 2];
+      std::memcpy(buffer.data() + 256 * k, bytes.data(), bytes.size());
+      turn[k] = {buffer.data() + 256 * k, static_cast<uint32_t>(bytes.size())};
+    }
+    forwarder.forward(view, *view.ports[0], turn, clock.now.load());
+    forwarder.flush();
+  }
+  CHECK(allocations.load() - start == 0);
+  CHECK(gathering->sent == 200);
   // The count itself works.
   const uint64_t before = allocations.load();
   delete new Bytes(5);
