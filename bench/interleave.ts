@@ -26,6 +26,8 @@ export interface Sample {
   readonly at: string;
   readonly took: number;
   readonly attempts: number;
+  /** Percent of one core that the hypervisor took from this machine meanwhile: what a sample of a virtual machine is worth. */
+  readonly stolen: number;
   readonly values?: Readonly<Record<string, number>>;
   readonly failed?: string;
 }
@@ -41,6 +43,8 @@ export interface Rounds {
   /** Milliseconds; a sample that takes longer has failed. */
   readonly patience: number;
   readonly clock: () => Date;
+  /** Seconds of all cores that the hypervisor took, ever. */
+  readonly stolen: () => number;
   readonly signal: AbortSignal;
   readonly before: (lane: Lane, round: number) => void;
   readonly taken: (sample: Sample) => void;
@@ -80,22 +84,33 @@ export async function interleave(plan: Rounds): Promise<void> {
 
 function nothing(lane: Lane, round: number, plan: Rounds, failed: string): Sample {
   const { contender, workload } = lane;
-  return { contender, workload, round, at: plan.clock().toISOString(), took: 0, attempts: 0, failed };
+  return {
+    contender,
+    workload,
+    round,
+    at: plan.clock().toISOString(),
+    took: 0,
+    attempts: 0,
+    stolen: 0,
+    failed,
+  };
 }
 
 /** One sample; what fails is tried once more. */
 async function take(lane: Lane, round: number, plan: Rounds): Promise<Sample> {
   const words: string[] = [];
   for (let attempts = 1; ; attempts++) {
-    const begun = plan.clock();
+    const [begun, stolen] = [plan.clock(), plan.stolen()];
     const result = await attempt(lane, round === 0 ? plan.warmUpSeconds : plan.seconds, plan.patience);
+    const took = (plan.clock().getTime() - begun.getTime()) / 1000;
     const sample = {
       contender: lane.contender,
       workload: lane.workload,
       round,
       at: begun.toISOString(),
-      took: (plan.clock().getTime() - begun.getTime()) / 1000,
+      took,
       attempts,
+      stolen: took > 0 ? Math.round(((plan.stolen() - stolen) / took) * 1000) / 10 : 0,
     };
     if (typeof result !== 'string') return { ...sample, values: result };
     if (!words.includes(result)) words.push(result);

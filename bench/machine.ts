@@ -63,11 +63,17 @@ function commitOf(folder: string): string | null {
     : `${commit} dirty`;
 }
 
-/** Clock ticks (10 ms) that all cores were busy since the start of the machine: user, nice, system, irq, softirq of /proc/stat. */
-function busyTicks(): number {
-  const fields = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '').trim().split(/\s+/).map(Number);
-  return [1, 2, 3, 6, 7].reduce((total, field) => total + (fields[field] ?? 0), 0);
+/** Fields of the first line of /proc/stat, clock ticks (10 ms) of all cores since the machine started. */
+function ticks(...fields: readonly number[]): number {
+  const line = (readFileSync('/proc/stat', 'utf8').split('\n')[0] ?? '').trim().split(/\s+/);
+  return fields.reduce((total, field) => total + Number(line[field] ?? 0), 0);
 }
+
+/** User, nice, system, irq, softirq. */
+const busyTicks = () => ticks(1, 2, 3, 6, 7);
+
+/** Seconds that cores had work and the hypervisor gave them to somebody else, all cores, since the start of the machine. */
+export const stolenSeconds = (): number => ticks(8) / 100;
 
 /** Processor time that the machine uses over so many milliseconds, in percent of one core; interrupts included, waiting not. */
 export async function busyShare(milliseconds: number): Promise<number> {

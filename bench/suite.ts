@@ -5,7 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Contender, Running, Site } from './contenders/contender.js';
 import { interleave, type Lane, type Sample } from './interleave.js';
-import { busyShare } from './machine.js';
+import { busyShare, stolenSeconds } from './machine.js';
 import type { NodeMeasure } from './node-measure.js';
 import type { Progress } from './progress.js';
 import type { Attendance, Settings } from './report/json.js';
@@ -186,6 +186,7 @@ export class Suite {
       warmUpSeconds,
       patience: patienceOf(seconds + Math.max(0, ...groups.flat().map((lane) => overhead(lane.workload)))),
       clock: () => new Date(),
+      stolen: stolenSeconds,
       signal,
       before: ({ contender, workload }, round) =>
         progress.step(

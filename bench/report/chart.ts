@@ -36,6 +36,17 @@ const style = `
 
 const escaped = (text: string): string =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+/** Lines of at most so many characters. */
+function wrapped(text: string, longest = 125): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= longest)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
 const at = (value: number): string => value.toFixed(1);
 
 /** Ends of the grid: 1, 2 or 5 times a power of ten between lines, four to eight of them. */
@@ -98,7 +109,8 @@ export function chartOf(subject: Subject, report: Report): string | null {
     return summaries.length === 0 ? [] : [{ measure, summaries }];
   });
   if (panels.length === 0) return null;
-  let top = titleHeight;
+  const lines = wrapped(subject.description);
+  let top = titleHeight + (lines.length - 1) * 16;
   const drawn = panels.map(({ measure, summaries }) => {
     const text = panel(measure, summaries, top);
     top += panelHead + summaries.length * rowHeight + 20;
@@ -109,7 +121,7 @@ export function chartOf(subject: Subject, report: Report): string | null {
 <style>${style}</style>
 <rect class="ground" width="${width}" height="${top}"/>
 <text class="title" x="${margin}" y="28">${escaped(subject.name)}</text>
-<text class="soft" x="${margin}" y="46">${escaped(subject.description)}</text>
+${lines.map((line, i) => `<text class="soft" x="${margin}" y="${46 + i * 16}">${escaped(line)}</text>`).join('\n')}
 ${drawn.join('\n')}
 </svg>
 `;

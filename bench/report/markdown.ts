@@ -1,5 +1,6 @@
 /** The report as Markdown: comparisons first, then medians of every workload, then what was not run. */
 import type { Comparison } from '../plan.js';
+import { median } from '../statistics.js';
 import { bounds, digits, figure } from './figure.js';
 import type { Report, Subject } from './json.js';
 import type { Outcome } from './verdict.js';
@@ -48,6 +49,14 @@ function medians(report: Report, subject: Subject): string {
   return `### ${subject.name}\n\n${subject.description}\n\n${table(head, body)}\n`;
 }
 
+/** What a hypervisor took while samples were taken; empty where there is none. */
+function stolenText({ machine, samples }: Report): string {
+  const shares = samples.filter(({ round, took }) => round > 0 && took > 0).map(({ stolen }) => stolen);
+  if (!machine.virtual || shares.length === 0) return '';
+  const most = Math.max(...shares);
+  return `The hypervisor took ${digits(median(shares))} % of a core during the median sample, ${digits(most)} % during the worst. `;
+}
+
 /** `charts`: workload → file name of its chart, beside the Markdown. */
 export function markdownOf(report: Report, charts: ReadonlyMap<string, string> = new Map()): string {
   const { machine, settings } = report;
@@ -68,6 +77,7 @@ export function markdownOf(report: Report, charts: ReadonlyMap<string, string> =
     `${machine.cores} × ${machine.cpu}${machine.virtual ? ' (virtual)' : ''}, ${machine.memoryMB} MB, ${machine.architecture}, ` +
       `Linux ${machine.kernel}, ${machine.system ?? 'unknown system'}; load before the start ${digits(machine.load)}` +
       `${report.standing === null ? '' : `, with all contenders standing idle ${digits(report.standing)} % of a core`}. ` +
+      `${stolenText(report)}` +
       `weft ${machine.commit ?? 'of no commit'}. ${versions.join('; ')}.`,
     '## Figures to reach',
     `${count('met')} met, ${count('met by interval')} met by the interval only, ${count('not met')} not met, ` +

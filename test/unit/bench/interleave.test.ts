@@ -40,6 +40,7 @@ async function taken(groups: readonly (readonly Lane[])[], more: Partial<Rounds>
       now += 1000;
       return new Date(now);
     },
+    stolen: () => now / 4000,
     signal: new AbortController().signal,
     before: () => {},
     taken: (sample) => samples.push(sample),
@@ -110,6 +111,7 @@ test('the warm-up is round 0 and has its own length', async () => {
     at: '1970-01-01T00:00:03.000Z',
     took: 1,
     attempts: 1,
+    stolen: 25,
     values: { rate: 2 },
   });
 });

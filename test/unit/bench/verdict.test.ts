@@ -15,6 +15,7 @@ function series(contender: string, values: readonly (number | string)[], measure
     at,
     took: 1,
     attempts: 1,
+    stolen: 0,
     ...(typeof value === 'string' ? { failed: value } : { values: { [measure]: value } }),
   }));
 }
