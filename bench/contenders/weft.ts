@@ -56,6 +56,15 @@ function start(site: Site, policies: number, options: object): Promise<Running> 
   });
 }
 
+/** weft with options of the section `switch` of its configuration, for comparing settings. */
+export function weftWith(
+  name: string,
+  policies: number,
+  options: Readonly<Record<string, unknown>>,
+): Contender {
+  return { ...contender(policies), name, start: (site) => start(site, policies, options) };
+}
+
 export const weft: readonly Contender[] = [
   ...[0, 100, 1_000, 10_000].map((policies) => contender(policies)),
   contender(10_000, true),

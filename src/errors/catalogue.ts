@@ -146,6 +146,7 @@ export const labCodes = {
   'lab-no-end': 'An end that was named is not in the lab.',
   'lab-no-pod': 'There is no such pod in the lab.',
   'lab-none': 'No lab of that name is running.',
+  'tune-not-built': 'The bench suite, which tuning measures with, is not built.',
   'lab-not-built': 'A program that the lab needs is not built.',
   'lab-not-first': "The lab's first process was started by hand.",
   'lab-pod': 'A pod of the lab could not be brought up.',

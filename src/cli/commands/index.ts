@@ -12,6 +12,7 @@ import { register as policy } from './policy.js';
 import { register as ports } from './ports.js';
 import { register as status } from './status.js';
 import { register as runSwitch } from './switch.js';
+import { register as tune } from './tune.js';
 import { register as why } from './why.js';
 
 export const commands: readonly ((program: Command) => void)[] = [
@@ -25,6 +26,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   ports,
   conntrack,
   metrics,
+  tune,
   agent,
   runSwitch,
   completion,
