@@ -51,6 +51,7 @@ const ends = ['weft-0', 'weft-10000'];
 /** Through a ClusterIP: kube-proxy's rules, nftables' maps. */
 const services = [...ends, 'flannel', 'kube-router-10000', 'nft-maps-10000'];
 const polling = 'weft-10000-polling';
+const scheduled = ['weft-10000-prompt', 'weft-10000-fifo'];
 
 /** Pod to pod, in the order in which a round goes through them. */
 export const rows: readonly Row[] = [
@@ -160,8 +161,16 @@ export const rows: readonly Row[] = [
       'ovs-tso-stateful-1000',
     ],
   },
-  { workload: 'busy-tcp-bulk', quick: [], full: ['limit', ...ends, 'veth-bridge', 'kube-router-10000'] },
-  { workload: 'busy-tcp-rr', quick: [], full: ['limit', ...ends, 'veth-bridge', 'kube-router-10000'] },
+  {
+    workload: 'busy-tcp-bulk',
+    quick: [],
+    full: ['limit', ...ends, ...scheduled, 'veth-bridge', 'kube-router-10000'],
+  },
+  {
+    workload: 'busy-tcp-rr',
+    quick: [],
+    full: ['limit', ...ends, ...scheduled, 'veth-bridge', 'kube-router-10000'],
+  },
 ];
 
 /** Node measures, by name; all of their subjects run. */
@@ -257,8 +266,10 @@ export const comparisons: readonly Comparison[] = [
     compare(w, 'rate', loaded, 'ovs', least(6)),
   ]),
   compare('flows-100000', 'rate', loaded, 'limit', least(0.85)),
-  compare('busy-tcp-bulk', 'rate', loaded, 'veth-bridge', least(0.7)),
-  compare('busy-tcp-rr', 'p99', loaded, 'veth-bridge', most(3)),
+  ...[loaded, ...scheduled].flatMap((of) => [
+    compare('busy-tcp-bulk', 'rate', of, 'veth-bridge', least(0.7)),
+    compare('busy-tcp-rr', 'p99', of, 'veth-bridge', most(3)),
+  ]),
   absolute('policy-change', 'p99', 'weft-1000', most(20)),
   compare('policy-change', 'p99', 'weft-1000', 'kube-router-1000', most(0.1)),
   compare('micro-verdict', 'instructions', 'large', 'small', most(3)),

@@ -68,4 +68,8 @@ export function weftWith(
 export const weft: readonly Contender[] = [
   ...[0, 100, 1_000, 10_000].map((policies) => contender(policies)),
   contender(10_000, true),
+  ...(['prompt', 'fifo'] as const).map((scheduling) => ({
+    ...weftWith(`weft-10000-${scheduling}`, 10_000, { scheduling, nice: scheduling === 'prompt' ? -20 : 0 }),
+    description: `weft with 10,000 policies, its worker in the scheduling class ${scheduling}.`,
+  })),
 ];

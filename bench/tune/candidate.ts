@@ -50,6 +50,12 @@ export function candidatesFor(cores: number): readonly Candidate[] {
       fromCores: 2,
     },
     {
+      name: 'prompt',
+      options: { scheduling: 'prompt', nice: -20 },
+      trade: 'a worker that wakes up preempts the pods at once',
+      fromCores: 1,
+    },
+    {
       name: 'fifo',
       options: { scheduling: 'fifo' },
       trade: 'the worker runs before every pod, and a flooding pod takes its neighbours’ time through it',

@@ -96,7 +96,9 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   if (const std::string kind = text_of(object, "queueDiscipline"); !kind.empty())
     options.queue_discipline = kind;
   io::ThreadSchedule& schedule = options.schedule;
-  if (text_of(object, "scheduling") == "fifo") schedule.scheduling = io::ScheduleClass::fifo;
+  const std::string scheduling = text_of(object, "scheduling");
+  if (scheduling == "fifo") schedule.scheduling = io::ScheduleClass::fifo;
+  if (scheduling == "prompt") schedule.scheduling = io::ScheduleClass::prompt;
   schedule.nice = static_cast<int>(number_of(object, "nice", 0));
   if (const Napi::Value cores = object.Get("cores"); cores.IsArray())
     for (uint32_t i = 0; i < cores.As<Napi::Array>().Length(); ++i)

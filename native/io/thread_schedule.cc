@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdint>
+
 #include "io/descriptor.h"
 
 namespace weft::io {
@@ -42,6 +44,32 @@ Status renice(int nice) {
   return Ok{};
 }
 
+// struct sched_attr as the kernel takes it since 3.14 (include/uapi/linux/sched/types.h); glibc has none
+// before 2.41.
+struct SchedAttr {
+  uint32_t size = 48;
+  uint32_t policy = SCHED_OTHER;
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime_ns = 0;  // of SCHED_OTHER: its slice, from Linux 6.12 on; ignored before
+  uint64_t deadline_ns = 0;
+  uint64_t period_ns = 0;
+};
+static_assert(sizeof(SchedAttr) == 48);
+
+// The shortest slice that the kernel takes.
+constexpr uint64_t kPromptSliceNs = 100'000;
+
+Status preempt_longer_slices() {
+  SchedAttr attributes;
+  attributes.nice = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)));
+  attributes.runtime_ns = kPromptSliceNs;
+  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) != 0)
+    return call_failed("thread-class", "sched_setattr", "slice of 100 us", "set switch.scheduling to normal");
+  return Ok{};
+}
+
 }  // namespace
 
 Status schedule_worker(const ThreadSchedule& schedule, uint32_t worker) {
@@ -54,6 +82,7 @@ Status schedule_worker(const ThreadSchedule& schedule, uint32_t worker) {
   if (!schedule.cores.empty()) keep_first(pin(schedule.cores[worker % schedule.cores.size()]));
   if (schedule.nice != 0) keep_first(renice(schedule.nice));
   if (schedule.scheduling == ScheduleClass::fifo) keep_first(run_before_pods());
+  if (schedule.scheduling == ScheduleClass::prompt) keep_first(preempt_longer_slices());
   return outcome;
 }
 

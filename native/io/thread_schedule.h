@@ -18,18 +18,20 @@ namespace weft::io {
 
 enum class ScheduleClass : uint8_t {
   normal,  // SCHED_OTHER
-  fifo,    // SCHED_FIFO at the lowest real-time priority, 1
+  // SCHED_OTHER with a slice of 100 µs, so that it preempts what has a longer one (Linux 6.12; else normal)
+  prompt,
+  fifo,  // SCHED_FIFO at the lowest real-time priority, 1
 };
 
 struct ThreadSchedule {
   ScheduleClass scheduling = ScheduleClass::normal;
-  int nice = 0;                   // of the normal class, -20 to 19
+  int nice = 0;                   // of the classes normal and prompt, -20 to 19
   std::vector<uint32_t> cores{};  // worker i runs on cores[i % size]; empty: wherever the kernel puts it
 };
 
 // Names the calling thread "weft-worker-N" and schedules it so. What can be applied is, also when something
 // else was refused. Errors: thread-core (sched_setaffinity: the core is not there, or not ours), thread-class
-// (sched_setscheduler), thread-nice (setpriority); the first one.
+// (sched_setscheduler, sched_setattr), thread-nice (setpriority); the first one.
 Status schedule_worker(const ThreadSchedule& schedule, uint32_t worker);
 
 }  // namespace weft::io

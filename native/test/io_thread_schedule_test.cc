@@ -81,6 +81,14 @@ TEST_CASE("a core that is not there is refused by name, and the rest is applied"
   CHECK(scheduled({.cores = {1u << 20}}, 0).outcome.error().code == "thread-core");
 }
 
+TEST_CASE("a prompt worker stays in the normal class and keeps its nice value") {
+  const int nice = ::getpriority(PRIO_PROCESS, 0) + 2;
+  const Seen seen = scheduled({.scheduling = ScheduleClass::prompt, .nice = nice}, 0);
+  REQUIRE(seen.outcome.ok());
+  CHECK(seen.scheduling == SCHED_OTHER);
+  CHECK(seen.nice == nice);
+}
+
 TEST_CASE("the real-time class is taken, or its refusal says what it needs") {
   const Seen seen = scheduled({.scheduling = ScheduleClass::fifo}, 0);
   if (seen.outcome.ok()) {

@@ -106,13 +106,13 @@ export const options = section('Configuration of weft: one file for the agent an
       reload: 'restart',
     }),
     scheduling: choice({
-      help: 'Scheduling class of the workers. `fifo` runs them before every pod, which keeps pods connected where pods hold every core, and lets a pod that floods take the time of its neighbours through the switch (SCHED_FIFO, needs CAP_SYS_NICE). `normal`: they share the cores with the pods, by the weight of the cgroup that weft runs in.',
-      choices: ['normal', 'fifo'],
+      help: 'Scheduling class of the workers. `normal`: as any process. `prompt`: with the shortest time slice, so that a worker that wakes up preempts pods (Linux 6.12; the same as `normal` before). `fifo` runs before every pod (SCHED_FIFO, needs CAP_SYS_NICE), and lets a pod that floods take the time of its neighbours through the switch.',
+      choices: ['normal', 'prompt', 'fifo'],
       default: 'normal',
       reload: 'restart',
     }),
     nice: integer({
-      help: 'Nice value of the workers in the class `normal`. It counts against processes of the same cgroup only.',
+      help: 'Nice value of the workers in the classes `normal` and `prompt`. It counts against processes of the same cgroup only.',
       unit: 'nice',
       default: 0,
       minimum: -20,

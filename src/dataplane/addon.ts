@@ -37,7 +37,7 @@ export interface SwitchLimits {
   /** How long an idle worker polls before it sleeps; 0 sleeps at once. */
   readonly busyPollMicroseconds: number;
   /** How the kernel schedules the workers; `nice` is of the normal class. */
-  readonly scheduling: 'normal' | 'fifo';
+  readonly scheduling: 'normal' | 'prompt' | 'fifo';
   readonly nice: number;
   /** Worker i runs on cores[i % length]; empty: wherever the kernel puts it. */
   readonly cores: readonly number[];
