@@ -120,6 +120,7 @@ test('an effect pairs samples of the same round and leaves out the warm-up and w
     at: '',
     took: 0,
     attempts: 1,
+    stolen: 0,
     ...(rate === null ? { failed: 'no' } : { values: { rate } }),
   });
   const samples = [
