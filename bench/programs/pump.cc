@@ -37,7 +37,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::vector<std::string> pods;
   bool coalesce = false;
-  std::string queue_discipline;  // empty: what weft's attach sets
+  std::string queue_discipline = weft::io::TapConfig{}.queue_discipline;
   uint32_t queue_length = weft::io::TapConfig{}.queue_length;
   uint32_t drain = 64;   // frames read from one TAP before the other has its turn
   uint32_t poll_us = 0;  // looked for frames without sleeping after the last one
@@ -100,14 +100,10 @@ weft::io::Descriptor attach(const weft::io::NamespaceContext& context, const Opt
   config.gateway_mac = {2, 0, 0, 0, 0, static_cast<uint8_t>(1 - which)};
   config.addresses = {*address};
   config.queue_length = options.queue_length;
+  config.queue_discipline = options.queue_discipline;
   auto tap = weft::io::attach_tap(context, config);
   if (!tap.ok()) fail(tap.error().message);
   if (::ioctl(tap.value().descriptor.get(), TUNSETPERSIST, 0UL) != 0) fail("ioctl(TUNSETPERSIST) failed");
-  if (!options.queue_discipline.empty()) {
-    const std::string command =
-        "nsenter --net=" + config.netns + " tc qdisc replace dev eth0 root " + options.queue_discipline;
-    if (std::system(command.c_str()) != 0) fail("failed: " + command);
-  }
   return std::move(tap.value().descriptor);
 }
 

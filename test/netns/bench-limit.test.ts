@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import type { BenchPod, Running } from '../../bench/contenders/contender.js';
 import { startPump } from '../../bench/contenders/limit.js';
 import { addresses, makeSite, Program, run } from '../../bench/contenders/site.js';
+import { traffic } from '../../bench/workloads/traffic.js';
 import { echoServer, tcpClient, udpClient } from '../support/netns.js';
 import { repositoryRoot } from '../support/repository.js';
 
@@ -27,6 +28,11 @@ async function counter(netns: string, protocol: string, name: string): Promise<n
   const rows = (await run('cat', ['/proc/net/snmp'], { netns })).split('\n');
   const [names, values] = rows.filter((row) => row.startsWith(`${protocol}: `)).map((row) => row.split(' '));
   return Number(values?.[names?.indexOf(name) ?? -1]);
+}
+
+async function received(pod: BenchPod): Promise<{ readonly bytes: number; readonly packets: number }> {
+  const words = ['-json', '-statistics', 'link', 'show', 'eth0'];
+  return JSON.parse(await run('ip', words, { netns: pod.netns }))[0].stats64.rx;
 }
 
 for (const options of [[], ['--coalesce', '--queue-discipline', 'noqueue'], ['--poll-us', '50']]) {
@@ -57,11 +63,22 @@ for (const options of [[], ['--coalesce', '--queue-discipline', 'noqueue'], ['--
           await echo.end();
         }
       }
-      const statistics = JSON.parse(
-        await run('ip', ['-json', '-statistics', 'link', 'show', 'eth0'], { netns: pump.server.netns }),
-      );
-      const { bytes, packets } = statistics[0].stats64.rx;
+      const { bytes, packets } = await received(pump.server);
       assert.ok(bytes / packets > 3000, `${bytes} bytes in ${packets} frames: segments were split`);
+    });
+
+    test('carries large UDP segments whole, both ways', async () => {
+      for (const [client, server] of [
+        [pump.client, pump.server],
+        [pump.server, pump.client],
+      ] as const) {
+        const before = await received(server);
+        const args = { size: 1400, window: 176, burst: 44, gso: 1 };
+        const { rate } = await traffic({ ...pump, client, server }, 'udp', args, 0.2);
+        const { bytes, packets } = await received(server);
+        assert.ok(rate !== undefined && rate > 0);
+        assert.ok((bytes - before.bytes) / (packets - before.packets) > 3000, 'segments were split');
+      }
     });
 
     test('ends when it is killed, and its interfaces with it', async () => {
