@@ -124,8 +124,10 @@ test('the figures to reach are those of the suite', () => {
     ['tcp-bulk-1.rate weft-10000/ovs', '≥ 6'],
     ['tcp-bulk-8.rate weft-10000/ovs', '≥ 6'],
     ['flows-100000.rate weft-10000/limit', '≥ 0.85'],
-    ['busy-tcp-bulk.rate weft-10000/veth-bridge', '≥ 0.7'],
-    ['busy-tcp-rr.p99 weft-10000/veth-bridge', '≤ 3'],
+    ...['', '-prompt', '-fifo'].flatMap((scheduling): (readonly [string, string])[] => [
+      [`busy-tcp-bulk.rate weft-10000${scheduling}/veth-bridge`, '≥ 0.7'],
+      [`busy-tcp-rr.p99 weft-10000${scheduling}/veth-bridge`, '≤ 3'],
+    ]),
     ['policy-change.p99 weft-1000', '≤ 20.0 ms'],
     ['policy-change.p99 weft-1000/kube-router-1000', '≤ 0.1'],
     ['micro-verdict.instructions large/small', '≤ 3'],
