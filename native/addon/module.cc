@@ -7,6 +7,7 @@
 #include "addon/switch_binding.h"
 #include "addon/value.h"
 #include "io/peer.h"
+#include "io/writer.h"
 
 namespace weft::addon {
 
@@ -27,12 +28,20 @@ Napi::Value peer_credentials(const Napi::CallbackInfo& info) {
   return answer;
 }
 
+// (path) → true, false, or null where it cannot be told
+Napi::Value has_writer(const Napi::CallbackInfo& info) {
+  const std::optional<bool> answer = io::has_writer(info[0].ToString().Utf8Value());
+  if (!answer) return info.Env().Null();
+  return Napi::Boolean::New(info.Env(), *answer);
+}
+
 }  // namespace
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("Switch", define_switch(env));
   exports.Set("Image", define_image(env));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));
+  exports.Set("hasWriter", Napi::Function::New(env, has_writer, "hasWriter"));
   register_raw_socket(env, exports);
   register_lab(env, exports);
   return exports;

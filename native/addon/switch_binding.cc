@@ -152,6 +152,10 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     const auto bytes = info[0].As<Napi::Uint8Array>();
     const std::span<const uint8_t> given(bytes.Data(), bytes.ByteLength());
     Napi::Object answer = Napi::Object::New(env);
+    if (const Image* current = plane_->core().image(); current != nullptr && current->holds(given)) {
+      answer.Set("status", "unchanged");
+      return answer;
+    }
     auto image = Image::load(given);
     if (!image.ok()) {
       answer.Set("status", "refused");

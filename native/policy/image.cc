@@ -1,6 +1,7 @@
 #include "policy/image.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "policy/hash.h"
 #include "policy/tables.h"
@@ -183,6 +184,11 @@ uint32_t Image::class_identity(uint32_t peer_class) const noexcept {
 uint64_t Image::identity_hash(uint32_t identity) const noexcept {
   return tables_->identities[identity].hash;
 }
+bool Image::holds(std::span<const uint8_t> bytes) const noexcept {
+  const ImageBuffer& own = tables_->buffer;
+  return own.size() == bytes.size() && std::memcmp(own.data(), bytes.data(), bytes.size()) == 0;
+}
+
 size_t Image::size() const noexcept {
   return tables_->buffer.size();
 }

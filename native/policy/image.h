@@ -135,6 +135,8 @@ class Image {
   [[nodiscard]] uint64_t identity_hash(uint32_t identity) const noexcept;
 
   [[nodiscard]] ServiceView services() const noexcept { return ServiceView(*this); }
+  // Whether it was loaded from exactly these bytes.
+  [[nodiscard]] bool holds(std::span<const uint8_t> bytes) const noexcept;
   // Bytes held, for the gauge.
   [[nodiscard]] size_t size() const noexcept;
 

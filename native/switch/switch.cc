@@ -178,6 +178,10 @@ uint64_t Switch::set_image(std::shared_ptr<const Image> image) {
   return generation;
 }
 
+const Image* Switch::image() const noexcept {
+  return view_.current()->image.get();
+}
+
 uint64_t Switch::generation() const noexcept {
   return view_.current()->generation;
 }

@@ -110,6 +110,8 @@ class Switch {
   // `no-image`. Returns the generation, which grows with each call, also over restarts that kept the
   // connection table.
   uint64_t set_image(std::shared_ptr<const Image> image);
+  // The one in force, or null. Valid until the next set_image().
+  [[nodiscard]] const Image* image() const noexcept;
   [[nodiscard]] uint64_t generation() const noexcept;
   // The image of that generation if it is the current one or the one before; for naming what events refer to.
   [[nodiscard]] std::shared_ptr<const Image> image_of(uint64_t generation) const;

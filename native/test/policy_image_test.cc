@@ -82,6 +82,18 @@ uint32_t count_of(const Bytes& bytes) {
 
 }  // namespace
 
+TEST_CASE("an image knows the bytes that it was loaded from") {
+  const auto image = load_fixture();
+  Bytes bytes = fixture_bytes();
+  CHECK(image->holds(bytes));
+  bytes.back() ^= 1;
+  CHECK_FALSE(image->holds(bytes));
+  bytes.back() ^= 1;
+  bytes.push_back(0);
+  CHECK_FALSE(image->holds(bytes));
+  CHECK_FALSE(image->holds({}));
+}
+
 TEST_CASE("addresses are classified as the decoder does") {
   const auto image = load_fixture();
   for (const fixture::Endpoint& expected : fixture::kEndpoints) {

@@ -3,9 +3,10 @@
  *
  *     sources → NodeState → tick → compile → image file → Publisher → acknowledgement → those who wait
  *
- * Changes only mark the state dirty. The tick gathers them (many events, one compile), compiles if policy could be different, and
- * hands the publisher the new desired state. While a publication is under way further changes wait for its acknowledgement,
- * which bounds the work whatever the rate of events.
+ * Changes only mark the state dirty. The first one after a quiet tick is taken up at once, with whatever came in the same turn; those that
+ * follow are gathered for a tick (many events, one compile). Then policy is compiled if it could be different, and the publisher is
+ * handed the new desired state. While a publication is under way further changes wait for its acknowledgement, which bounds the
+ * work whatever the rate of events.
  *
  * Everything that asks for more than "some time" (CNI ADD, CNI DEL, sync) waits for a revision: each desired state has one, and an
  * acknowledgement says what has become of each port at that revision. The run directory holds what must survive this process: leases
@@ -81,7 +82,10 @@ export class Agent {
   readonly #waiters = new Waiters();
   readonly #policy: PolicyStage;
   #config: Config;
-  #tick: NodeJS.Timeout | null = null;
+  /** What will take up the changes. */
+  #tick: { cancel(): void } | null = null;
+  /** When the last desired state was made, by the options' clock; a tick later the next change is taken up at once. */
+  #flushed = Number.NEGATIVE_INFINITY;
   /** Something changed that the next desired state has to carry. */
   #dirty = true;
   #revision = 0;
@@ -139,7 +143,7 @@ export class Agent {
   stop(): void {
     this.#stopped = true;
     for (const { source } of this.#sources) source.stop();
-    if (this.#tick !== null) clearTimeout(this.#tick);
+    this.#tick?.cancel();
     this.#publisher.stop();
     this.#waiters.stop();
   }
@@ -298,10 +302,19 @@ export class Agent {
   #changed(): void {
     this.#dirty = true;
     if (this.#tick !== null || this.#stopped) return;
-    this.#tick = setTimeout(() => {
+    const act = () => {
       this.#tick = null;
       this.#flush();
-    }, this.#config.agent.tick / 1000);
+    };
+    const wait = this.#flushed + this.#config.agent.tick / 1000 - this.#options.now();
+    if (wait > 0) {
+      const timer = setTimeout(act, wait);
+      this.#tick = { cancel: () => clearTimeout(timer) };
+    } else {
+      // Not from within: a source may have more to tell in this turn.
+      const turn = setImmediate(act);
+      this.#tick = { cancel: () => clearImmediate(turn) };
+    }
   }
 
   /** Makes the next desired state now, if there is something new and the switch has dealt with the last one. */
@@ -321,6 +334,7 @@ export class Agent {
       ports: this.attachments.ports,
       settings: switchSettings(this.#config),
     });
+    this.#flushed = this.#options.now();
   }
 
   // ---- switch → agent

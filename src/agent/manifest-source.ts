@@ -1,142 +1,161 @@
 /**
  * A folder of manifests in place of the Kubernetes API. A change is seen by a watch, and by a look at the folder every few seconds, so
- * that a missed notification heals by itself.
+ * that a missed notification heals by itself. What the watch names is read alone; a look reads what `stat` tells apart.
+ *
+ * A file is read at once when nobody has it open for writing, as after a rename into place; half a file can parse and mean less than
+ * the whole. Where that is not known, or somebody writes, it is given a moment.
  *
  * Files fail closed. A file that cannot be read or parsed keeps what it last held, because taking its policies away would open their
  * pods; if it never held anything, the source does not count as synced, and nothing is published until the file is mended or
  * removed. The same goes for a folder that is not there. A file that is deleted, on the other hand, is meant: its objects go.
  */
-import { type FSWatcher, readFileSync, statSync, watch } from 'node:fs';
+import { lstatSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Problem } from '../errors/problem.js';
-import { decodeInto, type ModelObjects, noObjects } from '../manifests/decode.js';
-import { expandWorkload } from '../manifests/expand.js';
-import { recognise } from '../manifests/kinds.js';
-import { type ManifestObject, parseManifests } from '../manifests/parse.js';
-import { listFiles } from '../manifests/read.js';
-import { validateObjects } from '../manifests/validate.js';
-import { type Kind, keyOf, kinds, type Objects, type WorldEvent } from '../model/event.js';
-import { sameObject } from './same-object.js';
+import { isManifestName, listFolder } from '../manifests/read.js';
+import { FolderWatch } from './folder-watch.js';
+import { ManifestFile } from './manifest-file.js';
+import { ManifestObjects } from './manifest-objects.js';
 import type { Source, SourceSink } from './source.js';
 
 /** Milliseconds: editors write in several steps; the look that needs no notification. */
 const settle = 20;
 const lookAgain = 5000;
+/** A file that somebody writes without end is read as it is after this. Milliseconds. */
+const patience = 1000;
+/** A timer may fire so much early by the other clock. Milliseconds. */
+const timerGrain = 1;
 
-interface ReadFile {
-  readonly text: string;
-  readonly objects: ModelObjects;
-  /** Findings that leave the objects usable. */
-  readonly problems: readonly Problem[];
-}
-
-type Held = Map<string, { readonly kind: Kind; readonly object: Objects[Kind]; readonly file: string }>;
+/** Whether some process has the file open for writing; null: it is not there, or the system cannot tell. */
+export type HasWriter = (path: string) => boolean | null;
 
 export class ManifestSource implements Source {
   readonly name = 'manifests';
   readonly assignsAddresses = true;
   readonly #folder: string;
-  readonly #files = new Map<string, ReadFile>();
-  #held: Held = new Map();
-  /** Found when the files were last put together. */
-  #duplicates: Problem[] = [];
+  readonly #hasWriter: HasWriter;
+  readonly #watch: FolderWatch;
+  readonly #files = new Map<string, ManifestFile>();
+  readonly #objects = new ManifestObjects();
+  /** Files that were named by the watch and are not read yet, with the time of the first mention. */
+  readonly #touched = new Map<string, number>();
+  #lookAtAll = false;
+  #folderProblems: Problem[] = [];
+  /** The folder has been read as a whole, and could be the last time. */
+  #listed = false;
   #sink: SourceSink | null = null;
-  #watcher: FSWatcher | null = null;
+  #now: NodeJS.Immediate | null = null;
   #soon: NodeJS.Timeout | null = null;
   #regularly: NodeJS.Timeout | null = null;
 
-  constructor(folder: string) {
+  constructor(folder: string, hasWriter: HasWriter = () => null) {
     this.#folder = folder;
+    this.#hasWriter = hasWriter;
+    this.#watch = new FolderWatch({
+      touched: (path) => this.#pathTouched(path),
+      unknown: () => {
+        this.#lookAtAll = true;
+        this.#later();
+      },
+    });
   }
 
   get size(): number {
-    return this.#held.size;
+    return this.#objects.size;
   }
 
   start(sink: SourceSink): void {
     this.#sink = sink;
-    this.#watch();
-    this.#load();
-    this.#regularly = setInterval(() => {
-      if (this.#watcher === null) this.#watch();
-      this.#load();
-    }, lookAgain);
+    this.#look();
+    this.#regularly = setInterval(() => this.#look(), lookAgain);
     this.#regularly.unref();
   }
 
   async refresh(): Promise<void> {
-    this.#load();
+    this.#look();
   }
 
   stop(): void {
     this.#sink = null;
-    this.#watcher?.close();
-    this.#watcher = null;
+    this.#watch.close();
+    if (this.#now !== null) clearImmediate(this.#now);
     if (this.#soon !== null) clearTimeout(this.#soon);
     if (this.#regularly !== null) clearInterval(this.#regularly);
   }
 
-  #watch(): void {
-    try {
-      this.#watcher = watch(this.#folder, { recursive: true, persistent: false }, () => this.#changed());
-      this.#watcher.on('error', () => {
-        this.#watcher?.close();
-        this.#watcher = null;
+  #pathTouched(path: string): void {
+    const name = basename(path);
+    if (isManifestName(name) && !this.#watch.has(path)) {
+      if (!this.#touched.has(path)) this.#touched.set(path, performance.now());
+      // Not from within: the same notification may hold more names.
+      this.#now ??= setImmediate(() => {
+        this.#now = null;
+        this.#readTouched();
       });
-    } catch {
-      this.#watcher = null; // Not there yet; the regular look finds it.
+    } else if (name.startsWith('..') || this.#watch.has(path) || isFolder(path)) {
+      // `..data` is what Kubernetes exchanges when a mounted ConfigMap changes; other names with a dot are drafts of editors.
+      this.#lookAtAll = true;
+      this.#later();
     }
   }
 
-  #changed(): void {
+  #later(): void {
     this.#soon ??= setTimeout(() => {
       this.#soon = null;
-      this.#load();
+      if (this.#lookAtAll) this.#look();
+      else this.#readTouched();
     }, settle);
   }
 
-  /** Reads the folder and tells the sink what is different. Unchanged files are not parsed again. */
-  #load(): void {
-    const sink = this.#sink;
-    if (sink === null) return;
-    const problems: Problem[] = [];
-    const names = this.#list(problems);
-    if (names === null) {
-      sink.problems(problems);
+  /** Reads the files that were named, as far as nobody is writing them. */
+  #readTouched(): void {
+    const now = performance.now();
+    let different = false;
+    for (const [path, since] of this.#touched) {
+      const writer = this.#hasWriter(path);
+      const age = now - since;
+      if (writer === false || (writer === null && age >= settle - timerGrain) || age >= patience)
+        this.#touched.delete(path);
+      else continue;
+      if (isFolder(path)) this.#lookAtAll = true;
+      else if (isThere(path)) different = this.#read(path) || different;
+      else different = this.#forget(path) || different;
+    }
+    if (this.#touched.size > 0 || this.#lookAtAll) this.#later();
+    if (different) this.#tell();
+  }
+
+  /** Looks at every file and folder. */
+  #look(): void {
+    if (this.#sink === null) return;
+    this.#lookAtAll = false;
+    const found = this.#list();
+    if (found === null) {
+      this.#sink.problems(this.#problems());
       return;
     }
-    let complete = true;
-    let changed = false;
+    this.#touched.clear();
+    let different = !this.#listed;
+    this.#listed = true;
+    const there = new Set(found);
     for (const name of this.#files.keys()) {
-      if (names.has(name)) continue;
-      this.#files.delete(name);
-      changed = true;
+      if (there.has(name)) continue;
+      this.#forget(name);
+      different = true;
     }
-    for (const name of names) {
-      const before = this.#files.get(name);
-      const found = this.#read(name);
-      for (const problem of found.problems) problems.push(problem);
-      if (!found.usable) complete &&= this.#files.has(name);
-      changed ||= this.#files.get(name) !== before;
-    }
-    const events: WorldEvent[] = [];
-    if (changed) {
-      this.#duplicates = [];
-      const next = keepSame(this.#held, this.#merge(names, this.#duplicates));
-      for (const event of changes(this.#held, next)) events.push(event);
-      this.#held = next;
-    }
-    for (const problem of this.#duplicates) problems.push(problem);
-    sink.problems(problems);
-    if (events.length > 0) sink.apply(events);
-    if (complete) sink.synced();
+    for (const name of found) different = this.#read(name) || different;
+    if (different) this.#tell();
   }
 
   /** The files of the folder; null: the folder cannot be read, and what it last held stays. */
-  #list(problems: Problem[]): ReadonlySet<string> | null {
+  #list(): readonly string[] | null {
+    const before = this.#folderProblems.length;
+    this.#folderProblems = [];
     try {
       if (!statSync(this.#folder).isDirectory()) throw new Error('it is no folder');
     } catch (error) {
-      problems.push({
+      this.#watch.close();
+      this.#folderProblems.push({
         code: 'unreadable',
         severity: 'error',
         message: `The manifest folder ${this.#folder} cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message}); what it last held stays in force.`,
@@ -145,129 +164,54 @@ export class ManifestSource implements Source {
       });
       return null;
     }
-    const before = problems.length;
-    const files = listFiles(this.#folder, problems);
-    return problems.length > before ? null : new Set(files);
+    const { files, folders } = listFolder(this.#folder, this.#folderProblems);
+    this.#watch.follow(new Set(folders));
+    if (before > 0 || this.#folderProblems.length > 0) this.#listed = false;
+    return this.#folderProblems.length > 0 ? null : files;
   }
 
-  #read(name: string): { readonly usable: boolean; readonly problems: readonly Problem[] } {
-    let text: string;
-    try {
-      text = readFileSync(name, 'utf8');
-    } catch (error) {
-      return {
-        usable: false,
-        problems: [
-          {
-            code: 'unreadable',
-            severity: 'error',
-            message: `${name} cannot be read (${(error as NodeJS.ErrnoException).code}); ${this.#instead(name)}`,
-            source: { file: name },
-          },
-        ],
-      };
-    }
-    const known = this.#files.get(name);
-    if (known?.text === text) return { usable: true, problems: known.problems };
-    const parsed = parseManifests(text, name);
-    if (parsed.problems.length > 0) {
-      const problems = parsed.problems.map((problem) => ({
-        ...problem,
-        message: `${problem.message} The whole file waits: ${this.#instead(name)}`,
-      }));
-      return { usable: false, problems };
-    }
-    const objects = noObjects();
-    const problems = validateObjects(parsed.objects);
-    for (const object of parsed.objects) decodeObject(object, objects, problems);
-    this.#files.set(name, { text, objects, problems });
-    return { usable: true, problems };
+  /** True: what the file holds, or what is wrong with it, is different now. */
+  #read(name: string): boolean {
+    const file = this.#files.get(name) ?? new ManifestFile(name);
+    const before = file.objects;
+    const different = file.refresh();
+    this.#files.set(name, file);
+    if (file.objects !== before && file.objects !== null) this.#objects.put(name, file.objects);
+    return different;
   }
 
-  #instead(name: string): string {
-    return this.#files.has(name)
-      ? 'what it last held stays in force.'
-      : 'nothing is published before it can be read.';
+  /** False: there was no such file. */
+  #forget(name: string): boolean {
+    this.#objects.delete(name);
+    return this.#files.delete(name);
   }
 
-  /** Files in the order of their names; of two objects with one name the last counts. */
-  #merge(names: ReadonlySet<string>, problems: Problem[]): Held {
-    const merged: Held = new Map();
-    for (const file of names) {
-      const read = this.#files.get(file);
-      if (read === undefined) continue;
-      for (const [kind, list] of objectLists(read.objects)) {
-        for (const object of list) {
-          const name = keyOf('namespace' in object ? object.namespace : '', object.name);
-          const key = `${kind} ${name}`;
-          const before = merged.get(key);
-          if (before !== undefined)
-            problems.push({
-              code: 'duplicate-object',
-              severity: 'warning',
-              message: `The ${kind} ${name} is defined twice; this one counts, the one in ${before.file} does not.`,
-              fix: 'Remove one of the two.',
-              ...(object.source === undefined ? {} : { source: object.source }),
-            });
-          merged.set(key, { kind, object, file });
-        }
-      }
-    }
-    return merged;
+  #tell(): void {
+    const sink = this.#sink;
+    if (sink === null) return;
+    const events = this.#objects.settle();
+    sink.problems(this.#problems());
+    if (events.length > 0) sink.apply(events);
+    const complete = [...this.#files.values()].every(({ objects }) => objects !== null);
+    if (complete && this.#listed) sink.synced();
+  }
+
+  #problems(): Problem[] {
+    const wrong = [...this.#files.values()].filter(({ problems }) => problems.length > 0);
+    wrong.sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [
+      ...this.#folderProblems,
+      ...wrong.flatMap(({ problems }) => problems),
+      ...this.#objects.duplicates(),
+    ];
   }
 }
 
-/** Workloads stand for the pods that their controllers would make. */
-function decodeObject(object: ManifestObject, objects: ModelObjects, problems: Problem[]): void {
-  if (decodeInto(objects, object.value, object)) return;
-  if (recognise(object.value)?.kind.use === 'expand') {
-    const expansion = expandWorkload(object);
-    problems.push(...expansion.problems);
-    for (const pod of expansion.pods) decodeInto(objects, pod.value, pod);
-    return;
-  }
-  problems.push({
-    code: 'kind-skipped',
-    severity: 'info',
-    message: `${String(object.value.kind)} objects are not used.`,
-    source: object.locate(['kind']),
-  });
+/** A link that leads nowhere is there, and unreadable. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-function objectLists(objects: ModelObjects): readonly (readonly [Kind, readonly Objects[Kind][]])[] {
-  return [
-    ['namespace', objects.namespaces],
-    ['node', objects.nodes],
-    ['pod', objects.pods],
-    ['policy', objects.policies],
-    ['service', objects.services],
-    ['slice', objects.slices],
-  ];
-}
-
-/** An object that means what it meant before stays the very object, so that nobody looks at it again. */
-function keepSame(before: Held, after: Held): Held {
-  for (const [key, entry] of after) {
-    const held = before.get(key);
-    if (held !== undefined && held.object !== entry.object && sameObject(held.object, entry.object))
-      after.set(key, { ...entry, object: held.object });
-  }
-  return after;
-}
-
-/** What turns one set of objects into the other. Additions in the order of kinds, removals last, each sorted by key. */
-function changes(before: Held, after: Held): WorldEvent[] {
-  const events: WorldEvent[] = [];
-  const order = (kind: Kind) => kinds.indexOf(kind);
-  const sorted = (held: Held) =>
-    [...held].sort(([a, one], [b, other]) => order(one.kind) - order(other.kind) || (a < b ? -1 : 1));
-  for (const [key, { kind, object }] of sorted(after)) {
-    if (before.get(key)?.object !== object) events.push({ type: 'upsert', kind, object } as WorldEvent);
-  }
-  for (const [key, { kind, object }] of sorted(before)) {
-    if (after.has(key)) continue;
-    const namespace = 'namespace' in object ? object.namespace : '';
-    events.push({ type: 'delete', kind, namespace, name: object.name });
-  }
-  return events;
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }

@@ -23,7 +23,7 @@ import type { Compile } from './compile.js';
 import { nextEpoch } from './epoch.js';
 import { Flows } from './flows.js';
 import { ImageFiles } from './image-files.js';
-import { ManifestSource } from './manifest-source.js';
+import { type HasWriter, ManifestSource } from './manifest-source.js';
 import { Names } from './names.js';
 import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
@@ -41,6 +41,8 @@ export interface AgentProcessOptions {
   readonly config: Config;
   readonly compile: Compile;
   readonly identifyPeer: IdentifyPeer;
+  /** Absent: unknown of every file, which then waits a moment before it is read. */
+  readonly hasWriter?: HasWriter;
   readonly log: Logger;
   readonly version: string;
 }
@@ -86,7 +88,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       config,
       node,
       epoch,
-      sources: [new ManifestSource(manifests)],
+      sources: [new ManifestSource(manifests, options.hasWriter)],
       leases,
       images: new ImageFiles(run, epoch),
       compile: options.compile,

@@ -292,8 +292,16 @@ export const options = section('Configuration of weft: one file for the agent an
     }),
   }),
   agent: section('The control plane process.', {
+    nice: integer({
+      help: 'Nice value of the threads that bring a policy change into force: the main threads of agent and switch. Below 0 (needs CAP_SYS_NICE) a change need not wait while pods hold every core; both threads sleep but for changes. It counts against processes of the same cgroup only.',
+      unit: 'nice',
+      default: -10,
+      minimum: -20,
+      maximum: 19,
+      reload: 'restart',
+    }),
     tick: duration({
-      help: 'How long the agent gathers changes before it compiles: many events, one compile.',
+      help: 'How long the agent gathers changes after it has taken up some: many events, one compile. The first change after a quiet tick is taken up at once.',
       default: '10ms',
       minimum: '0',
       maximum: '10s',

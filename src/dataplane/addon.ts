@@ -117,7 +117,7 @@ export interface NativeSwitch {
   detach(spec: PortSpec): Promise<void>;
   /** Addresses and routes of a live port, for the next packet; the device stays. */
   updateAddresses(spec: PortSpec): Promise<void>;
-  /** Copies, validates whole, swaps in. A refused image leaves the old one. */
+  /** Copies, validates whole, swaps in. A refused image leaves the old one; the bytes of the old one change nothing. */
   loadImage(bytes: Uint8Array): LoadedImage;
   configure(settings: SwitchSettings): void;
   /** Live ports whose device or namespace is gone; they wait to be detached. Some system calls a port: asked once a second. */
@@ -211,6 +211,8 @@ export interface Addon {
   ) => ImageHandle;
   /** Of the process at the other end of a unix socket, by its descriptor. */
   peerCredentials(descriptor: number): PeerCredentials;
+  /** Whether some process has the file open for writing; null: there is no such file, or its file system cannot tell. */
+  hasWriter(path: string): boolean | null;
   RawSocket: new (options: RawSocketOptions) => RawSocketHandle;
 }
 

@@ -6,10 +6,9 @@
  *
  * Closed, never open: without an image the workers drop everything, and a port that cannot be taken back forwards nothing.
  */
-import { createHash } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { type Addon, type LoadedImage, loadAddon, type NativeSwitch, type SwitchLimits } from './addon.js';
 import { Ports } from './ports.js';
 import {
@@ -52,8 +51,7 @@ export class SwitchProcess implements SwitchService {
   readonly #server: SwitchServer;
   readonly #startedAt = process.hrtime.bigint();
   #state: SwitchState;
-  /** Of the bytes of the image that is loaded; empty without one. */
-  #imageDigest = '';
+  #hasImage = false;
   /** False until the first desired state has been applied: until then a former process's connections wait for their ports. */
   #claimed = false;
   #checking: NodeJS.Timeout | undefined;
@@ -113,16 +111,18 @@ export class SwitchProcess implements SwitchService {
   async publish(request: PublishRequest): Promise<Acknowledge> {
     const { ports, settings } = request;
     // Policy first: a port must not come up under a policy that does not know it.
-    const image = await this.#loadImage(request.image);
-    if (settings !== undefined) this.#native.configure(settings);
+    const image = this.#loadImage(request.image);
+    if (settings !== undefined && !isDeepStrictEqual(settings, this.#state.settings))
+      this.#native.configure(settings);
+    const leaving = this.#ports.leaving(ports);
     this.#remember({
       revision: request.revision,
       ports,
-      leaving: this.#ports.leaving(ports),
+      leaving,
       ...(settings === undefined ? {} : { settings }),
     });
     const statuses = await this.#ports.apply(ports);
-    this.#remember({ leaving: [] });
+    if (leaving.length > 0) this.#remember({ leaving: [] });
     this.#claim();
     return {
       id: request.id,
@@ -167,7 +167,7 @@ export class SwitchProcess implements SwitchService {
     const { log } = this.#options;
     if (image !== null) {
       const loaded = this.#native.loadImage(image);
-      if (loaded.status === 'loaded') this.#imageDigest = digest(image);
+      if (loaded.status === 'loaded') this.#hasImage = true;
       else log('the kept image was refused; nothing passes before the agent publishes', { ...loaded.error });
     }
     await this.#ports.clear(this.#state.leaving);
@@ -193,28 +193,34 @@ export class SwitchProcess implements SwitchService {
     log('the switch is up', {
       ports: statuses.filter(({ status }) => status === 'live').length,
       failed: statuses.filter(({ status }) => status === 'failed').length,
-      image: this.#imageDigest !== '',
+      image: this.#hasImage,
       connections: figures.connectionsRecovered,
       milliseconds: Math.round(process.uptime() * 1000),
     });
   }
 
-  async #loadImage(path: string | null): Promise<ImageStatus> {
-    if (path === null) return { status: this.#imageDigest === '' ? 'none' : 'unchanged' };
+  /**
+   * Reads synchronously: the file is in memory (tmpfs), and each turn through the thread pool would wait for a core that pods hold.
+   */
+  #loadImage(path: string | null): ImageStatus {
+    if (path === null) return { status: this.#hasImage ? 'unchanged' : 'none' };
     let bytes: Buffer;
     try {
-      const { size } = await stat(path);
-      if (size > maximumImageBytes)
-        return refused('image-size', `${path} has ${size} bytes; at most ${maximumImageBytes} are loaded`);
-      bytes = await readFile(path);
+      const file = statSync(path);
+      if (!file.isFile()) return refused('image-read', `${path} is no file`);
+      if (file.size > maximumImageBytes)
+        return refused(
+          'image-size',
+          `${path} has ${file.size} bytes; at most ${maximumImageBytes} are loaded`,
+        );
+      bytes = readFileSync(path);
     } catch (error) {
       return refused('image-read', `the image cannot be read: ${(error as Error).message}`);
     }
-    const seen = digest(bytes);
-    if (seen === this.#imageDigest) return { status: 'unchanged' };
     const loaded: LoadedImage = this.#native.loadImage(bytes);
     if (loaded.error !== undefined) return refused(loaded.error.code, loaded.error.message);
-    this.#imageDigest = seen;
+    if (loaded.status === 'unchanged') return { status: 'unchanged' };
+    this.#hasImage = true;
     // Before the acknowledgement: what an agent has been told is in force stays in force after a crash.
     this.#folder.writeImage(bytes);
     return { status: 'loaded' };
@@ -248,7 +254,7 @@ export class SwitchProcess implements SwitchService {
         return this.#native.connections(request.limit ?? defaultConnectionLimit, request.port);
       case 'image': {
         const { imageBytes, generation } = this.#native.figures();
-        return { loaded: this.#imageDigest !== '', bytes: imageBytes, generation };
+        return { loaded: this.#hasImage, bytes: imageBytes, generation };
       }
     }
   }
@@ -278,8 +284,4 @@ export class SwitchProcess implements SwitchService {
 
 function refused(code: string, message: string): ImageStatus {
   return { status: 'refused', error: { code, message } };
-}
-
-function digest(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

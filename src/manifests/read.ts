@@ -132,6 +132,11 @@ function readTexts(paths: readonly string[], stdin: () => string, problems: Prob
   return found;
 }
 
+/** Whether a file of this name counts where a folder is read. */
+export function isManifestName(name: string): boolean {
+  return !name.startsWith('.') && /\.(ya?ml|json)$/i.test(name);
+}
+
 /** The manifest files under a path, sorted; a file that is named itself counts whatever its name ends in. */
 export function listFiles(given: string, problems: Problem[]): string[] {
   try {
@@ -140,25 +145,30 @@ export function listFiles(given: string, problems: Problem[]): string[] {
     problems.push(unreadable(given, error));
     return [];
   }
+  return listFolder(given, problems).files;
+}
+
+/** The manifest files in a folder and the folders inside it, sorted, and all those folders, itself first. */
+export function listFolder(folder: string, problems: Problem[]): { files: string[]; folders: string[] } {
   const files: string[] = [];
-  const folders = [given];
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+  const folders = [folder];
+  // Grows while it is gone through.
+  for (const at of folders) {
     let entries: import('node:fs').Dirent[];
     try {
-      entries = readdirSync(folder, { withFileTypes: true });
+      entries = readdirSync(at, { withFileTypes: true });
     } catch (error) {
-      problems.push(unreadable(folder, error));
+      problems.push(unreadable(at, error));
       continue;
     }
     for (const entry of entries) {
-      const name = path.join(folder, entry.name);
-      if (entry.name.startsWith('.')) continue;
+      const name = path.join(at, entry.name);
       // A link to a folder is not followed: it could lead back up.
-      if (entry.isDirectory()) folders.push(name);
-      else if (/\.(ya?ml|json)$/i.test(entry.name)) files.push(name);
+      if (entry.isDirectory() && !entry.name.startsWith('.')) folders.push(name);
+      else if (!entry.isDirectory() && isManifestName(entry.name)) files.push(name);
     }
   }
-  return files.sort();
+  return { files: files.sort(), folders };
 }
 
 function unreadable(file: string, error: unknown): Problem {

@@ -7,6 +7,7 @@ import type { Config } from '../../config/options.js';
 import type { Overrides } from '../../config/parse.js';
 import { loadAddon } from '../../dataplane/addon.js';
 import { openLog } from '../../telemetry/log.js';
+import { reniceMainThread } from '../../telemetry/nice.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
 
 interface AgentOptions extends RunOptions {
@@ -46,9 +47,13 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     config,
     compile: imageCompiler(),
     identifyPeer: peerIdentity((descriptor) => addon.peerCredentials(descriptor)),
+    hasWriter: (path) => addon.hasWriter(path),
     log,
     version,
   });
+  // Once the sources were read: that takes as long as it takes, and nobody waits for it.
+  const refused = reniceMainThread(config.agent.nice);
+  if (refused !== null) log.warn({ reason: refused }, 'the agent competes with pods as any process');
   process.on('SIGHUP', () => {
     running.reload().catch((error: Error) => log.error(`the configuration stays as it is: ${error.message}`));
   });

@@ -43,9 +43,10 @@ function defaultWorkers(cores: number): number {
 async function run(options: SwitchCommandOptions, version: string): Promise<void> {
   const { loadConfig } = await import('../../config/load.js');
   const config = await loadConfig(options.config);
-  const [{ SwitchProcess }, { switchSettings }, log] = await Promise.all([
+  const [{ SwitchProcess }, { switchSettings }, { reniceMainThread }, log] = await Promise.all([
     import('../../dataplane/switch-process.js'),
     import('../../agent/switch-settings.js'),
+    import('../../telemetry/nice.js'),
     openSwitchLog(config.log),
   ]);
   const { coalesce, connections, cores, drain, flows, fragments, nice, pollTime, scheduling, services } =
@@ -88,6 +89,9 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     version,
     log,
   }).catch(cannotStart);
+  // After the workers were started, which have a nice value of their own.
+  const refused = reniceMainThread(config.agent.nice);
+  if (refused !== null) log('the control thread competes with pods as any process', { reason: refused });
   await terminated;
   log('the switch is stopping', {});
   await started.stop();

@@ -472,3 +472,27 @@ test('a file that is written again with other line numbers makes no compile; one
   await client.request('sync', {});
   assert.deepEqual(world.touchedSince(before.revision), [{ kind: 'policy', key: 'shop/deny' }]);
 });
+
+test('the first change after a quiet tick is published at once, those behind it together', async (t) => {
+  const f = fixture(t);
+  const double = await f.startSwitch();
+  let compiles = 0;
+  const tick = 400_000; // µs
+  await f.startAgent({ agent: { tick, reconnect: 20_000 } }, (request) => {
+    compiles++;
+    return readableCompile(request);
+  });
+  const client = await f.client();
+  await client.request('sync', {});
+  await new Promise((resolve) => setTimeout(resolve, tick / 1000));
+  const before = { compiles, publications: double.publications.length };
+  const policies = Array.from({ length: 20 }, (_, i) => policyManifest('shop', `p${i}`));
+  f.write('first.yaml', policyManifest('shop', 'first'));
+  await eventually('it is published', () => double.last?.imageText === 'policy shop/first');
+  for (const [i, text] of policies.entries()) f.write(`p${i}.yaml`, text);
+  await eventually('all are published', () => double.last?.imageText?.split('\n').length === 21);
+  assert.deepEqual(
+    { compiles, publications: double.publications.length },
+    { compiles: before.compiles + 2, publications: before.publications + 2 },
+  );
+});
