@@ -14,6 +14,7 @@ import type { NodeMeasure } from '../node-measure.js';
 import { idle } from './idle.js';
 import { memories } from './memory.js';
 import { micro } from './micro.js';
+import { policyChange } from './policy-change.js';
 import { portCreate } from './port-create.js';
 
-export const nodeMeasures: readonly NodeMeasure[] = [idle, ...memories, portCreate, ...micro];
+export const nodeMeasures: readonly NodeMeasure[] = [idle, ...memories, policyChange, portCreate, ...micro];

@@ -1,0 +1,259 @@
+/**
+ * The time from a policy change to the first packet that is judged by it, in a cluster of 1,000 policies and 5,000 pods, 250 of them on the
+ * node and attached, while bulk TCP and request/response run between two other pods.
+ *
+ * A change is what a person does: the file of one policy is written anew beside its place and renamed into it. The clock starts before
+ * the rename. A stream of UDP packets shows what the change does: each one makes it allowed or denied. A denial is in force for the
+ * packet after the last one that arrived: that packet cannot have been judged before it was sent, nor before the one ahead of it
+ * was delivered, so the later of the two times counts. A permission is in force for the first one that arrives. The grain is the pause
+ * between two packets, 50 µs.
+ */
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { packageRoot } from '../../src/lab/node-processes.js';
+import type { Pod } from '../../src/model/pod.js';
+import { contenderNamed } from '../contenders/all.js';
+import type { BenchPod, Running, Site } from '../contenders/contender.js';
+import { resync } from '../contenders/kube-router-sync.js';
+import { onStage, type Stage } from '../contenders/site.js';
+import type { KernelRunning } from '../contenders/veth.js';
+import { WeftNode } from '../contenders/weft-node.js';
+import { benchWorld } from '../contenders/world.js';
+import { manifestFiles, policyManifest } from '../manifests.js';
+import type { NodeMeasure, NodeSubject } from '../node-measure.js';
+import { quantile } from '../statistics.js';
+import { traffic } from '../workloads/traffic.js';
+import { ownNode } from '../worlds.js';
+import { policyCount, policyUnderTest, probePort, type Role, worldUnderTest } from './policy-world.js';
+
+const packetsPerSecond = 20_000;
+/** Changes of one sample; enough for its 99th percentile to be one of them and not the worst. */
+const changesPerSample = 120;
+/** Between two changes at least this, and up to half as much again, so that nothing periodic on the machine stays in step. Milliseconds. */
+const shortestPause = 60;
+
+/** Times in nanoseconds of the monotonic clock. */
+interface Change {
+  readonly at: bigint;
+  readonly allows: boolean;
+}
+
+interface Stream {
+  readonly sent: BigInt64Array;
+  /** Pairs of number and time, in the order of arrival. */
+  readonly arrivals: BigInt64Array;
+}
+
+/** Milliseconds from each change to the first packet judged by it. Throws where one was not in force before the next. */
+export function latencies(changes: readonly Change[], { sent, arrivals }: Stream): number[] {
+  const found: number[] = [];
+  let next = 0;
+  const count = arrivals.length / 2;
+  changes.forEach(({ at, allows }, i) => {
+    const until = changes[i + 1]?.at;
+    let first = -1;
+    let last = -1;
+    for (; next < count && (until === undefined || arrivals[2 * next + 1]! < until); next++) {
+      if (arrivals[2 * next + 1]! < at) continue;
+      if (first < 0) first = next;
+      last = next;
+    }
+    if (allows) {
+      if (first < 0) throw new Error(`change ${i} allowed nothing before the next one`);
+      found.push(Number(arrivals[2 * first + 1]! - at) / 1e6);
+      return;
+    }
+    // Nothing since the change: in force at once, as far as this clock can tell.
+    const number = last < 0 ? undefined : Number(arrivals[2 * last]!);
+    const following = number === undefined ? undefined : sent[number + 1];
+    if (number !== undefined && following === undefined)
+      throw new Error(`packets still arrived at the end, after change ${i} had denied them`);
+    const delivered = last < 0 ? at : arrivals[2 * last + 1]!;
+    const judged = following !== undefined && following > delivered ? following : delivered;
+    if (until !== undefined && judged >= until - 2_000_000n)
+      throw new Error(`change ${i} did not deny before the next one`);
+    found.push(Number(judged - at) / 1e6);
+  });
+  return found;
+}
+
+function readStream(file: string): Stream {
+  const { buffer, byteOffset, byteLength } = readFileSync(file);
+  const words = new BigInt64Array(buffer.slice(byteOffset, byteOffset + byteLength));
+  const sent = words.subarray(1, 1 + Number(words[0]));
+  const arrivals = words.subarray(2 + sent.length);
+  if (arrivals.length !== 2 * Number(words[1 + sent.length])) throw new Error(`${file} is cut off`);
+  return { sent, arrivals };
+}
+
+class WeftSubject implements NodeSubject {
+  readonly #stage: Stage;
+  readonly #node: WeftNode;
+  readonly #pods: ReadonlyMap<Role, { readonly netns: string; readonly pod: Pod }>;
+  #turn = 0;
+  #samples = 0;
+
+  constructor(
+    stage: Stage,
+    node: WeftNode,
+    pods: ReadonlyMap<Role, { readonly netns: string; readonly pod: Pod }>,
+  ) {
+    this.#stage = stage;
+    this.#node = node;
+    this.#pods = pods;
+  }
+
+  /** Takes 9 s at least: the changes need their time apart. */
+  async sample(seconds: number): Promise<Readonly<Record<string, number>>> {
+    const spacing = Math.max(shortestPause, (seconds * 1000) / changesPerSample / 1.25);
+    const load = this.#load((changesPerSample * spacing * 1.3) / 1000 + 3);
+    // Looked at when the changes have been made.
+    load.catch(() => {});
+    const output = join(this.#stage.site.folder, `stream-${this.#samples++}`);
+    const [client, server] = [this.#pods.get('client')!, this.#pods.get('server')!];
+    const probe = await this.#stage.start(
+      join(packageRoot(), 'build', 'bench', 'weft-policy-probe'),
+      [
+        client.netns,
+        server.netns,
+        server.pod.addresses[0]!.text,
+        String(probePort),
+        String(packetsPerSecond),
+        output,
+      ],
+      { ready: /ready/ },
+    );
+    // The load has to be under way, and what it allocates at its start to be behind it.
+    await pause(1000);
+    const changes: Change[] = [];
+    for (let i = 0; i < changesPerSample; i++) {
+      changes.push(this.#change());
+      await pause(spacing * (1 + Math.random() / 2));
+    }
+    await probe.end();
+    await load;
+    const times = latencies(changes, readStream(output)).sort((a, b) => a - b);
+    rmSync(output);
+    return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) };
+  }
+
+  async stop(): Promise<void> {
+    await this.#stage.end();
+  }
+
+  #change(): Change {
+    const allows = this.#turn % 2 === 0;
+    const which = Math.floor(this.#turn / 2) % policyCount;
+    this.#turn++;
+    const policy = policyUnderTest(which, this.#turn, allows, this.#pods.get('client')!.pod);
+    const file = join(this.#node.run, 'manifests', `${policy.namespace}.${policy.name}.yaml`);
+    const draft = join(this.#node.run, 'manifests', '.draft');
+    writeFileSync(draft, `${JSON.stringify(policyManifest(policy), null, 2)}\n`);
+    const at = process.hrtime.bigint();
+    renameSync(draft, file);
+    return { at, allows };
+  }
+
+  /** Bulk TCP between the two other pods and requests the other way, for so long; rejects if nothing flowed. */
+  #load(seconds: number): Promise<unknown> {
+    const end = (role: Role): BenchPod => {
+      const { netns, pod } = this.#pods.get(role)!;
+      return { netns, ipv4: pod.addresses[0]!.text, ifname: 'eth0' };
+    };
+    const between = (client: Role, server: Role): Running => ({
+      client: end(client),
+      server: end(server),
+      processes: () => [],
+      stop: () => Promise.resolve(),
+    });
+    return Promise.all([
+      traffic(between('bulk-client', 'bulk-server'), 'tcp-bulk', { streams: 1 }, seconds),
+      traffic(between('bulk-server', 'bulk-client'), 'tcp-rr', { size: 64, rate: 0 }, seconds),
+    ]);
+  }
+}
+
+/** Makes `count` things at a time. */
+async function inTurns<T>(
+  things: readonly T[],
+  count: number,
+  make: (thing: T) => Promise<void>,
+): Promise<void> {
+  const waiting = [...things];
+  await Promise.all(
+    Array.from({ length: count }, async () => {
+      for (let thing = waiting.shift(); thing !== undefined; thing = waiting.shift()) await make(thing);
+    }),
+  );
+}
+
+async function startWeft(stage: Stage): Promise<NodeSubject> {
+  const { world, pods } = worldUnderTest();
+  const netns = await stage.namespace('node');
+  const node = await WeftNode.start(stage, {
+    netns,
+    podCidr: '10.0.0.0/16',
+    objects: [],
+    config: { telemetry: { enabled: false }, network: { podCIDRs: ['10.0.0.0/16', 'fd00::/64'] } },
+  });
+  for (const [name, text] of manifestFiles(world)) writeFileSync(join(node.run, 'manifests', name), text);
+  await node.sync();
+  const local = [...world.all('pod').values()].filter(({ nodeName }) => nodeName === ownNode);
+  const spaces = new Map<Pod, string>();
+  await inTurns(local, 8, async (pod) => {
+    spaces.set(pod, await stage.namespace(`p${spaces.size}-${pod.name}`.slice(0, 12)));
+  });
+  await inTurns(local, 16, async (pod) => {
+    const { namespace, name, addresses } = pod;
+    await node.attach({ namespace, name, netns: spaces.get(pod)!, ipv4: addresses[0]!.text });
+  });
+  const roles = [...pods].map(([role, pod]) => [role, { pod, netns: spaces.get(pod)! }] as const);
+  return new WeftSubject(stage, node, new Map(roles));
+}
+
+/** Syncs of one sample; each takes seconds. */
+const syncsPerSample = 4;
+
+/** The policy controller's sync, beside bulk TCP; in force when the new rules are loaded. It does the same work whatever changed, so nothing is. */
+async function startKubeRouter(site: Site): Promise<NodeSubject> {
+  const running = (await contenderNamed('kube-router-1000')!.start(site)) as KernelRunning;
+  const world = benchWorld(1_000);
+  return {
+    async sample() {
+      const times: number[] = [];
+      for (let i = 0; i < syncsPerSample; i++) {
+        let done = false;
+        const load = keepLoading(running, () => done);
+        times.push((await resync(running, world)).inForce);
+        done = true;
+        await load;
+      }
+      times.sort((a, b) => a - b);
+      return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) };
+    },
+    stop: () => running.stop(),
+  };
+}
+
+/** Bulk TCP in runs of a second until it is told to end. */
+async function keepLoading(running: Running, ended: () => boolean): Promise<void> {
+  while (!ended()) await traffic(running, 'tcp-bulk', { streams: 1 }, 1);
+}
+
+export const policyChange: NodeMeasure = {
+  name: 'policy-change',
+  description:
+    'From the rename of a policy file to the first packet judged by it: 1,000 policies, 5,000 pods, 250 of them attached, bulk TCP and request/response beside it. Its peer: the sync of K3s’ policy controller, from its begin until the new rules are loaded.',
+  measures: [
+    { name: 'p50', unit: 'ms', better: 'lower' },
+    { name: 'p99', unit: 'ms', better: 'lower' },
+  ],
+  subjects: ['weft-1000', 'kube-router-1000'],
+  packages: ['iptables', 'ipset'],
+  repeat: 'rounds',
+  estimate: { start: 20, sample: 14 },
+  unavailable: (subject) =>
+    subject === 'weft-1000' ? Promise.resolve(null) : contenderNamed(subject)!.unavailable(),
+  start: (subject, site) => (subject === 'weft-1000' ? onStage(site, startWeft) : startKubeRouter(site)),
+};
