@@ -183,6 +183,7 @@ export const nodeRows: readonly { readonly workload: string; readonly quick: boo
   { workload: 'memory-250-pods', quick: false },
   { workload: 'memory-10000-policies', quick: false },
   { workload: 'policy-change', quick: false },
+  { workload: 'compile', quick: false },
   { workload: 'port-create', quick: false },
 ];
 
