@@ -31,9 +31,12 @@ Result<std::unique_ptr<DataPlane>> DataPlane::open(const DataPlaneOptions& optio
   if (!memory.ok()) return memory.error();
   self->memory_.emplace(std::move(memory).value());
   self->report_.on_tmpfs = self->memory_->on_tmpfs();
-  auto table = ConnectionTable::open(std::as_writable_bytes(self->memory_->bytes()), options.table,
+  TableOptions table_options = options.table;
+  table_options.zeroed = self->memory_->fresh();
+  auto table = ConnectionTable::open(std::as_writable_bytes(self->memory_->bytes()), table_options,
                                      self->clock_.now_ns());
   if (!table.ok()) return table.error();
+  self->memory_->forget_pages();
   self->table_ = std::move(table.value().table);
   self->report_.recovered = table.value().recovered;
   self->report_.dropped = table.value().dropped;

@@ -92,6 +92,9 @@ uint32_t ConnectionTable::release_unclaimed() {
 uint32_t ConnectionTable::kill_port_entries(PortLife port) {
   uint32_t killed = 0;
   for (uint32_t index = 0; index < options_.capacity; ++index) {
+    // Set before an entry is linked, cleared when it has ended. One that is set after this look is an
+    // insert's that looks at the port again.
+    if (ranks_[index].load(kRelaxed) == 0) continue;
     const Entry& entry = entries_[index];
     for (;;) {
       const Word word = Word::of(entry.word.load(std::memory_order_acquire));

@@ -95,11 +95,12 @@ class Recovery {
     return std::nullopt;
   }
 
-  void format() {
+  // `clean`: it is all zeros already.
+  void format(bool clean) {
     ConnectionTable::FileHeader& header = *table_.header_;
     header.magic.store(0, std::memory_order_release);
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    std::memset(region_.data(), 0, layout_.total);  // also makes every page present
+    if (!clean) std::memset(region_.data(), 0, layout_.total);
     header.version = kConnectionsVersion;
     header.header_octets = sizeof(ConnectionTable::FileHeader);
     header.entry_octets = sizeof(Entry);
@@ -116,13 +117,22 @@ class Recovery {
     header.magic.store(kConnectionsMagic, std::memory_order_release);
   }
 
-  void rebuild(uint32_t& recovered, uint32_t& dropped) {
+  // `formatted`: by this opening, so that there is no entry to look at.
+  void rebuild(bool formatted, uint32_t& recovered, uint32_t& dropped) {
     for (uint32_t bucket = 0; bucket < layout_.bucket_count; ++bucket) {
       table_.buckets_[bucket].head.store(kEndMark | bucket, kRelaxed);
       table_.buckets_[bucket].lock.store(0, kRelaxed);
     }
     rebuild_ports();
-    for (uint32_t index = table_.options_.capacity; index-- > 0;) {
+    if (formatted) return;
+    // Those behind the last one that was ever used stay as they are.
+    uint32_t used = table_.options_.capacity;
+    while (used > 0 && table_.entries_[used - 1].word.load(kRelaxed) == 0) {
+      --used;
+      table_.ranks_[used].store(0, kRelaxed);
+    }
+    table_.untouched_.store(used, kRelaxed);
+    for (uint32_t index = used; index-- > 0;) {
       Entry& entry = table_.entries_[index];
       const Word word = Word::of(entry.word.load(kRelaxed));
       if (word.live() && believable(entry, word) && link(index, entry)) {
@@ -238,8 +248,9 @@ Result<ConnectionTable::Opened> ConnectionTable::open(std::span<std::byte> regio
   Recovery recovery(*opened.table, region, now_ns);
   bool fresh = false;
   opened.refused = recovery.examine(fresh);
-  if (fresh || opened.refused) recovery.format();
-  recovery.rebuild(opened.recovered, opened.dropped);
+  const bool format = fresh || opened.refused;
+  if (format) recovery.format(fresh && options.zeroed);
+  recovery.rebuild(format, opened.recovered, opened.dropped);
   return opened;
 }
 

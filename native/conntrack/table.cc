@@ -148,7 +148,7 @@ Lookup ConnectionTable::find_related(const FlowTuple& quoted, uint64_t now_ns) c
 }
 
 std::optional<ConnectionView> ConnectionTable::read(uint32_t index) const {
-  if (index >= options_.capacity) return std::nullopt;
+  if (index >= options_.capacity || ranks_[index].load(kRelaxed) == 0) return std::nullopt;
   const Entry& entry = entries_[index];
   for (int tries = 0; tries < 4; ++tries) {
     const Word word = Word::of(entry.word.load(std::memory_order_acquire));

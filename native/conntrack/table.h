@@ -84,6 +84,9 @@ struct TableOptions {
   HashKey seed{};               // random, of this process: keys the index and the choice of translated ports
   uint16_t translation_tries = 64;  // ports tried for a connection whose reply tuple is taken
   Timeouts timeouts;
+  // The region holds zeros and nothing else, as a file does that was just made. What is not cleared is not
+  // touched: memory is used as connections come.
+  bool zeroed = false;
   Address hairpin_v4 =
       Address::v4(0xa9fe0101);  // 169.254.1.1: source of a connection from a pod to itself by a service
   Address hairpin_v6{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};  // fe80::1
@@ -344,6 +347,7 @@ class ConnectionTable {
   bool remove(uint32_t index, uint32_t sequence);
   bool remove_lapsed(uint32_t index, uint64_t now_ns);
   std::optional<uint32_t> take_free();
+  std::optional<uint32_t> take_untouched();
   void give_free(uint32_t index);
   std::optional<uint32_t> take_or_evict(uint64_t now_ns);
   bool evict(uint64_t now_ns, PortIndex only = kNoPort);
@@ -361,6 +365,8 @@ class ConnectionTable {
 
   alignas(64) std::atomic<uint64_t> free_head_{
       0};  // upper half counts changes (ABA), lower half entry index + 1
+  // Entries from here on were never used; they are free, and not in the list. Only grows.
+  std::atomic<uint32_t> untouched_{0};
   alignas(64) std::atomic<uint32_t> used_{0};
   std::atomic<uint32_t> sweep_hand_{0};
   std::atomic<uint32_t> evict_hand_{0};

@@ -25,12 +25,20 @@ std::optional<uint32_t> ConnectionTable::take_free() {
   uint64_t head = free_head_.load(std::memory_order_acquire);
   for (;;) {
     const auto top = static_cast<uint32_t>(head);
-    if (top == 0) return std::nullopt;
+    if (top == 0) return take_untouched();
     const uint32_t next = entries_[top - 1].free_next.load(kRelaxed);
     const uint64_t wanted = ((head >> 32) + 1) << 32 | next;
     if (free_head_.compare_exchange_weak(head, wanted, std::memory_order_acq_rel, std::memory_order_acquire))
       return top - 1;
   }
+}
+
+// What was used before comes first: a node with few connections stays with few pages of the region.
+std::optional<uint32_t> ConnectionTable::take_untouched() {
+  uint32_t next = untouched_.load(kRelaxed);
+  while (next < options_.capacity)
+    if (untouched_.compare_exchange_weak(next, next + 1, kRelaxed)) return next;
+  return std::nullopt;
 }
 
 void ConnectionTable::give_free(uint32_t index) {
@@ -171,8 +179,10 @@ const char* ConnectionTable::check() const {
   for (auto top = static_cast<uint32_t>(free_head_.load(kRelaxed)); top != 0;
        top = entries_[top - 1].free_next.load(kRelaxed)) {
     if (Word::of(entries_[top - 1].word.load(kRelaxed)).live()) return "a live entry is in the free list";
+    if (top - 1 >= untouched_.load(kRelaxed)) return "an entry that was never used is in the free list";
     if (++free > capacity) return "the free list has a loop";
   }
+  free += capacity - untouched_.load(kRelaxed);
   return free + live == capacity ? nullptr : "entries are neither live nor free";
 }
 

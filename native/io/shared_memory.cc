@@ -61,6 +61,11 @@ SharedMemory& SharedMemory::operator=(SharedMemory&& other) noexcept {
   return *this;
 }
 
+void SharedMemory::forget_pages() noexcept {
+  // Of a shared mapping it drops page table entries, nothing else (madvise(2)).
+  [[maybe_unused]] const int done = ::madvise(data_, size_, MADV_DONTNEED);
+}
+
 SharedMemory::~SharedMemory() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }

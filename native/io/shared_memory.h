@@ -26,6 +26,9 @@ class SharedMemory {
 
   [[nodiscard]] std::span<uint8_t> bytes() const { return {data_, size_}; }
   [[nodiscard]] bool fresh() const { return fresh_; }
+  // Lets go of the pages that this process has looked at; the file keeps what is in them, and they come back
+  // when they are touched. For a reader that went through all of it once.
+  void forget_pages() noexcept;
   // Octets of the file of another size that was there and was dropped; 0: there was none.
   [[nodiscard]] size_t dropped_octets() const { return dropped_octets_; }
   // False on a disk: works, but survives a reboot and costs writes.

@@ -46,6 +46,16 @@ TEST_CASE("shared memory keeps its bytes from one opening to the next and is fre
   CHECK(again.value().bytes()[8191] == 42);
 }
 
+TEST_CASE("shared memory whose pages were let go of holds what it held") {
+  const Folder folder;
+  auto memory = SharedMemory::open(folder.path + "/table", 1 << 20);
+  REQUIRE(memory.ok());
+  const auto bytes = memory.value().bytes();
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(i * 7);
+  memory.value().forget_pages();
+  for (size_t i = 0; i < bytes.size(); ++i) REQUIRE(bytes[i] == static_cast<uint8_t>(i * 7));
+}
+
 TEST_CASE("shared memory of another size is made anew, all zeros") {
   const Folder folder;
   const std::string file = folder.path + "/table";
