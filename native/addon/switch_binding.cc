@@ -296,8 +296,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
       suppressed += event.suppressed;
       events.Set(next++, to_flow(env, event, offset));
     });
-    uint64_t lost = 0;
-    for (const WorkerSnapshot& worker : plane_->core().snapshot().workers) lost += worker.flows_lost;
+    const uint64_t lost = plane_->core().lost_flows();
     Napi::Object answer = Napi::Object::New(env);
     answer.Set("events", events);
     answer.Set("lost", to_number(env, lost - std::exchange(flows_lost_, lost) + suppressed));

@@ -192,6 +192,12 @@ std::shared_ptr<const Image> Switch::image_of(uint64_t generation) const {
   return generation == previous_generation_ ? previous_image_ : nullptr;
 }
 
+uint64_t Switch::lost_flows() const {
+  uint64_t lost = 0;
+  for (const auto& worker : workers_) lost += worker->forwarder().flows().lost();
+  return lost;
+}
+
 Snapshot Switch::snapshot() const {
   const View& current = *view_.current();
   Snapshot snapshot;

@@ -117,6 +117,9 @@ class Switch {
   [[nodiscard]] std::shared_ptr<const Image> image_of(uint64_t generation) const;
 
   [[nodiscard]] Snapshot snapshot() const;
+  // Flow events refused by full rings, of all workers: asked many times a second, which a snapshot is not
+  // for.
+  [[nodiscard]] uint64_t lost_flows() const;
 
   // For listings: ConnectionTable::read.
   [[nodiscard]] const ConnectionTable& connections() const noexcept { return table_; }

@@ -6,8 +6,12 @@
 import type { NativeCapture, NativeSwitch } from './addon.js';
 import type { CaptureEvent, CaptureFilter, FlowEnd, FlowEvent, FlowFilter, SwitchEvent } from './protocol.js';
 
-/** How often rings are emptied; a person who follows the flows sees no delay, and a batch is worth its frame. */
-const intervalMilliseconds = 50;
+/**
+ * How often rings are emptied; a person who follows the flows sees no delay, and a batch is worth its frame. Rings that were found empty
+ * for a second are looked at less often: an agent follows the flows for as long as it lives, and a quiet node is to sleep.
+ */
+const interval = { busy: 50, quiet: 200 } as const; // milliseconds
+const roundsUntilQuiet = 20;
 const queueLimit = 4096;
 const batch = 512;
 /** Bytes that may wait in a client's socket before its events wait in its queue instead. */
@@ -43,6 +47,8 @@ export class Subscriptions {
   readonly #flows = new Set<FlowSubscription>();
   readonly #captures = new Set<CaptureSubscription>();
   #timer: NodeJS.Timeout | undefined;
+  /** In a row, without an event. */
+  #emptyRounds = 0;
   /** Events lost in any client's queue since the start. */
   lost = 0;
 
@@ -85,6 +91,7 @@ export class Subscriptions {
     for (const queue of this.#captures) {
       const { events, lost } = this.#source.takeCapture(queue.capture, batch);
       queue.lost += lost;
+      if (events.length > 0) this.#emptyRounds = 0;
       this.#push(queue, events.map(toCaptureEvent));
       this.#send(queue, (sent, missing) => ({
         type: 'event',
@@ -103,6 +110,7 @@ export class Subscriptions {
 
   #pumpFlows(): void {
     const { events, lost } = this.#source.takeFlows(queueLimit);
+    if (events.length > 0) this.#emptyRounds = 0;
     const pods = new Map<string, string | undefined>();
     const named = events.map((event) => this.#name(event, pods));
     for (const queue of this.#flows) {
@@ -166,14 +174,27 @@ export class Subscriptions {
       found = true;
     }
     if (this.#flows.size + this.#captures.size === 0) {
-      clearInterval(this.#timer);
+      clearTimeout(this.#timer);
       this.#timer = undefined;
     }
     return found;
   }
 
+  /** Somebody began to listen. */
   #run(): void {
-    this.#timer ??= setInterval(() => this.pump(), intervalMilliseconds);
+    this.#emptyRounds = 0;
+    clearTimeout(this.#timer);
+    this.#again();
+  }
+
+  #again(): void {
+    const pause = this.#emptyRounds < roundsUntilQuiet ? interval.busy : interval.quiet;
+    this.#timer = setTimeout(() => {
+      this.#emptyRounds++;
+      this.pump();
+      // A subscriber that ended meanwhile may have been the last.
+      if (this.#flows.size + this.#captures.size > 0) this.#again();
+    }, pause);
   }
 }
 

@@ -131,3 +131,29 @@ test('a capture carries its bytes as base64 and is ended with its subscriber', (
   assert.equal(rings.captures.size, 0);
   assert.equal(subscriptions.end(reader, 4), false);
 });
+
+test('empty rings are looked at less often after a second, and as often as before once something comes', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const { rings, subscriptions } = setUp(t);
+  let looks = 0;
+  const { takeFlows } = rings;
+  rings.takeFlows = (limit: number) => {
+    looks++;
+    return takeFlows.call(rings, limit);
+  };
+  const reader = new Reader();
+  subscriptions.flows(1, {}, reader);
+  const looksWithin = (milliseconds: number) => {
+    looks = 0;
+    for (let passed = 0; passed < milliseconds; passed += 10) t.mock.timers.tick(10);
+    return looks;
+  };
+  assert.equal(looksWithin(1000), 20);
+  assert.equal(looksWithin(2000), 10);
+  rings.flows = [flow({ time: 1 })];
+  looksWithin(200);
+  assert.equal(reader.events.length, 1);
+  assert.equal(looksWithin(1000), 20);
+  subscriptions.endAll(reader);
+  assert.equal(looksWithin(1000), 0);
+});
