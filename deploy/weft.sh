@@ -11,4 +11,11 @@ fi
 if [ "${1:-}" = tune ]; then bash "$root/deploy/build.sh" bench >&2; fi
 # npm runs scripts in the package's folder; paths on the command line are meant from where the person stands.
 if [ "${npm_lifecycle_event:-}" = weft ]; then cd "${INIT_CWD:-$PWD}"; fi
+# The processes of a node: flags that keep their memory small, and no source maps in it.
+case "${1:-}" in
+  agent | switch)
+    mapfile -t flags < <(grep -- '^--' "$root/deploy/node-flags")
+    exec node "${flags[@]}" "$root/dist/src/cli/main.js" "$@"
+    ;;
+esac
 exec node --enable-source-maps "$root/dist/src/cli/main.js" "$@"

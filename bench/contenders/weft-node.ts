@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { AgentClient } from '../../src/agent/client.js';
 import type { AgentAnswers } from '../../src/agent/protocol.js';
 import { loadAddon } from '../../src/dataplane/addon.js';
-import { packageRoot } from '../../src/lab/node-processes.js';
+import { nodeFlags, packageRoot } from '../../src/lab/node-processes.js';
 import type { Program, Stage } from './site.js';
 import { weftNodeName } from './weft-objects.js';
 
@@ -65,7 +65,7 @@ export class WeftNode {
     writeFileSync(configFile, JSON.stringify(settings));
     writeObjects(runDirectory, objects);
     const supervise = join(packageRoot(), 'build', 'bin', 'weft-supervise');
-    const command = (name: string) => [process.execPath, entry, name, '--config', configFile];
+    const command = (name: string) => [process.execPath, ...nodeFlags(), entry, name, '--config', configFile];
     const supervisor = await stage.start(supervise, ['--', ...command('switch')], {
       netns,
       ready: /the switch is up/,

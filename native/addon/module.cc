@@ -1,6 +1,7 @@
 // The addon's one entry point.
 #include <napi.h>
 
+#include "addon/allocator.h"
 #include "addon/image_binding.h"
 #include "addon/lab.h"
 #include "addon/raw_socket_binding.h"
@@ -38,6 +39,7 @@ Napi::Value has_writer(const Napi::CallbackInfo& info) {
 }  // namespace
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  return_free_memory();
   exports.Set("Switch", define_switch(env));
   exports.Set("Image", define_image(env));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));

@@ -94,13 +94,13 @@ function stampOf(name: string): string {
   return age < clockGrain ? '' : `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
 }
 
-/** Workloads stand for the pods that their controllers would make. */
-function decodeObject(object: ManifestObject, objects: ModelObjects, problems: Problem[]): void {
-  if (decodeInto(objects, object.value, object)) return;
+/** Workloads stand for the pods that their controllers would make. Objects get no way back to their text (manifest-places.ts). */
+export function decodeObject(object: ManifestObject, objects: ModelObjects, problems: Problem[]): void {
+  if (decodeInto(objects, object.value)) return;
   if (recognise(object.value)?.kind.use === 'expand') {
     const expansion = expandWorkload(object);
     problems.push(...expansion.problems);
-    for (const pod of expansion.pods) decodeInto(objects, pod.value, pod);
+    for (const pod of expansion.pods) decodeInto(objects, pod.value);
     return;
   }
   problems.push({

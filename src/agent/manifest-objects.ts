@@ -4,16 +4,15 @@
  */
 import type { Problem } from '../errors/problem.js';
 import type { ModelObjects } from '../manifests/decode.js';
-import { type Kind, keyOf, kinds, type Objects, type WorldEvent } from '../model/event.js';
+import { type Kind, kinds, type Objects, type WorldEvent } from '../model/event.js';
+import { definitionsOf, type ManifestDefinition } from './manifest-definitions.js';
+import { ManifestPlaces } from './manifest-places.js';
 import { sameObject } from './same-object.js';
 
-interface Definition {
+interface Definition extends ManifestDefinition {
   readonly file: string;
   /** In the file. */
   readonly position: number;
-  readonly kind: Kind;
-  readonly name: string;
-  readonly object: Objects[Kind];
 }
 
 export class ManifestObjects {
@@ -35,13 +34,9 @@ export class ManifestObjects {
   put(file: string, objects: ModelObjects): void {
     this.delete(file);
     const keys: string[] = [];
-    for (const [kind, list] of objectLists(objects)) {
-      for (const object of list) {
-        const name = keyOf('namespace' in object ? object.namespace : '', object.name);
-        const key = `${kind} ${name}`;
-        this.#define(key, { file, position: keys.length, kind, name, object });
-        keys.push(key);
-      }
+    for (const definition of definitionsOf(objects)) {
+      this.#define({ ...definition, file, position: keys.length });
+      keys.push(definition.key);
     }
     this.#files.set(file, keys);
   }
@@ -90,24 +85,28 @@ export class ManifestObjects {
 
   /** A finding for each definition that takes the place of another. */
   duplicates(): Problem[] {
+    const places = new ManifestPlaces();
     return [...this.#repeated].sort().flatMap((key) =>
       this.#definitions
         .get(key)!
         .slice(1)
-        .map(({ kind, name, object }, i): Problem => {
-          const before = this.#definitions.get(key)![i]!;
+        .map(({ file, kind, name }, i): Problem => {
+          const list = this.#definitions.get(key)!;
+          const before = list[i]!;
+          const nth = list.slice(0, i + 1).filter((other) => other.file === file).length;
           return {
             code: 'duplicate-object',
             severity: 'warning',
             message: `The ${kind} ${name} is defined twice; this one counts, the one in ${before.file} does not.`,
             fix: 'Remove one of the two.',
-            ...(object.source === undefined ? {} : { source: object.source }),
+            source: places.of(file, key, nth),
           };
         }),
     );
   }
 
-  #define(key: string, definition: Definition): void {
+  #define(definition: Definition): void {
+    const { key } = definition;
     const list = this.#definitions.get(key);
     if (list === undefined) this.#definitions.set(key, [definition]);
     else {
@@ -121,15 +120,4 @@ export class ManifestObjects {
 
 function inOrder([a, one]: [string, Kind, unknown], [b, other]: [string, Kind, unknown]): number {
   return kinds.indexOf(one) - kinds.indexOf(other) || (a < b ? -1 : 1);
-}
-
-function objectLists(objects: ModelObjects): readonly (readonly [Kind, readonly Objects[Kind][]])[] {
-  return [
-    ['namespace', objects.namespaces],
-    ['node', objects.nodes],
-    ['pod', objects.pods],
-    ['policy', objects.policies],
-    ['service', objects.services],
-    ['slice', objects.slices],
-  ];
 }

@@ -22,6 +22,7 @@ import { collect } from './collect.js';
 import type { Compile } from './compile.js';
 import { nextEpoch } from './epoch.js';
 import { Flows } from './flows.js';
+import { Heap, ownHeap } from './heap.js';
 import { ImageFiles } from './image-files.js';
 import { type HasWriter, ManifestSource } from './manifest-source.js';
 import { Names } from './names.js';
@@ -77,6 +78,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     const leases = new Leases<AttachmentDetails>(join(run, 'leases.jsonl'), podCidrs(config), (problem) =>
       log.warn({ problem }, problem.message),
     );
+    const heap = new Heap(ownHeap());
     const podAddresses = leases.nodeAddresses();
     const node = thisNode(config, podAddresses);
     const registry = new MetricsRegistry();
@@ -100,6 +102,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         log: (level, message, fields) => log[level](fields ?? {}, message),
         compiled: ({ lastMilliseconds, imageBytes }) => {
           registry.observe('weft_agent_compile_seconds', lastMilliseconds / 1000);
+          heap.stirred();
           log.debug({ milliseconds: lastMilliseconds, bytes: imageBytes }, 'policy compiled');
         },
         attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),
@@ -164,6 +167,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       fenced,
       stop: async () => {
         clearInterval(reconciling);
+        heap.stop();
         agent.stop();
         await telemetry.server?.close();
         await server.close();

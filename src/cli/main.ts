@@ -3,11 +3,14 @@
 import { Command } from 'commander';
 import { WeftError } from '../errors/problem.js';
 
-// The switch is started again in the middle of traffic: it loads nothing that it does not need.
+// The processes of a node load nothing that they do not need: the switch is started again in the middle of traffic, and what the agent
+// has loaded it keeps.
 const commands =
   process.argv[2] === 'switch'
     ? [(await import('./commands/switch.js')).register]
-    : (await import('./commands/index.js')).commands;
+    : process.argv[2] === 'agent'
+      ? [(await import('./commands/agent.js')).register]
+      : (await import('./commands/index.js')).commands;
 
 const program = new Command('weft')
   .description('Pod networking through a userspace switch, with compiled network policies.')

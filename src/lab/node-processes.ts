@@ -50,8 +50,9 @@ export class NodeProcesses {
     if (!existsSync(supervisor))
       throw new WeftError('lab-not-built', `${supervisor} is missing. Build it with \`npm run build\`.`);
     const settings = ['--config', this.#configFile];
-    this.#run('switch', supervisor, ['--', process.execPath, ...commandLine(), 'switch', ...settings]);
-    this.#run('agent', process.execPath, [...commandLine(), 'agent', ...settings]);
+    const node = [...nodeFlags(), ...commandLine()];
+    this.#run('switch', supervisor, ['--', process.execPath, ...node, 'switch', ...settings]);
+    this.#run('agent', process.execPath, [...node, 'agent', ...settings]);
   }
 
   /** The last lines of a process's log, for an error message. */
@@ -91,6 +92,12 @@ export class NodeProcesses {
 export function commandLine(): string[] {
   const entry = fileURLToPath(new URL('../cli/main.js', import.meta.url));
   return [...process.execArgv.filter((flag) => !flag.startsWith('--test')), entry];
+}
+
+/** What Node.js is given for the switch and the agent; deploy/weft.sh reads the same file. */
+export function nodeFlags(): string[] {
+  const lines = readFileSync(join(packageRoot(), 'deploy', 'node-flags'), 'utf8').split('\n');
+  return lines.filter((line) => line.startsWith('--'));
 }
 
 /** The folder of the package: with `build/bin` and `config/examples` in it. */

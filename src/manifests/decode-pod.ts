@@ -23,8 +23,11 @@ export function decodePod(value: KubernetesObject, origin?: ManifestObject): Pod
   if (named === undefined || labels === undefined) return undefined;
   const spec = objectOf(value.spec);
   const status = objectOf(value.status);
+  // Field by field: an object that is spread into another has a hidden class of its own, which weighs as much as the pod.
   return {
-    ...named,
+    namespace: named.namespace,
+    name: named.name,
+    uid: named.uid,
     labels,
     addresses: addressesFrom(status.podIPs, status.podIP),
     hostAddresses: addressesFrom(status.hostIPs, status.hostIP),

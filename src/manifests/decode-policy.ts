@@ -43,7 +43,9 @@ export function decodePolicy(value: KubernetesObject, origin?: ManifestObject): 
     );
   };
   return {
-    ...named,
+    namespace: named.namespace,
+    name: named.name,
+    uid: named.uid,
     podSelector: podSelector ?? everything,
     ingress: rules('ingress'),
     egress: rules('egress'),

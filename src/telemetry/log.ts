@@ -1,6 +1,7 @@
 /** The log: pino to standard error, JSON a line, or for people where standard error is a terminal. Standard output stays free for data. */
-import { type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
+import { createRequire } from 'node:module';
+import { type DestinationStream, type Logger, pino } from 'pino';
+import type { PrettyOptions } from 'pino-pretty';
 
 export type { Logger };
 
@@ -8,6 +9,10 @@ export interface LogOptions {
   readonly level: string;
   readonly format: 'auto' | 'json' | 'pretty';
 }
+
+/** Loaded where it is used: a node's processes write JSON. */
+const prettyStream = (options: PrettyOptions): DestinationStream =>
+  createRequire(import.meta.url)('pino-pretty')(options);
 
 /** `process`: which of weft's processes is speaking. Writes synchronously: what a dying process said last must not be lost. */
 export function openLog(
@@ -17,7 +22,7 @@ export function openLog(
 ): Logger {
   const forPeople = options.format === 'pretty' || (options.format === 'auto' && terminal);
   const destination = forPeople
-    ? pretty({
+    ? prettyStream({
         destination: 2,
         sync: true,
         colorize: terminal,

@@ -44,6 +44,7 @@ import {
   sendProbes,
 } from '../../src/lab/engine.js';
 import { LineClient } from '../../src/lab/line-client.js';
+import { nodeFlags } from '../../src/lab/node-processes.js';
 import type { Protocol } from '../../src/model/protocol.js';
 import { parseAddress } from '../../src/net/address.js';
 import { repositoryRoot } from './repository.js';
@@ -141,7 +142,14 @@ export class TestNode {
   // -------------------------------------------------------------------------------------------------------- processes
 
   startSwitch(): void {
-    const command = [process.execPath, entry, 'switch', '--config', join(this.folder, 'config.yaml')];
+    const command = [
+      process.execPath,
+      ...nodeFlags(),
+      entry,
+      'switch',
+      '--config',
+      join(this.folder, 'config.yaml'),
+    ];
     const supervisor = join(repositoryRoot, 'build', 'bin', 'weft-supervise');
     this.#spawn('switch', this.#options.supervised === false ? command : [supervisor, '--', ...command]);
   }
@@ -149,7 +157,14 @@ export class TestNode {
   async startAgent(): Promise<void> {
     this.#agent?.close();
     this.#agent = null;
-    this.#spawn('agent', [process.execPath, entry, 'agent', '--config', join(this.folder, 'config.yaml')]);
+    this.#spawn('agent', [
+      process.execPath,
+      ...nodeFlags(),
+      entry,
+      'agent',
+      '--config',
+      join(this.folder, 'config.yaml'),
+    ]);
     const path = join(this.run, 'agent.sock');
     this.#agent = await LineClient.connect(path, { patience: 15_000, maximumLine: maxLineBytes });
   }

@@ -142,6 +142,49 @@ test('a file that breaks later keeps its policies in force; a file that is delet
   assert.equal(double.last?.imageText, '');
 });
 
+test('a change that leaves size and time as they were is seen all the same', async (t) => {
+  const f = fixture(t);
+  const double = await f.startSwitch();
+  await f.startAgent();
+  const client = await f.client();
+  for (let i = 0; i < 8; i++) {
+    f.write('one.yaml', policyManifest('shop', `p${i}`));
+    await client.request('sync', {});
+    assert.equal(double.last?.imageText, `policy shop/p${i}`);
+  }
+});
+
+test('an object that is defined twice is told with the place of the one that counts', async (t) => {
+  const f = fixture(t);
+  await f.startSwitch();
+  f.write('a.yaml', policyManifest('shop', 'deny'));
+  f.write('b.yaml', `${podManifest('shop', 'web')}${policyManifest('shop', 'deny')}`);
+  const workload = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { namespace: 'shop', name: 'api' },
+  };
+  const template = {
+    metadata: { labels: { app: 'api' } },
+    spec: { containers: [{ name: 'c', image: 'i' }] },
+  };
+  const deployment = { ...workload, spec: { selector: { matchLabels: { app: 'api' } }, template } };
+  f.write('c.json', JSON.stringify({ apiVersion: 'v1', kind: 'List', items: [deployment, deployment] }));
+  await f.startAgent();
+  const { problems } = await (await f.client()).request('sync', {});
+  const places = problems
+    .filter(({ code }) => code === 'duplicate-object')
+    .map(({ message, source }) => [
+      /The (\S+ \S+) is/.exec(message)?.[1],
+      source?.file?.slice(-6),
+      source?.line,
+    ]);
+  const policy = places.find(([name]) => name === 'policy shop/deny');
+  assert.deepEqual(policy, ['policy shop/deny', 'b.yaml', 8]);
+  const pod = places.find(([name]) => String(name).startsWith('pod shop/api'));
+  assert.deepEqual(pod?.slice(1), ['c.json', 1]);
+});
+
 test('changes of the folder are seen without being asked for', async (t) => {
   const f = fixture(t);
   const double = await f.startSwitch();
