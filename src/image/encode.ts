@@ -10,13 +10,15 @@ import { assemble, type Section, type Seeds } from './assemble.js';
 import { type Buckets, makeBuckets } from './buckets.js';
 import { checksum, finish, mixWord } from './hash.js';
 import { endpointFlags, none, type SectionName, sections } from './layout.js';
-import { SectionWriter, TextPool } from './writer.js';
+import { SectionWriter, TextBytes, TextPool } from './writer.js';
 
 const indexOf = (item: { readonly index: number } | null): number => (item === null ? none : item.index);
 
 export class ImageEncoder {
   readonly #sections = new Map<SectionName, Section>();
   readonly #versions = new Map<Group, number>();
+  readonly #policyTexts = new TextBytes();
+  readonly #serviceTexts = new TextBytes();
   readonly #seeds: Seeds = {
     identity_cell_seed: 0,
     block_cell_seed: 0,
@@ -26,6 +28,9 @@ export class ImageEncoder {
   /** Known addresses in the order of the image, and the words of their section. */
   #places: readonly KnownAddress[] = [];
   #endpointWords = new Int32Array();
+  /** By place, beside the objects: all classes may move by one, and then every address is looked at. -1: it has no pod class. */
+  #slots = new Int32Array();
+  #flags = new Uint8Array();
   #serviceNames: readonly { readonly offset: number; readonly length: number }[] = [];
 
   /** The image of these tables. The bytes are the caller's; the encoder keeps no hold of them. */
@@ -59,7 +64,7 @@ export class ImageEncoder {
   }
 
   #policies({ policies, rules }: PolicyTables): void {
-    const text = new TextPool();
+    const text = new TextPool(this.#policyTexts);
     const policy = new SectionWriter(sections.policies, policies.length);
     policies.forEach(({ policy: { namespace, name } }, i) => {
       const [space, own] = [text.put(namespace), text.put(name)];
@@ -277,22 +282,39 @@ export class ImageEncoder {
     const { size, at } = sections.endpoints;
     this.#endpointWords = new Int32Array((size / 4) * entries.length);
     for (let position = 0; position < entries.length; position++) {
+      entries[buckets.order[position]!]!.place = position;
       const from = 4 * buckets.order[position]!;
       const to = (position * size + at.address) / 4;
       for (let word = 0; word < 4; word++) this.#endpointWords[to + word] = packed[from + word]!;
     }
+    this.#slots = new Int32Array(entries.length);
+    this.#flags = new Uint8Array(entries.length);
+    for (const entry of entries) this.#notice(entry);
+  }
+
+  #notice(entry: KnownAddress): void {
+    this.#slots[entry.place] = entry.podClass === null ? -1 : entry.podClass.slot;
+    this.#flags[entry.place] = flagsOf(entry);
   }
 
   /** What stands beside the addresses. */
-  #endpoints({ prefixes }: PolicyTables): void {
+  #endpoints(tables: PolicyTables): void {
     const { size, at } = sections.endpoints;
     const words = this.#endpointWords;
-    for (let position = 0; position < this.#places.length; position++) {
-      const entry = this.#places[position]!;
-      const base = (position * size) / 4;
-      words[base + at.peer_class / 4] = classOf(entry, prefixes.length);
-      words[base + at.program / 4] = indexOf(entry.program);
-      words[base + at.flags / 4] = flagsOf(entry);
+    const prefixes = tables.prefixes.length;
+    for (const entry of tables.takeChangedEndpoints())
+      if (this.#places[entry.place] === entry) this.#notice(entry);
+    const classes = new Int32Array(tables.classSlots);
+    for (const { slot, index } of tables.classes) classes[slot] = 1 + prefixes + index;
+    for (let place = 0; place < this.#places.length; place++) {
+      const base = (place * size) / 4;
+      const slot = this.#slots[place]!;
+      const flags = this.#flags[place]!;
+      words[base + at.peer_class / 4] =
+        slot >= 0 ? classes[slot]! : classWithoutPod(this.#places[place]!.prefix);
+      words[base + at.program / 4] =
+        (flags & endpointFlags.local) === 0 ? none : this.#places[place]!.program!.index;
+      words[base + at.flags / 4] = flags;
     }
     this.#set('endpoints', new Uint8Array(words.buffer));
   }
@@ -322,7 +344,7 @@ export class ImageEncoder {
 
   /** Names of services and where they answer. */
   #frontends({ services: { records, frontends } }: PolicyTables): void {
-    const text = new TextPool();
+    const text = new TextPool(this.#serviceTexts);
     this.#serviceNames = records.map(({ name }) => text.put(name));
     this.#set('service_strings', text.bytes());
     const buckets = makeBuckets(
@@ -361,9 +383,8 @@ function before(a: readonly number[], b: readonly number[]): boolean {
   return false;
 }
 
-function classOf(entry: KnownAddress, prefixes: number): number {
-  if (entry.podClass !== null) return 1 + prefixes + entry.podClass.index;
-  return entry.prefix === null ? 0 : 1 + entry.prefix.index;
+function classWithoutPod(prefix: KnownAddress['prefix']): number {
+  return prefix === null ? 0 : 1 + prefix.index;
 }
 
 function flagsOf(entry: KnownAddress): number {

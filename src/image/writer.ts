@@ -56,16 +56,40 @@ export class SectionWriter<F extends string> {
 
 const encoder = new TextEncoder();
 
+/** Bytes of texts, for pools that are made one after the other with mostly the same texts. */
+export class TextBytes {
+  #before: ReadonlyMap<string, Uint8Array> = new Map();
+  #now = new Map<string, Uint8Array>();
+
+  of(text: string): Uint8Array {
+    const bytes = this.#now.get(text) ?? this.#before.get(text) ?? encoder.encode(text);
+    this.#now.set(text, bytes);
+    return bytes;
+  }
+
+  /** A new pool begins: what neither it nor the one before asks for is forgotten. */
+  turn(): void {
+    this.#before = this.#now;
+    this.#now = new Map();
+  }
+}
+
 /** A text section under construction; equal texts are stored once. */
 export class TextPool {
+  readonly #texts: TextBytes;
   readonly #parts: Uint8Array[] = [];
   readonly #known = new Map<string, { readonly offset: number; readonly length: number }>();
   #size = 0;
 
+  constructor(texts: TextBytes) {
+    this.#texts = texts;
+    texts.turn();
+  }
+
   put(text: string): { readonly offset: number; readonly length: number } {
     let known = this.#known.get(text);
     if (known === undefined) {
-      const bytes = encoder.encode(text);
+      const bytes = this.#texts.of(text);
       known = { offset: this.#size, length: bytes.length };
       this.#parts.push(bytes);
       this.#size += bytes.length;

@@ -21,12 +21,15 @@ import { type Indexed, SortedList } from './sorted-list.js';
 export class PodClass implements Indexed {
   readonly identity: Identity;
   readonly prefix: Prefix | null;
+  /** Small, and the same as long as the class is there; given to another one later. */
+  readonly slot: number;
   index = -1;
   uses = 0;
 
-  constructor(identity: Identity, prefix: Prefix | null) {
+  constructor(identity: Identity, prefix: Prefix | null, slot: number) {
     this.identity = identity;
     this.prefix = prefix;
+    this.slot = slot;
   }
 }
 
@@ -42,6 +45,8 @@ export class KnownAddress implements Holder {
   podClass: PodClass | null = null;
   /** What a local pod's packets are judged by; null for all others. */
   program: Program | null = null;
+  /** Where the encoder has put it. */
+  place = -1;
   /** The 16 bytes as little-endian words, signed: V8 keeps those unboxed, and they are hashed at every change of the population. */
   readonly packed0: number;
   readonly packed1: number;
@@ -99,6 +104,9 @@ export class AddressTable {
     (a, b) => a.identity.index - b.identity.index || (a.prefix?.index ?? -1) - (b.prefix?.index ?? -1),
   );
   readonly #problems = new Map<string, Problem>();
+  readonly #freeSlots: number[] = [];
+  #slots = 0;
+  readonly #changed = new Set<KnownAddress>();
 
   /** `ownNode`: the node that the image is for, or null where it is for none in particular. */
   constructor(ownNode: string | null, prefixes: PrefixTable) {
@@ -188,6 +196,7 @@ export class AddressTable {
         this.#moved.add(entry);
         entry.prefix = this.#prefixes.find(entry.address);
       }
+      this.#changed.add(entry);
       entry.service = claims.services > 0;
       entry.node =
         claims.nodes.size === 0
@@ -201,6 +210,23 @@ export class AddressTable {
     }
     this.#dirty.clear();
     return { changes, changed };
+  }
+
+  /** More than all slots of classes. */
+  get slots(): number {
+    return this.#slots;
+  }
+
+  /** Its class, its program or what it is known as is another now. */
+  note(entry: KnownAddress): void {
+    this.#changed.add(entry);
+  }
+
+  /** What was noted since the last call; some may be gone meanwhile. */
+  takeChanged(): readonly KnownAddress[] {
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    return changed;
   }
 
   /** The identity of an address may be another now. */
@@ -233,6 +259,7 @@ export class AddressTable {
       of.delete(idle.prefix);
       if (of.size === 0) this.#classes.delete(idle.identity);
       this.#classList.delete(idle);
+      this.#freeSlots.push(idle.slot);
     }
     this.#idleClasses.clear();
     return this.#classList.settle();
@@ -263,7 +290,7 @@ export class AddressTable {
     }
     let podClass = of.get(prefix);
     if (podClass === undefined) {
-      podClass = new PodClass(identity, prefix);
+      podClass = new PodClass(identity, prefix, this.#freeSlots.pop() ?? this.#slots++);
       of.set(prefix, podClass);
       this.#classList.add(podClass);
     }
@@ -274,6 +301,7 @@ export class AddressTable {
     if (entry.podClass === podClass) return;
     if (entry.podClass !== null && --entry.podClass.uses === 0) this.#idleClasses.add(entry.podClass);
     entry.podClass = podClass;
+    this.#changed.add(entry);
     if (podClass !== null) podClass.uses++;
   }
 

@@ -314,6 +314,8 @@ export class PolicyCompiler {
       tries: { 4: this.#prefixes.trie(4), 6: this.#prefixes.trie(6) },
       classes: this.#addresses.classes,
       endpoints: this.#addresses.entries,
+      classSlots: this.#addresses.slots,
+      takeChangedEndpoints: () => this.#addresses.takeChanged(),
       services,
       versions: { ...this.#versions },
     };
@@ -323,6 +325,7 @@ export class PolicyCompiler {
     if (before !== null) {
       this.#identities.delete(entry);
       entry.program = null;
+      this.#addresses.note(entry);
       this.#dirtyLocals.add(keyOf(before.namespace, before.name));
     }
     if (entry.owner !== null) {
@@ -353,7 +356,11 @@ export class PolicyCompiler {
     const local: LocalPod = { pod, program, policies };
     this.#locals.set(key, local);
     setIn(this.#localsByNamespace, pod.namespace, key, local);
-    for (const entry of owned) entry.program = program;
+    for (const entry of owned) {
+      if (entry.program === program) continue;
+      entry.program = program;
+      this.#addresses.note(entry);
+    }
     if (before !== undefined) this.#programs.release(before.program);
   }
 

@@ -39,6 +39,10 @@ export interface PolicyTables {
   readonly tries: { readonly 4: TrieNode; readonly 6: TrieNode };
   readonly classes: readonly PodClass[];
   readonly endpoints: ReadonlyMap<string, KnownAddress>;
+  /** More than the slots of all classes. */
+  readonly classSlots: number;
+  /** Endpoints with another class, program or flags than at the last call; with some that are gone. */
+  takeChangedEndpoints(): readonly KnownAddress[];
   readonly services: ServiceLayout;
   readonly versions: Readonly<Record<Group, number>>;
 }
