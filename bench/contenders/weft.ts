@@ -6,7 +6,7 @@ import { WeftNode } from './weft-node.js';
 import { worldObjects } from './weft-objects.js';
 import { benchWorld, servicePorts } from './world.js';
 
-/** 100,000 live flows of one client have to fit its share, which is half of the table. */
+/** 100,000 live flows of one client have to fit its share of the table. */
 const connections = 262_144;
 
 /** How long the polling variant polls: longer than any gap between the packets of a request and its response. */
@@ -36,7 +36,9 @@ function start(site: Site, policies: number, options: object): Promise<Running> 
       netns,
       podCidr: addresses.podRange,
       objects: worldObjects(world),
-      config: { switch: { connections: { capacity: connections }, ...options } },
+      config: {
+        switch: { connections: { capacity: connections, quotaPerPort: connections / 2 }, ...options },
+      },
     });
     await node.attach({ ...world.client, ...client });
     await node.attach({ ...world.server, ...server });

@@ -102,11 +102,10 @@ export class PodCgroups {
   }
 
   #make(folder: string, milli: number): void {
-    const { root, version } = this.#controller;
+    const { version } = this.#controller;
     if (version === 2) {
       // A child has the controller where its parent hands it on.
-      const parent = join(folder, '..');
-      writeFileSync(join(parent === root ? root : parent, 'cgroup.subtree_control'), '+cpu');
+      writeFileSync(join(folder, '..', 'cgroup.subtree_control'), '+cpu');
     }
     mkdirSync(folder);
     this.#made.push(folder);

@@ -32,6 +32,8 @@ function checkout(): string {
 export interface TrafficOptions {
   /** Send to the virtual address instead of the pod's. */
   readonly service?: boolean;
+  /** Run client and server on this processor only; absent: wherever the kernel puts them. */
+  readonly processor?: number;
   /** Put in front of the server's and of the client's command: a program that replaces itself by the rest. */
   readonly serverPrefix?: readonly string[];
   readonly clientPrefix?: readonly string[];
@@ -52,23 +54,22 @@ export async function traffic(
     throw new Error(`${trafficProgram} is missing; \`bash deploy/build.sh bench\` builds it`);
   const to = options.service === true ? running.clusterIP?.ipv4 : running.server.ipv4;
   if (to === undefined) throw new Error('this contender has no virtual address');
+  const pinned = options.processor === undefined ? {} : { cpu: options.processor };
   const serve = [
     trafficProgram,
     'serve',
-    '--port',
-    `${controlPort}`,
-    '--seconds',
-    `${Math.ceil(seconds) + 120}`,
+    ...optionWords({ port: controlPort, seconds: Math.ceil(seconds) + 120, ...pinned }),
   ];
-  const words = Object.entries({
+  const words = optionWords({
     to,
     control: running.server.ipv4,
     port: controlPort,
     'data-port': dataPort,
     warm: Math.min(warmSeconds, seconds),
     seconds,
+    ...pinned,
     ...args,
-  }).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+  });
   const [serverCommand, ...serverArgs] = [...(options.serverPrefix ?? []), ...serve] as [string, ...string[]];
   const [clientCommand, ...clientArgs] = [
     ...(options.clientPrefix ?? []),
@@ -93,6 +94,10 @@ export async function traffic(
     // Nothing of it is worth a farewell; its sessions die with it.
     await server.end('SIGKILL');
   }
+}
+
+function optionWords(options: Readonly<Record<string, number | string>>): string[] {
+  return Object.entries(options).flatMap(([name, value]) => [`--${name}`, `${value}`]);
 }
 
 /** The client's line: one JSON object of finite numbers, its rate above 0. Throws with the line when it is anything else. */
