@@ -27,15 +27,15 @@ type Fields = Readonly<Record<string, unknown>>;
 /** The sentence that `frame-invalid` carries. */
 export class FrameInvalid extends Error {}
 
-/** Throws FrameInvalid. */
-export function parseRequest(frame: Fields): SwitchRequest {
+/** Throws FrameInvalid. `parser` is the connection's. */
+export function parseRequest(frame: Fields, parser = new PortParser()): SwitchRequest {
   const id = whole(frame, 'id', 0, Number.MAX_SAFE_INTEGER);
   const type = text(frame, 'type', 64);
   switch (type) {
     case 'hello':
       return parseHello(id, frame);
     case 'publish':
-      return parsePublish(id, frame);
+      return parsePublish(id, frame, parser);
     case 'query':
       return parseQuery(id, frame);
     case 'subscribe':
@@ -55,10 +55,10 @@ function parseHello(id: number, frame: Fields): HelloRequest {
   return { id, type: 'hello', role, epoch: whole(frame, 'epoch', 1, Number.MAX_SAFE_INTEGER) };
 }
 
-function parsePublish(id: number, frame: Fields): PublishRequest {
+function parsePublish(id: number, frame: Fields, parser: PortParser): PublishRequest {
   const image = frame.image === null ? null : text(frame, 'image', 4096);
   if (image !== null && !image.startsWith('/')) throw new FrameInvalid('image is not an absolute path');
-  const ports = list(frame, 'ports').map((item, index) => parsePort(item, `ports[${index}]`));
+  const ports = parser.parse(list(frame, 'ports'));
   const seen = new Set<string>();
   for (const { id: port } of ports) {
     if (seen.has(port)) throw new FrameInvalid(`port id '${port}' is listed twice`);
@@ -108,6 +108,27 @@ const portId = /^[A-Za-z0-9._:-]{1,64}$/;
 /** The kernel's own rule for interface names (dev_valid_name), and no space. */
 const interfaceName = /^(?!\.{1,2}$)[^\s/:%]{1,15}$/;
 const macAddress = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
+
+/**
+ * The ports of one publication after the other. A publication carries all of them whatever has changed, so a port that is written as the last
+ * time is the value of the last time.
+ */
+export class PortParser {
+  #known: ReadonlyMap<string, PortSpec> = new Map();
+
+  /** Throws FrameInvalid, and then remembers what it did before. */
+  parse(items: readonly unknown[]): PortSpec[] {
+    const known = new Map<string, PortSpec>();
+    const ports = items.map((item, index) => {
+      const written = JSON.stringify(item);
+      const port = this.#known.get(written) ?? parsePort(item, `ports[${index}]`);
+      known.set(written, port);
+      return port;
+    });
+    this.#known = known;
+    return ports;
+  }
+}
 
 /** Throws FrameInvalid; `where` names the specification in the message. */
 export function parsePort(value: unknown, where: string): PortSpec {

@@ -162,5 +162,7 @@ function sameDevice(a: PortSpec, b: PortSpec): boolean {
 }
 
 function sameAddresses(a: PortSpec, b: PortSpec): boolean {
-  return JSON.stringify([a.addresses, a.routes ?? []]) === JSON.stringify([b.addresses, b.routes ?? []]);
+  return (
+    a === b || JSON.stringify([a.addresses, a.routes ?? []]) === JSON.stringify([b.addresses, b.routes ?? []])
+  );
 }

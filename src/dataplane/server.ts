@@ -8,7 +8,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { PeerCredentials } from './addon.js';
 import { Lines } from './lines.js';
-import { FrameInvalid, parseRequest } from './parse-request.js';
+import { FrameInvalid, PortParser, parseRequest } from './parse-request.js';
 import {
   type Acknowledge,
   type Failure,
@@ -141,6 +141,7 @@ class Session implements Subscriber {
   readonly #lines: Lines;
   readonly #service: SwitchService;
   readonly #owner: SessionOwner;
+  readonly #ports = new PortParser();
   #role: 'agent' | 'observer' | null = null;
   #waiting = 0;
 
@@ -186,7 +187,7 @@ class Session implements Subscriber {
   #message(value: Readonly<Record<string, unknown>>): void {
     let request: SwitchRequest;
     try {
-      request = parseRequest(value);
+      request = parseRequest(value, this.#ports);
     } catch (error) {
       if (!(error instanceof FrameInvalid)) throw error;
       this.fail(typeof value.id === 'number' ? value.id : null, 'frame-invalid', error.message);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { FrameInvalid, parsePort, parseRequest } from '../../../src/dataplane/parse-request.js';
+import { FrameInvalid, PortParser, parsePort, parseRequest } from '../../../src/dataplane/parse-request.js';
 
 const port = {
   id: 'abc',
@@ -40,6 +40,26 @@ test('a host port has routes and no namespace, and what only a pod or a host has
 
 test('addresses become canonical, so that one address has one text', () => {
   assert.deepEqual(parsePort({ ...port, addresses: ['FD00:0::5'] }, 'ports[0]').addresses, ['fd00::5']);
+});
+
+test('a port that is written as in the publication before is the same value; one that is not is parsed anew', () => {
+  const parser = new PortParser();
+  const other = { ...port, id: 'def', addresses: ['10.42.0.6'] };
+  const before = parser.parse([port, other]);
+  const after = parser.parse([{ ...other }, { ...port, addresses: ['10.42.0.7'] }]);
+  assert.equal(after[0], before[1]);
+  assert.deepEqual(after[1], { ...port, addresses: ['10.42.0.7'] });
+  // A publication that is refused leaves nothing behind.
+  assert.throws(
+    () =>
+      parser.parse([
+        { ...port, mtu: 9000 },
+        { ...other, mtu: 1 },
+      ]),
+    FrameInvalid,
+  );
+  assert.equal(parser.parse([other])[0], before[1]);
+  assert.throws(() => parser.parse([{ ...port, mtu: 1 }]), FrameInvalid);
 });
 
 test('every field out of its form is refused by name', () => {
