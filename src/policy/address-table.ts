@@ -66,11 +66,15 @@ export class KnownAddress implements Holder {
 /** Who claims one address. */
 interface Claims {
   readonly address: Address;
-  readonly pods: Set<Pod>;
-  /** Node name → claims from it. '' where the node is unknown. */
-  readonly nodes: Map<string, number>;
+  /** Replaced, never changed: nearly every address has one, and sets of one are most of the memory. */
+  pods: readonly Pod[];
+  /** Node name → claims from it. '' where the node is unknown. Replaced likewise. */
+  nodes: ReadonlyMap<string, number>;
   services: number;
 }
+
+const noPods: readonly Pod[] = [];
+const noNodes: ReadonlyMap<string, number> = new Map();
 
 export interface OwnerChange {
   readonly entry: KnownAddress;
@@ -131,21 +135,28 @@ export class AddressTable {
   }
 
   addPod(pod: Pod): void {
-    for (const address of podAddresses(pod)) this.#claim(address).pods.add(pod);
-    for (const address of nodeAddressesOf(pod)) count(this.#claim(address).nodes, pod.nodeName, 1);
+    for (const address of podAddresses(pod)) {
+      const claims = this.#claim(address);
+      if (!claims.pods.includes(pod))
+        claims.pods = claims.pods.length === 0 ? [pod] : claims.pods.concat(pod);
+    }
+    for (const address of nodeAddressesOf(pod)) this.#countNode(address, pod.nodeName, 1);
   }
 
   deletePod(pod: Pod): void {
-    for (const address of podAddresses(pod)) this.#claim(address).pods.delete(pod);
-    for (const address of nodeAddressesOf(pod)) count(this.#claim(address).nodes, pod.nodeName, -1);
+    for (const address of podAddresses(pod)) {
+      const claims = this.#claim(address);
+      claims.pods = claims.pods.filter((other) => other !== pod);
+    }
+    for (const address of nodeAddressesOf(pod)) this.#countNode(address, pod.nodeName, -1);
   }
 
   addNode(node: Node): void {
-    for (const address of node.addresses) count(this.#claim(address).nodes, node.name, 1);
+    for (const address of node.addresses) this.#countNode(address, node.name, 1);
   }
 
   deleteNode(node: Node): void {
-    for (const address of node.addresses) count(this.#claim(address).nodes, node.name, -1);
+    for (const address of node.addresses) this.#countNode(address, node.name, -1);
   }
 
   addService(address: Address): void {
@@ -178,7 +189,7 @@ export class AddressTable {
       let entry = this.#entries.get(text);
       if (claims.nodes.size > 0) this.#nodeAddresses.set(text, claims.address);
       else this.#nodeAddresses.delete(text);
-      if (claims.pods.size === 0 && claims.nodes.size === 0 && claims.services === 0) {
+      if (claims.pods.length === 0 && claims.nodes.size === 0 && claims.services === 0) {
         this.#claims.delete(text);
         this.#problems.delete(text);
         if (entry === undefined) continue;
@@ -268,11 +279,20 @@ export class AddressTable {
   #claim(address: Address): Claims {
     let claims = this.#claims.get(address.text);
     if (claims === undefined) {
-      claims = { address, pods: new Set(), nodes: new Map(), services: 0 };
+      claims = { address, pods: noPods, nodes: noNodes, services: 0 };
       this.#claims.set(address.text, claims);
     }
     this.#dirty.add(address.text);
     return claims;
+  }
+
+  #countNode(address: Address, node: string, by: number): void {
+    const claims = this.#claim(address);
+    const nodes = new Map(claims.nodes);
+    const next = (nodes.get(node) ?? 0) + by;
+    if (next === 0) nodes.delete(node);
+    else nodes.set(node, next);
+    claims.nodes = nodes.size === 0 ? noNodes : nodes;
   }
 
   #give(entry: KnownAddress, owner: Pod | null): OwnerChange {
@@ -306,7 +326,7 @@ export class AddressTable {
   }
 
   #judgeConflict(text: string, claims: Claims, owner: Pod | null): void {
-    if (claims.pods.size > (owner === null ? 0 : 1)) {
+    if (claims.pods.length > (owner === null ? 0 : 1)) {
       const names = [...claims.pods].map((pod) => keyOf(pod.namespace, pod.name)).sort();
       const has =
         owner === null
@@ -322,14 +342,8 @@ export class AddressTable {
   }
 }
 
-function bestClaim(pods: ReadonlySet<Pod>): Pod | null {
+function bestClaim(pods: readonly Pod[]): Pod | null {
   let best: Pod | null = null;
   for (const pod of pods) if (best === null || compareClaims(pod, best) < 0) best = pod;
   return best;
-}
-
-function count(map: Map<string, number>, key: string, by: number): void {
-  const next = (map.get(key) ?? 0) + by;
-  if (next === 0) map.delete(key);
-  else map.set(key, next);
 }
