@@ -7,6 +7,7 @@
  * controller emits pods in random order; here the pods under test stand at a third and at two thirds of the list, where two drawn at
  * random stand on average. `iptables` is what the system's alternative says: nf_tables on Debian 12, which K3s uses too.
  */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Contender, Site } from './contender.js';
 import {
   chainName,
@@ -194,9 +195,28 @@ function plainSets(sets: readonly AddressSet[]): string {
 /** The version of the first sync. */
 const firstVersion = '1700000000000000000';
 
+const mostSets = '/sys/module/ip_set/parameters/max_sets';
+const room = '32768';
+
+/**
+ * A namespace begins with room for 256 sets; the kernel makes more 64 at a time and waits for a grace period each time: half a minute for
+ * 20,000. What a new namespace begins with is a setting of the machine, raised while `make` makes one. No packet notices.
+ */
+async function withRoomForSets<T>(make: () => Promise<T>): Promise<T> {
+  if (!existsSync(mostSets)) return make();
+  const before = readFileSync(mostSets, 'utf8').trim();
+  writeFileSync(mostSets, room);
+  try {
+    return await make();
+  } finally {
+    // Two that overlap must not leave the first one's value behind.
+    writeFileSync(mostSets, before === room ? '0' : before);
+  }
+}
+
 function start(site: Site, policies: number): Promise<KernelRunning> {
   return onStage(site, async (stage) => {
-    const place = await routedPods(stage);
+    const place = await withRoomForSets(() => routedPods(stage));
     const { sets, filter } = kubeRouterState(benchWorld(policies), firstVersion);
     site.say(`${sets.length} ipsets, ${filter.rules.length} rules`);
     await run('ipset', ['restore'], { netns: place.node, input: plainSets(sets) });
