@@ -8,6 +8,7 @@ const pods = 100;
 const policies = 1_000;
 /** Timers go by the second, and one look of a garbage collector must not be all that is seen. */
 const shortest = 10; // seconds
+const settle = 30_000; // milliseconds
 
 export const idle: NodeMeasure = {
   name: `idle-${pods}`,
@@ -16,13 +17,14 @@ export const idle: NodeMeasure = {
   subjects: ['weft'],
   packages: [],
   repeat: 'rounds',
-  estimate: { start: 20, sample: shortest },
+  estimate: { start: 20 + settle / 1000, sample: shortest },
   unavailable: async () => null,
   async start(_subject, site) {
     const { node, pods: known, stop } = await standNode(site, policies, pods);
     for (const pod of known) await node.attach(pod);
-    // Compilers and collectors of the start have their say before anything is measured.
-    await pause(5000);
+    // Compilers and collectors of the start have their say before anything is measured: V8 collects three times more, 8 s apart, once a
+    // process has gone quiet.
+    await pause(settle);
     return {
       async sample(seconds) {
         const wait = Math.max(shortest, seconds);
