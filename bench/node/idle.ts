@@ -8,7 +8,7 @@ const pods = 100;
 const policies = 1_000;
 /** Timers go by the second, and one look of a garbage collector must not be all that is seen. */
 const shortest = 10; // seconds
-const settle = 30_000; // milliseconds
+const settle = 25_000; // milliseconds
 
 export const idle: NodeMeasure = {
   name: `idle-${pods}`,

@@ -19,7 +19,7 @@ export const portCreate: NodeMeasure = {
   subjects: ['weft'],
   packages: [],
   repeat: 'rounds',
-  estimate: { start: 15, sample: 10 },
+  estimate: { start: 8, sample: 8 },
   unavailable: async () => null,
   async start(_subject, site) {
     const { node, pods: known, stop } = await standNode(site, policies, pods);
