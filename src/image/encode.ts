@@ -146,23 +146,33 @@ export class ImageEncoder {
   }
 
   #identityCells({ rows }: PolicyTables): void {
-    const cells: number[] = [];
+    const cells = new Uint32Array(3 * rows.reduce((sum, row) => sum + row.cells.size, 0));
+    let next = 0;
     for (const row of rows) {
-      for (const [identity, set] of row.cells) cells.push(row.index, identity.index, set.index);
+      for (const [identity, set] of row.cells) {
+        cells[next++] = row.index;
+        cells[next++] = identity.index;
+        cells[next++] = set.index;
+      }
     }
     this.#cells('identity', cells);
   }
 
   #blockCells({ rows }: PolicyTables): void {
-    const cells: number[] = [];
+    const cells = new Uint32Array(3 * rows.reduce((sum, row) => sum + row.blockCells.length, 0));
+    let next = 0;
     for (const row of rows) {
-      for (const { prefix, set } of row.blockCells) cells.push(row.index, prefix.index, set.index);
+      for (const { prefix, set } of row.blockCells) {
+        cells[next++] = row.index;
+        cells[next++] = prefix.index;
+        cells[next++] = set.index;
+      }
     }
     this.#cells('block', cells);
   }
 
   /** `cells` holds triples (row, column, port set). */
-  #cells(kind: 'identity' | 'block', cells: readonly number[]): void {
+  #cells(kind: 'identity' | 'block', cells: Uint32Array): void {
     const count = cells.length / 3;
     const buckets = makeBuckets(
       count,
