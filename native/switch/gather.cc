@@ -44,7 +44,6 @@ void Forwarder::gather(Passage& way, Port& out) noexcept {
   place->in = &way.in;
   place->view = &way.view;
   place->single = &way;
-  place->sound = false;
   place->bytes = packet.length;
   ++held_flows_;
 }

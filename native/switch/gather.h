@@ -20,7 +20,6 @@ struct View;
 struct Gathered {
   Port* out = nullptr;        // null: nothing is held
   Passage* single = nullptr;  // the only one so far; null once there are two
-  bool sound = false;         // the single one's checksum is known to be right
   Merge merge;                // from the second on
   Port* in = nullptr;
   const View* view = nullptr;

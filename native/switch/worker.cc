@@ -8,6 +8,10 @@ namespace {
 constexpr uint32_t kReadyAtOnce = 64;
 // A frame of this length ends its batch: writing it may take a receiver's stack 100 µs.
 constexpr uint32_t kLargeFrame = 4096;
+// A port whose turns are one small frame each, further apart than this, is in a conversation: one frame, then
+// silence until it is answered. The read that would find that out is saved, and the frame leaves before it.
+// Where there is another after all, the poller says so at once.
+constexpr uint64_t kLoneGapNs = 2000;
 // The whole connection table is looked at once in this time, and fragments at least this often.
 constexpr uint64_t kSweepPeriodNs = 30'000'000'000;
 constexpr int64_t kHousekeepingNs = 500'000'000;
@@ -82,10 +86,15 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
   uint64_t now_ns = start_ns;
   uint32_t frames = 0;
   bool gone = false;
+  const bool lone = port->lone && start_ns - port->turn_end_ns > kLoneGapNs;
+  port->lone = false;
   while (frames < settings_.drain_frames) {
-    const ReceiveStatus status = receive(*port, settings_.drain_frames - frames);
+    const ReceiveStatus status = receive(*port, lone && frames == 0 ? 1 : settings_.drain_frames - frames);
     frames += static_cast<uint32_t>(arrived_.size());
     if (!arrived_.empty()) forwarder_.forward(view, *port, arrived_, now_ns);
+    port->lone = frames == 1 && arrived_.size() == 1 && arrived_.front().length < kLargeFrame &&
+                 (lone || status == ReceiveStatus::empty);
+    if (port->lone && lone) break;
     if (status != ReceiveStatus::frame) {
       // A broken device that cannot be read would be reported for ever.
       gone =
@@ -96,7 +105,8 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
     if (now_ns - start_ns >= settings_.drain_ns) break;
   }
   forwarder_.flush();
-  port->counters[index_].busy_ns.add(clock_.now_ns() - start_ns);
+  port->turn_end_ns = clock_.now_ns();
+  port->counters[index_].busy_ns.add(port->turn_end_ns - start_ns);
   if (gone) {
     port->status.store(PortStatus::gone, std::memory_order_relaxed);
     poller_->remove(*port->device);

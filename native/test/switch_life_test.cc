@@ -178,6 +178,26 @@ TEST_CASE("a turn ends by time as well as by frames") {
   CHECK(lab.totals("a").busy_ns >= 200'000);
 }
 
+TEST_CASE("a port whose turns are one frame each has one taken, and the rest in the turn that follows") {
+  Life lab;
+  const Bytes packet = frame(lab.link("a"), "udp 10.0.0.1:1000 > 10.0.0.2:9");
+  const auto turn = [&](int frames) {
+    for (int i = 0; i < frames; ++i) lab.device("a").push(packet);
+    lab.sw->worker(0).round(0);
+    return lab.device("a").waiting();
+  };
+  CHECK(turn(1) == 0);
+  lab.pass(100'000);
+  CHECK(turn(3) == 2);
+  // At once: the port is not in a conversation.
+  CHECK(turn(0) == 0);
+  lab.pass(100'000);
+  CHECK(turn(3) == 0);
+  CHECK(turn(1) == 0);
+  CHECK(turn(3) == 0);
+  CHECK(lab.totals("b").tx_packets == 11);
+}
+
 TEST_CASE("answers to one port have a rate; another port's are untouched") {
   Harness::Options options;
   options.settings.live.answers_per_second = 10;

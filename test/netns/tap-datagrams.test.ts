@@ -30,8 +30,10 @@ socket.on('message', (bytes, from) => {
     process.exit(1);
   }
   next++;
-  if (next % wave === 0 || next === Number(count)) socket.send(String(next), from.port, from.address);
-  if (next === Number(count)) console.log('whole');
+  const over = next === Number(count);
+  if (over || next % wave === 0)
+    socket.send(String(next), from.port, from.address, () => over && socket.close());
+  if (over) console.log('whole');
 });
 socket.bind(7000, () => console.log('ready'));
 `;
