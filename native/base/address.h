@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -38,10 +39,14 @@ struct Address {
     return a;
   }
 
+  // As two words: compared byte by byte, or by memcmp, addresses would be a tenth of a packet's cost.
+  [[nodiscard]] constexpr std::array<uint64_t, 2> words() const {
+    return std::bit_cast<std::array<uint64_t, 2>>(bytes);
+  }
   [[nodiscard]] constexpr bool is_v4() const {
-    for (size_t i = 0; i < 10; ++i)
-      if (bytes[i] != 0) return false;
-    return bytes[10] == 0xff && bytes[11] == 0xff;
+    constexpr auto kPrefix = std::bit_cast<uint32_t>(std::array<uint8_t, 4>{0, 0, 0xff, 0xff});
+    const auto parts = std::bit_cast<std::array<uint32_t, 4>>(bytes);
+    return ((parts[0] | parts[1]) | (parts[2] ^ kPrefix)) == 0;
   }
   // Host order; meaningful only where is_v4().
   [[nodiscard]] constexpr uint32_t v4_value() const {
@@ -55,7 +60,10 @@ struct Address {
     return true;
   }
 
-  friend constexpr bool operator==(const Address&, const Address&) = default;
+  friend constexpr bool operator==(const Address& a, const Address& b) {
+    const auto x = a.words(), y = b.words();
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+  }
   friend constexpr auto operator<=>(const Address&, const Address&) = default;
 };
 

@@ -33,6 +33,17 @@ class KeyedHash {
   // Called once.
   [[nodiscard]] constexpr uint64_t finish(uint64_t tail = 0, size_t tail_length = 0) {
     absorb((bytes_ + tail_length) << 56 | tail);
+    return squeeze();
+  }
+
+  // One word of a message whose first word tells its length, so that none is the beginning of another: what
+  // SipHash's last block, which holds the length, is for. Closed by squeeze() instead of finish().
+  constexpr void absorb(uint64_t word) {
+    v3_ ^= word;
+    round();
+    v0_ ^= word;
+  }
+  [[nodiscard]] constexpr uint64_t squeeze() {
     v2_ ^= 0xff;
     round();
     round();
@@ -41,11 +52,6 @@ class KeyedHash {
   }
 
  private:
-  constexpr void absorb(uint64_t word) {
-    v3_ ^= word;
-    round();
-    v0_ ^= word;
-  }
   constexpr void round() {
     v0_ += v1_;
     v1_ = std::rotl(v1_, 13) ^ v0_;

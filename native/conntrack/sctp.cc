@@ -1,15 +1,12 @@
 #include "conntrack/sctp.h"
 
+#include "base/bytes.h"
+
 namespace weft {
 
 namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
-
-uint32_t load_be32(const uint8_t* p) {
-  return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 |
-         static_cast<uint32_t>(p[2]) << 8 | p[3];
-}
 
 constexpr uint32_t bit(SctpChunk chunk) {
   return 1u << static_cast<unsigned>(chunk);

@@ -54,10 +54,9 @@ FlowTuple Lookup::judged() const {
 // ----------------------------------------------------------------------------------------------------------------------------
 
 bool ConnectionTable::tuple_is(const Entry::Half& half, const TupleWords& words) {
-  // Ports and protocol lie in the last word and differ most often.
-  for (size_t i = words.size(); i-- > 0;)
-    if (half.tuple[i].load(kRelaxed) != words[i]) return false;
-  return true;
+  uint64_t different = 0;
+  for (size_t i = 0; i < words.size(); ++i) different |= half.tuple[i].load(kRelaxed) ^ words[i];
+  return different == 0;
 }
 
 bool ConnectionTable::copy_tuples(const Entry& entry, uint32_t sequence, std::array<TupleWords, 2>& out) {
@@ -86,9 +85,13 @@ bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t 
   out.to = {entry.port[theirs].load(kRelaxed), entry.instance[theirs].load(kRelaxed)};
   out.key = from_words(words);
   if (out.translates()) {
-    TupleWords far;
-    for (size_t i = 0; i < far.size(); ++i) far[i] = entry.half[theirs].tuple[i].load(kRelaxed);
-    out.translated = from_words(far).reversed();
+    // The other direction's tuple, reversed word by word: addresses change places, and so do the ports, which
+    // are the lower half of the last word.
+    const auto& far = entry.half[theirs].tuple;
+    const uint64_t last = far[4].load(kRelaxed);
+    const uint64_t ports = std::rotl(static_cast<uint32_t>(last), 16);
+    out.translated = from_words({far[2].load(kRelaxed), far[3].load(kRelaxed), far[0].load(kRelaxed),
+                                 far[1].load(kRelaxed), (last >> 32 << 32) | ports});
   } else {
     out.translated = out.key;
   }
@@ -105,7 +108,7 @@ void ConnectionTable::prefetch_entry(uint64_t key_hash) const {
   __builtin_prefetch(&entry.word, 1);
 }
 
-Lookup ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns) const {
+bool ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns, Lookup& out) const {
   const TupleWords words = to_words(key);
   const uint32_t bucket = bucket_of(key_hash);
   const uint64_t tag = key_hash >> 32;
@@ -114,15 +117,13 @@ Lookup ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t n
     uint32_t node = buckets_[bucket].head.load(std::memory_order_acquire);
     for (int steps = 0; (node & kEndMark) == 0 && steps < 4096; ++steps) {
       const uint64_t link = entries_[node >> 1].half[node & 1].link.load(std::memory_order_acquire);
-      if (link >> 32 == tag) {
-        Lookup found;
-        if (snapshot(node, words, now_ns, found)) return found;
-      }
+      if (link >> 32 == tag && snapshot(node, words, now_ns, out)) return true;
       node = static_cast<uint32_t>(link);
     }
     if (node == (kEndMark | bucket)) break;
   }
-  return {};
+  out.entry = Lookup::kNone;
+  return false;
 }
 
 std::optional<uint32_t> ConnectionTable::find_locked(const TupleWords& words, uint64_t key_hash) const {
@@ -316,6 +317,11 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
       if (step.verdict == TcpVerdict::out_of_window) return Update::out_of_window;
       state = step.state;
       extend = step.refresh;
+    } else if (protocol == static_cast<uint8_t>(Protocol::udp)) {
+      if (state == State::udp_unreplied && lookup.side == Side::reply)
+        state = State::udp_replied;
+      else if (state == State::udp_replied && now_ns >= entry.created_ns.load(kRelaxed) + kStreamAfter)
+        state = State::udp_stream;
     } else if (protocol == static_cast<uint8_t>(Protocol::sctp)) {
       if (packet.sctp == nullptr) return Update::invalid;
       const SctpStep step = sctp_advance(entry, state, lookup.side, *packet.sctp);
@@ -323,11 +329,6 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
       if (step.verdict == SctpVerdict::invalid) return Update::invalid;
       state = step.state;
       extend = step.refresh;
-    } else if (protocol == static_cast<uint8_t>(Protocol::udp)) {
-      if (state == State::udp_unreplied && lookup.side == Side::reply)
-        state = State::udp_replied;
-      else if (state == State::udp_replied && now_ns >= entry.created_ns.load(kRelaxed) + kStreamAfter)
-        state = State::udp_stream;
     } else if (lookup.side == Side::reply) {
       state = is_icmp(protocol) ? State::icmp_replied : State::other_replied;
     }

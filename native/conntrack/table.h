@@ -253,7 +253,12 @@ class ConnectionTable {
   void prefetch_index(uint64_t key_hash) const { __builtin_prefetch(&buckets_[bucket_of(key_hash)]); }
   void prefetch_entry(uint64_t key_hash) const;
   // `key_hash` is hash_of(key); with any other the answer is a miss.
-  [[nodiscard]] Lookup find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns) const;
+  [[nodiscard]] Lookup find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns) const {
+    Lookup found;
+    return find(key, key_hash, now_ns, found) ? found : Lookup{};
+  }
+  // The same into `out`; nothing of it but hit() means anything where the answer is false.
+  [[nodiscard]] bool find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns, Lookup& out) const;
   // The connection that an ICMP error belongs to. `quoted` is the tuple of the packet inside it, as quoted
   // (echo identifiers in both ports). The error travels against the quoted packet, so `side` is the side of
   // the ERROR's sender: Lookup of the quoted packet's reverse. `translated.reversed()` is what the inner
@@ -323,7 +328,7 @@ class ConnectionTable {
     uint32_t node;  // that is in the way
   };
 
-  [[nodiscard]] uint64_t hash(const TupleWords& words) const { return hash_words(options_.seed, words); }
+  [[nodiscard]] uint64_t hash(const TupleWords& words) const { return hash_tuple(options_.seed, words); }
   [[nodiscard]] uint32_t bucket_of(uint64_t hash) const { return static_cast<uint32_t>(hash) & bucket_mask_; }
   [[nodiscard]] bool port_live(PortLife port) const;
   [[nodiscard]] uint64_t timeout_of(State state, uint32_t flags) const;

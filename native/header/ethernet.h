@@ -26,6 +26,8 @@ class EthernetHeader {
   explicit EthernetHeader(uint8_t* bytes) : p_(bytes) {}
   [[nodiscard]] MacAddress destination() const { return mac(0); }
   [[nodiscard]] MacAddress source() const { return mac(6); }
+  [[nodiscard]] bool source_is(const MacAddress& m) const { return mac_is(p_ + 6, m); }
+  [[nodiscard]] bool destination_is(const MacAddress& m) const { return mac_is(p_, m); }
   [[nodiscard]] uint16_t type() const { return load_be16(p_ + 12); }
   // Group bit: multicast, of which broadcast is one.
   [[nodiscard]] bool destination_is_group() const { return (p_[0] & 1) != 0; }

@@ -7,6 +7,7 @@
 // do not mix.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -15,12 +16,17 @@
 
 namespace weft {
 
+// Halves are added with the carry going around: a sum and its halves changed over, added, have it in the
+// upper half.
 [[nodiscard]] constexpr uint16_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffffu) + (sum >> 32);
-  sum = (sum & 0xffffffffu) + (sum >> 32);
-  sum = (sum & 0xffffu) + (sum >> 16);
-  sum = (sum & 0xffffu) + (sum >> 16);
-  return static_cast<uint16_t>(sum);
+  const auto words = static_cast<uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return static_cast<uint16_t>((words + std::rotl(words, 16)) >> 16);
+}
+
+// The sum of an IPv4 header without options.
+[[nodiscard]] inline uint64_t sum_ipv4_header(const uint8_t* p) {
+  return uint64_t{load_native<uint32_t>(p)} + load_native<uint32_t>(p + 4) + load_native<uint32_t>(p + 8) +
+         load_native<uint32_t>(p + 12) + load_native<uint32_t>(p + 16);
 }
 
 // Adds `length` bytes to `sum`; an odd last byte is padded with zero, so only the last piece may be odd.
@@ -42,6 +48,14 @@ class ChecksumDelta {
   void replace16(uint16_t old_value, uint16_t new_value) {
     sum_ += static_cast<uint16_t>(~old_value);
     sum_ += new_value;
+  }
+  void replace32(uint32_t old_value, uint32_t new_value) {
+    sum_ += static_cast<uint32_t>(~old_value);
+    sum_ += new_value;
+  }
+  void replace64(uint64_t old_value, uint64_t new_value) {
+    replace32(static_cast<uint32_t>(old_value), static_cast<uint32_t>(new_value));
+    replace32(static_cast<uint32_t>(old_value >> 32), static_cast<uint32_t>(new_value >> 32));
   }
   // `length` even, at most 65536.
   void replace(const uint8_t* old_bytes, const uint8_t* new_bytes, size_t length) {

@@ -1,6 +1,8 @@
 // The vocabulary that packet, conntrack, policy, service and switch share.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstdint>
 
 #include "base/address.h"
@@ -24,7 +26,10 @@ struct FlowTuple {
   [[nodiscard]] constexpr FlowTuple reversed() const {
     return {destination, source, destination_port, source_port, protocol, family, 0};
   }
-  friend constexpr bool operator==(const FlowTuple&, const FlowTuple&) = default;
+  friend constexpr bool operator==(const FlowTuple& a, const FlowTuple& b) {
+    const auto x = std::bit_cast<std::array<uint64_t, 5>>(a), y = std::bit_cast<std::array<uint64_t, 5>>(b);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4])) == 0;
+  }
 };
 static_assert(sizeof(FlowTuple) == 40);
 

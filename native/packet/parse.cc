@@ -102,8 +102,10 @@ DropReason parse_ipv4(Packet& packet) {
   if (ip.version() != 4 || header_length < kIpv4MinLength || total_length < header_length ||
       total_length > available)
     return DropReason::ipv4_malformed;
-  if (fold(sum_bytes(packet.frame + kEthernetHeaderLength, header_length)) != 0xffff)
-    return DropReason::ipv4_checksum;
+  const uint8_t* const bytes = packet.frame + kEthernetHeaderLength;
+  const uint64_t sum =
+      header_length == kIpv4MinLength ? sum_ipv4_header(bytes) : sum_bytes(bytes, header_length);
+  if (fold(sum) != 0xffff) return DropReason::ipv4_checksum;
   if (header_length > kIpv4MinLength &&
       !ipv4_options_valid(packet.frame + kEthernetHeaderLength + kIpv4MinLength,
                           header_length - kIpv4MinLength))

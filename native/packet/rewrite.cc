@@ -29,27 +29,37 @@ void update_udp(uint8_t* field, const ChecksumDelta& delta) {
 
 // Writes the two addresses of an IP header at `l3` and returns what that changed.
 ChecksumDelta write_addresses(uint8_t* l3, const FlowTuple& to) {
-  const bool v4 = to.family == 4;
-  const size_t length = v4 ? 4 : 16;
-  const size_t skip = 16 - length;  // an IPv4 address is the tail of its 16-byte form
-  uint8_t* source = v4 ? Ipv4Header(l3).source() : Ipv6Header(l3).source();
-  uint8_t* destination = source + length;
   ChecksumDelta delta;
-  delta.replace(source, to.source.bytes.data() + skip, length);
-  delta.replace(destination, to.destination.bytes.data() + skip, length);
-  std::memcpy(source, to.source.bytes.data() + skip, length);
-  std::memcpy(destination, to.destination.bytes.data() + skip, length);
+  if (to.family == 4) {
+    // An IPv4 address is the tail of its 16-byte form.
+    uint8_t* const at = Ipv4Header(l3).source();
+    const auto source = load_native<uint32_t>(to.source.bytes.data() + 12);
+    const auto destination = load_native<uint32_t>(to.destination.bytes.data() + 12);
+    delta.replace32(load_native<uint32_t>(at), source);
+    delta.replace32(load_native<uint32_t>(at + 4), destination);
+    store_native(at, source);
+    store_native(at + 4, destination);
+    return delta;
+  }
+  uint8_t* const at = Ipv6Header(l3).source();
+  const auto replace = [&](uint8_t* field, const Address& address) {
+    const auto words = address.words();
+    for (size_t i = 0; i < 2; ++i) {
+      delta.replace64(load_native<uint64_t>(field + 8 * i), words[i]);
+      store_native(field + 8 * i, words[i]);
+    }
+  };
+  replace(at, to.source);
+  replace(at + 16, to.destination);
   return delta;
 }
 
 // Writes the two ports that start a TCP, UDP or SCTP header and returns what that changed.
 ChecksumDelta write_ports(uint8_t* l4, const FlowTuple& to) {
-  uint8_t ports[4];
-  store_be16(ports, to.source_port);
-  store_be16(ports + 2, to.destination_port);
+  const uint32_t ports = big_endian(uint32_t{to.source_port} << 16 | to.destination_port);
   ChecksumDelta delta;
-  delta.replace(l4, ports, 4);
-  std::memcpy(l4, ports, 4);
+  delta.replace32(load_native<uint32_t>(l4), ports);
+  store_native(l4, ports);
   return delta;
 }
 
@@ -86,25 +96,29 @@ bool is_echo(const Packet& packet) {
   return packet.icmp_type == icmpv6_type::kEchoRequest || packet.icmp_type == icmpv6_type::kEchoReply;
 }
 
-// Addresses are written; `addresses` is what that changed. Returns whether the packet's ports are now those
+// TCP and UDP. Addresses are written; `addresses` is what that changed.
+void rewrite_ports(Packet& packet, const FlowTuple& to, ChecksumDelta addresses) {
+  uint8_t* l4 = packet.frame + packet.l4_offset;
+  const bool tcp = to.protocol == static_cast<uint8_t>(Protocol::tcp);
+  uint8_t* field = l4 + (tcp ? kTcpChecksumOffset : kUdpChecksumOffset);
+  const ChecksumDelta ports = write_ports(l4, to);
+  if (packet.needs_checksum()) {
+    // The field holds the sum of the pseudo-header, in which there are no ports.
+    store_native(field, addresses.apply_to_sum(load_native<uint16_t>(field)));
+    return;
+  }
+  addresses.add(ports);
+  tcp ? update(field, addresses) : update_udp(field, addresses);
+}
+
+// The same for the other protocols. Returns whether the packet's ports are now those
 // of `to`.
 bool rewrite_transport(Packet& packet, const FlowTuple& to, ChecksumDelta addresses) {
   uint8_t* l4 = packet.frame + packet.l4_offset;
   switch (static_cast<Protocol>(to.protocol)) {
     case Protocol::tcp:
-    case Protocol::udp: {
-      const bool tcp = to.protocol == static_cast<uint8_t>(Protocol::tcp);
-      uint8_t* field = l4 + (tcp ? kTcpChecksumOffset : kUdpChecksumOffset);
-      const ChecksumDelta ports = write_ports(l4, to);
-      if (packet.needs_checksum()) {
-        // The field holds the sum of the pseudo-header, in which there are no ports.
-        store_native(field, addresses.apply_to_sum(load_native<uint16_t>(field)));
-        return true;
-      }
-      addresses.add(ports);
-      tcp ? update(field, addresses) : update_udp(field, addresses);
-      return true;
-    }
+    case Protocol::udp:
+      break;
     case Protocol::sctp:
       if (!same_ports(packet.tuple, to)) write_sctp_ports(packet, to);
       return true;
@@ -180,7 +194,15 @@ DropReason rewrite(Packet& packet, const FlowTuple& to) {
   if (to.family == 4) update(l3 + 10, addresses);
   packet.tuple.source = to.source;
   packet.tuple.destination = to.destination;
-  if (later || !rewrite_transport(packet, to, addresses)) return DropReason::none;
+  if (later) return DropReason::none;
+  if (to.protocol == static_cast<uint8_t>(Protocol::tcp) ||
+      to.protocol == static_cast<uint8_t>(Protocol::udp)) [[likely]] {
+    rewrite_ports(packet, to, addresses);
+    packet.tuple.source_port = to.source_port;
+    packet.tuple.destination_port = to.destination_port;
+    return DropReason::none;
+  }
+  if (!rewrite_transport(packet, to, addresses)) return DropReason::none;
   packet.tuple.source_port = to.source_port;
   const bool icmp = to.protocol == static_cast<uint8_t>(Protocol::icmp) ||
                     to.protocol == static_cast<uint8_t>(Protocol::icmpv6);
@@ -213,28 +235,6 @@ DropReason rewrite_quoted(Packet& packet, const FlowTuple& to) {
                     to.protocol == static_cast<uint8_t>(Protocol::icmpv6);
   quoted.tuple.destination_port = icmp ? to.source_port : to.destination_port;
   return DropReason::none;
-}
-
-bool decrement_ttl(Packet& packet) {
-  if (packet.kind != PacketKind::ip || packet.ttl <= 1) return false;
-  uint8_t* l3 = packet.frame + packet.l3_offset;
-  packet.ttl = static_cast<uint8_t>(packet.ttl - 1);
-  if (packet.tuple.family == 6) {
-    Ipv6Header(l3).set_hop_limit(packet.ttl);
-    return true;
-  }
-  const auto old = load_native<uint16_t>(l3 + 8);  // TTL and protocol
-  Ipv4Header(l3).set_ttl(packet.ttl);
-  ChecksumDelta delta;
-  delta.replace16(old, load_native<uint16_t>(l3 + 8));
-  update(l3 + 10, delta);
-  return true;
-}
-
-void set_macs(Packet& packet, const MacAddress& source, const MacAddress& destination) {
-  EthernetHeader ethernet = packet.ethernet();
-  ethernet.set_source(source);
-  ethernet.set_destination(destination);
 }
 
 }  // namespace weft

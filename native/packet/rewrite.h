@@ -16,6 +16,7 @@
 //   checksums that cover it.
 #pragma once
 
+#include "base/bytes.h"
 #include "base/mac.h"
 #include "generated/drop_reason.h"
 #include "packet/packet.h"
@@ -36,8 +37,26 @@ namespace weft {
 
 // Takes one from TTL or hop limit. False, and nothing changed, where that would leave 0 (RFC 1812
 // section 5.3.1).
-[[nodiscard]] bool decrement_ttl(Packet& packet);
+[[nodiscard]] inline bool decrement_ttl(Packet& packet) {
+  if (packet.kind != PacketKind::ip || packet.ttl <= 1) return false;
+  uint8_t* l3 = packet.frame + packet.l3_offset;
+  packet.ttl = static_cast<uint8_t>(packet.ttl - 1);
+  if (packet.tuple.family == 6) {
+    l3[7] = packet.ttl;
+    return true;
+  }
+  l3[8] = packet.ttl;
+  // RFC 1624 for a word that became smaller by one in its upper octet: the checksum grows by as much, and
+  // both 0xffff and what is beyond it go once around.
+  const uint32_t grown = uint32_t{load_native<uint16_t>(l3 + 10)} + big_endian(uint16_t{0x0100});
+  store_native(l3 + 10, static_cast<uint16_t>(grown + (grown >= 0xffff ? 1 : 0)));
+  return true;
+}
 
-void set_macs(Packet& packet, const MacAddress& source, const MacAddress& destination);
+inline void set_macs(Packet& packet, const MacAddress& source, const MacAddress& destination) {
+  EthernetHeader ethernet = packet.ethernet();
+  ethernet.set_source(source);
+  ethernet.set_destination(destination);
+}
 
 }  // namespace weft

@@ -69,6 +69,7 @@ DropReason Forwarder::locate(Passage& way) noexcept {
 }
 
 DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
+  way.connection = {};
   const Observed observed(way.packet);
   if (observed.malformed) return DropReason::sctp_malformed;
   if (way.view.image == nullptr) return DropReason::no_image;
@@ -112,10 +113,10 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   wanted.tcp = observed.is_tcp ? &observed.tcp : nullptr;
   wanted.sctp = observed.is_sctp ? &observed.sctp : nullptr;
   const InsertResult inserted = table_.insert(wanted, way.now_ns);
-  if (inserted.status == InsertStatus::exists) return follow(way, key, inserted.lookup);
-  if (inserted.status != InsertStatus::ok) return reason_of(inserted.status);
-
+  if (inserted.status != InsertStatus::ok && inserted.status != InsertStatus::exists)
+    return reason_of(inserted.status);
   way.connection = inserted.lookup;
+  if (inserted.status == InsertStatus::exists) return follow(way, key);
   counters(way.in).connections.add(1);
   tell_connection(way);
   if (inserted.lookup.translates())

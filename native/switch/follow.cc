@@ -10,9 +10,16 @@ Port* port_of(const View& view, const PortLife& life) {
   return view.port(life.index, life.instance);
 }
 
+// Only an echo's tuple differs from its wire form; the others are not copied for that.
+DropReason translate(Packet& packet, const Lookup& found) {
+  if (has_identifier(found.translated)) return rewrite(packet, wire_form(found.translated, found.side));
+  return rewrite(packet, found.translated);
+}
+
 }  // namespace
 
-DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) noexcept {
+DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
+  const Lookup& found = way.connection;
   // Another worker may end or begin the connection between two looks; a packet that meets that again and
   // again is given up.
   if (++way.attempts > 4) return DropReason::internal;
@@ -48,7 +55,6 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
         return DropReason::port_closed;
     }
   }
-  way.connection = found;
   way.out = out;
   if (out == nullptr) return DropReason::port_closed;
   if (const DropReason reason = check_leave(way, *out); reason != DropReason::none) return reason;
@@ -67,13 +73,10 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key, Lookup found) n
       return DropReason::tcp_out_of_window;
     case Update::restart:
       table_.kill(found);
-      way.connection = {};
       return connect(way, key);
   }
   if (found.translates())
-    if (const DropReason reason = rewrite(way.packet, wire_form(found.translated, found.side));
-        reason != DropReason::none)
-      return reason;
+    if (const DropReason reason = translate(way.packet, found); reason != DropReason::none) return reason;
   return transmit(way, *out);
 }
 

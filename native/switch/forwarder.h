@@ -53,7 +53,7 @@ struct Passage {
   RuleIndex ingress_rule = kNoRule;
   uint64_t key_hash = 0;  // of the connection's key, where the frames ahead were looked at
   bool hashed = false;
-  Lookup connection{};                  // once there is one
+  Lookup connection{};                  // what was found, or made; reset where it turns out to be none
   uint32_t attempts = 0;                // times that the connection changed under this packet
   std::span<const uint8_t> original{};  // the frame as it came, where the port is captured
   bool answered = false;                // the switch itself answered; nothing was forwarded
@@ -130,8 +130,9 @@ class Forwarder {
   // connect.cc: a packet of no connection.
   DropReason connect(Passage& way, const FlowTuple& key) noexcept;
   DropReason locate(Passage& way) noexcept;  // fills source, destination and out for way.backend
-  // follow.cc: a packet of a connection, and an ICMP error about one.
-  DropReason follow(Passage& way, const FlowTuple& key, Lookup found) noexcept;
+  // follow.cc: a packet of a connection, and an ICMP error about one. way.connection is what was found for
+  // `key`.
+  DropReason follow(Passage& way, const FlowTuple& key) noexcept;
   DropReason follow_error(Passage& way) noexcept;
   enum class Standing : uint8_t {
     allowed,
@@ -204,9 +205,12 @@ class Forwarder {
 
 // The opposite of connection_key(): an echo's identifier in both ports, as packets have it. `side`: the one
 // whose packets have this key.
+inline bool has_identifier(const FlowTuple& key) noexcept {
+  return key.protocol == static_cast<uint8_t>(Protocol::icmp) ||
+         key.protocol == static_cast<uint8_t>(Protocol::icmpv6);
+}
 inline FlowTuple wire_form(FlowTuple key, Side side) noexcept {
-  if (key.protocol == static_cast<uint8_t>(Protocol::icmp) ||
-      key.protocol == static_cast<uint8_t>(Protocol::icmpv6))
+  if (has_identifier(key))
     key.source_port = key.destination_port = side == Side::original ? key.source_port : key.destination_port;
   return key;
 }

@@ -13,14 +13,19 @@ bool is_link_local(const Address& address) {
 bool is_multicast(const Address& address) {
   return address.is_v4() ? address.v4_value() >> 28 == 0xe : address.bytes[0] == 0xff;
 }
+// Neither multicast, nor broadcast, nor, in IPv6, link-local: none of the questions below is about it. In
+// IPv4 224.0.0.0 and what follows is left to them, though most of it is ordinary.
+bool is_ordinary(const Address& address, uint8_t family) {
+  return family == 4 ? address.v4_value() < 0xe0000000u : address.bytes[0] < 0xfe;
+}
 constexpr MacAddress kBroadcastMac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
 }  // namespace
 
 DropReason Forwarder::check_link(const Passage& way) const noexcept {
   const EthernetHeader ethernet = way.packet.ethernet();
-  if (ethernet.source() != way.in.spec.mac) return DropReason::spoof_mac;
-  if (ethernet.destination() == settings_.gateway_mac) return DropReason::none;
+  if (!ethernet.source_is(way.in.spec.mac)) return DropReason::spoof_mac;
+  if (ethernet.destination_is(settings_.gateway_mac)) return DropReason::none;
   if (!ethernet.destination_is_group()) return DropReason::not_for_gateway;
   // ARP and neighbour discovery speak to groups; for the rest check_addresses has the words.
   return DropReason::none;
@@ -31,8 +36,13 @@ DropReason Forwarder::check_addresses(const Passage& way) const noexcept {
   const Address& source = packet.tuple.source;
   const Address& destination = packet.tuple.destination;
 
-  // Expected chatter first: its source may be :: or link-local, which is no spoofing.
+  // A pod's own address to somewhere that is neither a group nor on its link: nearly every packet.
   const bool group = packet.ethernet().destination_is_group();
+  if (!group && way.in.spec.kind == PortKind::pod && is_ordinary(destination, packet.tuple.family) &&
+      way.view.routes.find(source) == &way.in && !is_gateway(source)) [[likely]]
+    return DropReason::none;
+
+  // Expected chatter first: its source may be :: or link-local, which is no spoofing.
   if (group || is_multicast(destination)) {
     constexpr uint8_t kIgmp = 2;
     const uint8_t type = packet.icmp_type;

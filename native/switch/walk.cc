@@ -133,7 +133,7 @@ DropReason Forwarder::route(Passage& way) noexcept {
   // gateway's address.
   if (way.view.image != nullptr) {
     const uint64_t hash = way.hashed ? way.key_hash : table_.hash_of(key);
-    if (const Lookup found = table_.find(key, hash, way.now_ns); found.hit()) return follow(way, key, found);
+    if (table_.find(key, hash, way.now_ns, way.connection)) return follow(way, key);
   }
   if (is_gateway(packet.tuple.destination)) return answer_gateway(way);
   return connect(way, key);
