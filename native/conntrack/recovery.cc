@@ -121,7 +121,7 @@ class Recovery {
   void rebuild(bool formatted, uint32_t& recovered, uint32_t& dropped) {
     for (uint32_t bucket = 0; bucket < layout_.bucket_count; ++bucket) {
       table_.buckets_[bucket].head.store(kEndMark | bucket, kRelaxed);
-      table_.buckets_[bucket].lock.store(0, kRelaxed);
+      table_.buckets_[bucket].lock.open();
     }
     rebuild_ports();
     if (formatted) return;

@@ -58,6 +58,7 @@
 
 #include "base/hash.h"
 #include "base/result.h"
+#include "base/spin_lock.h"
 #include "conntrack/entry.h"
 #include "conntrack/sctp.h"
 #include "conntrack/tcp.h"
@@ -292,6 +293,9 @@ class ConnectionTable {
   // tests, while nothing else runs.
   [[nodiscard]] const char* check() const;
 
+  // Times that a lock was taken since the table was opened. For tests, while nothing else runs.
+  [[nodiscard]] uint64_t locks_taken() const;
+
   // insert() and kill() with `step` called after every store to the region, for the test that stops at each
   // of them. See write.h.
   template <class Step>
@@ -304,7 +308,7 @@ class ConnectionTable {
 
   struct Bucket {
     std::atomic<uint32_t> head;
-    std::atomic<uint32_t> lock;
+    SpinLock lock;
   };
   struct PortSlot {                  // in the region
     std::atomic<uint64_t> identity;  // 0: closed

@@ -7,8 +7,6 @@
 // (which recovery rebuilds) after that.
 #pragma once
 
-#include <thread>
-
 #include "conntrack/layout.h"
 
 namespace weft {
@@ -17,27 +15,22 @@ struct NoStep {
   void operator()() const {}
 };
 
-// Up to two bucket locks, lower bucket first. Spins briefly, then yields: on two cores the holder may be
-// waiting for ours.
+// Up to two bucket locks, lower bucket first.
 class ConnectionTable::BucketLocks {
  public:
   BucketLocks(Bucket* buckets, uint32_t a, uint32_t b)
       : first_(&buckets[a < b ? a : b]), second_(a == b ? nullptr : &buckets[a < b ? b : a]) {
-    lock(*first_);
-    if (second_ != nullptr) lock(*second_);
+    first_->lock.lock();
+    if (second_ != nullptr) second_->lock.lock();
   }
   ~BucketLocks() {
-    if (second_ != nullptr) second_->lock.store(0, std::memory_order_release);
-    first_->lock.store(0, std::memory_order_release);
+    if (second_ != nullptr) second_->lock.unlock();
+    first_->lock.unlock();
   }
   BucketLocks(const BucketLocks&) = delete;
   BucketLocks& operator=(const BucketLocks&) = delete;
 
  private:
-  static void lock(Bucket& bucket) {
-    for (unsigned tries = 0; bucket.lock.exchange(1, std::memory_order_acquire) != 0; ++tries)
-      if (tries >= 64) std::this_thread::yield();
-  }
   Bucket* first_;
   Bucket* second_;
 };

@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "base/hash.h"
+#include "base/spin_lock.h"
 #include "packet/flow.h"
 #include "packet/tuple_words.h"
 
@@ -41,6 +42,8 @@ class AffinityTable {
   bool find(const AffinityKey& key, uint64_t now_ns, AffinityTarget& out) const;
   void put(const AffinityKey& key, const AffinityTarget& target, uint64_t now_ns, uint64_t timeout_ns);
   [[nodiscard]] uint32_t capacity() const { return static_cast<uint32_t>((mask_ + 1) * kWays); }
+  // Times that a lock was taken; for tests.
+  [[nodiscard]] uint64_t locks_taken() const;
   [[nodiscard]] uint32_t used(uint64_t now_ns) const;  // not lapsed; walks the table
 
  private:
@@ -51,7 +54,7 @@ class AffinityTable {
     uint64_t deadline_ns = 0;  // 0: empty
   };
   struct alignas(64) Set {
-    mutable std::atomic<uint32_t> lock{0};
+    mutable SpinLock lock;
     std::array<Slot, kWays> slots;
   };
   [[nodiscard]] size_t set_of(const AffinityKey& key) const;
