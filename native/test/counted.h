@@ -1,5 +1,5 @@
 // Calls that a packet must not make, counted for the whole program; not under sanitizers, which bring their
-// own allocator and locks.
+// own allocator.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,5 @@
 namespace weft::test {
 
 uint64_t allocations_so_far();  // operator new (switch_allocation_test.cc)
-uint64_t locks_so_far();        // mutexes and read-write locks of pthreads (switch_lock_test.cc)
 
 }  // namespace weft::test
