@@ -3,7 +3,7 @@
  * defaults, IPv4): a chain for every policy of the cluster, a firewall chain for every pod of the node, four rules for every such pod in
  * KUBE-ROUTER-FORWARD, which a packet walks until its connection is found to be established or to its end.
  *
- * On routed pods, not in a bridge as K3s has them: that spares it br_netfilter and is the faster of the two (bench/README.md has the ratio). The
+ * On routed pods, not in a bridge as K3s has them: that spares it br_netfilter. The
  * controller emits pods in random order; here the pods under test stand at a third and at two thirds of the list, where two drawn at
  * random stand on average. `iptables` is what the system's alternative says: nf_tables on Debian 12, which K3s uses too.
  */
@@ -199,8 +199,9 @@ const mostSets = '/sys/module/ip_set/parameters/max_sets';
 const room = '32768';
 
 /**
- * A namespace begins with room for 256 sets; the kernel makes more 64 at a time and waits for a grace period each time: half a minute for
- * 20,000. What a new namespace begins with is a setting of the machine, raised while `make` makes one. No packet notices.
+ * A namespace begins with room for 256 sets; the kernel makes more 64 at a time and waits for a grace period each time, which for 10,000 sets on a
+ * busy machine was 12 of 20 seconds. What a new namespace begins with is a setting of the machine, raised while `make` makes one. No packet
+ * notices.
  */
 async function withRoomForSets<T>(make: () => Promise<T>): Promise<T> {
   if (!existsSync(mostSets)) return make();
