@@ -8,7 +8,7 @@
  * was delivered, so the later of the two times counts. A permission is in force for the first one that arrives. The grain is the pause
  * between two packets, 50 µs.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { packageRoot } from '../../src/lab/node-processes.js';
@@ -28,10 +28,14 @@ import { ownNode } from '../worlds.js';
 import { policyCount, policyUnderTest, probePort, type Role, worldUnderTest } from './policy-world.js';
 
 const packetsPerSecond = 20_000;
-/** Changes of one sample; enough for its 99th percentile to be one of them and not the worst. */
-const changesPerSample = 120;
+/** Changes of one sample. */
+const changesPerSample = 100;
 /** Between two changes at least this, and up to half as much again, so that nothing periodic on the machine stays in step. Milliseconds. */
 const shortestPause = 60;
+/** For a change to come into force. Milliseconds. */
+const patience = 10_000;
+/** Of a run of the load. */
+const runSeconds = 2;
 
 /** Times in nanoseconds of the monotonic clock. */
 interface Change {
@@ -107,7 +111,8 @@ class WeftSubject implements NodeSubject {
   /** Takes 9 s at least: the changes need their time apart. */
   async sample(seconds: number): Promise<Readonly<Record<string, number>>> {
     const spacing = Math.max(shortestPause, (seconds * 1000) / changesPerSample / 1.25);
-    const load = this.#load((changesPerSample * spacing * 1.3) / 1000 + 3);
+    let loaded = false;
+    const load = this.#load(() => loaded);
     // Looked at when the changes have been made.
     load.catch(() => {});
     const output = join(this.#stage.site.folder, `stream-${this.#samples++}`);
@@ -128,10 +133,14 @@ class WeftSubject implements NodeSubject {
     await pause(1000);
     const changes: Change[] = [];
     for (let i = 0; i < changesPerSample; i++) {
+      const before = this.#imageFile();
       changes.push(this.#change());
       await pause(spacing * (1 + Math.random() / 2));
+      await this.#until(() => this.#imageFile() !== before);
     }
+    await pause(shortestPause);
     await probe.end();
+    loaded = true;
     await load;
     const times = latencies(changes, readStream(output)).sort((a, b) => a - b);
     rmSync(output);
@@ -155,8 +164,23 @@ class WeftSubject implements NodeSubject {
     return { at, allows };
   }
 
-  /** Bulk TCP between the two other pods and requests the other way, for so long; rejects if nothing flowed. */
-  #load(seconds: number): Promise<unknown> {
+  /** The image in force as the switch has kept it, behind the swap: another file for every image. Looking at it costs the node nothing. */
+  #imageFile(): string {
+    const { ino, mtimeMs } = statSync(join(this.#node.run, 'switch-image'));
+    return `${ino} ${mtimeMs}`;
+  }
+
+  /** A slow change delays the next one; it is a figure and no failure. */
+  async #until(holds: () => boolean): Promise<void> {
+    const end = performance.now() + patience;
+    while (!holds()) {
+      if (performance.now() > end) throw new Error(`a change was not in force after ${patience} ms`);
+      await pause(10);
+    }
+  }
+
+  /** Bulk TCP between the two other pods and requests the other way, until it is told to end; rejects if nothing flowed. */
+  async #load(ended: () => boolean): Promise<void> {
     const end = (role: Role): BenchPod => {
       const { netns, pod } = this.#pods.get(role)!;
       return { netns, ipv4: pod.addresses[0]!.text, ifname: 'eth0' };
@@ -167,11 +191,22 @@ class WeftSubject implements NodeSubject {
       processes: () => [],
       stop: () => Promise.resolve(),
     });
-    return Promise.all([
-      traffic(between('bulk-client', 'bulk-server'), 'tcp-bulk', { streams: 1 }, seconds),
-      traffic(between('bulk-server', 'bulk-client'), 'tcp-rr', { size: 64, rate: 0 }, seconds),
+    const requests = { size: 64, rate: 0 };
+    await Promise.all([
+      keepLoading(between('bulk-client', 'bulk-server'), 'tcp-bulk', { streams: 1 }, ended),
+      keepLoading(between('bulk-server', 'bulk-client'), 'tcp-rr', requests, ended),
     ]);
   }
+}
+
+/** Traffic in runs of a few seconds until it is told to end. */
+async function keepLoading(
+  running: Running,
+  mode: string,
+  args: Readonly<Record<string, number>>,
+  ended: () => boolean,
+): Promise<void> {
+  while (!ended()) await traffic(running, mode, args, runSeconds);
 }
 
 /** Makes `count` things at a time. */
@@ -224,7 +259,9 @@ async function startKubeRouter(site: Site): Promise<NodeSubject> {
       const times: number[] = [];
       for (let i = 0; i < syncsPerSample; i++) {
         let done = false;
-        const load = keepLoading(running, () => done);
+        const load = keepLoading(running, 'tcp-bulk', { streams: 1 }, () => done);
+        // Looked at when the rules are loaded.
+        load.catch(() => {});
         times.push((await resync(running, world)).inForce);
         done = true;
         await load;
@@ -234,11 +271,6 @@ async function startKubeRouter(site: Site): Promise<NodeSubject> {
     },
     stop: () => running.stop(),
   };
-}
-
-/** Bulk TCP in runs of a second until it is told to end. */
-async function keepLoading(running: Running, ended: () => boolean): Promise<void> {
-  while (!ended()) await traffic(running, 'tcp-bulk', { streams: 1 }, 1);
 }
 
 export const policyChange: NodeMeasure = {
