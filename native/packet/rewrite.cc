@@ -28,7 +28,7 @@ void update_udp(uint8_t* field, const ChecksumDelta& delta) {
 }
 
 // Writes the two addresses of an IP header at `l3` and returns what that changed.
-ChecksumDelta write_addresses(uint8_t* l3, const FlowTuple& to) {
+inline ChecksumDelta write_addresses(uint8_t* l3, const FlowTuple& to) {
   ChecksumDelta delta;
   if (to.family == 4) {
     // An IPv4 address is the tail of its 16-byte form.
@@ -97,7 +97,7 @@ bool is_echo(const Packet& packet) {
 }
 
 // TCP and UDP. Addresses are written; `addresses` is what that changed.
-void rewrite_ports(Packet& packet, const FlowTuple& to, ChecksumDelta addresses) {
+inline void rewrite_ports(Packet& packet, const FlowTuple& to, ChecksumDelta addresses) {
   uint8_t* l4 = packet.frame + packet.l4_offset;
   const bool tcp = to.protocol == static_cast<uint8_t>(Protocol::tcp);
   uint8_t* field = l4 + (tcp ? kTcpChecksumOffset : kUdpChecksumOffset);
@@ -208,6 +208,19 @@ DropReason rewrite(Packet& packet, const FlowTuple& to) {
                     to.protocol == static_cast<uint8_t>(Protocol::icmpv6);
   packet.tuple.destination_port = icmp ? to.source_port : to.destination_port;
   if (icmp) packet.icmp_rest = (packet.icmp_rest & 0xffffu) | static_cast<uint32_t>(to.source_port) << 16;
+  return DropReason::none;
+}
+
+DropReason rewrite_connection(Packet& packet, const FlowTuple& to) {
+  const bool ports = to.protocol == static_cast<uint8_t>(Protocol::tcp) ||
+                     to.protocol == static_cast<uint8_t>(Protocol::udp);
+  if (!ports || packet.fragment == Fragment::later) [[unlikely]]
+    return rewrite(packet, to);
+  uint8_t* const l3 = packet.frame + packet.l3_offset;
+  const ChecksumDelta addresses = write_addresses(l3, to);
+  if (to.family == 4) update(l3 + 10, addresses);
+  rewrite_ports(packet, to, addresses);
+  packet.tuple = to;
   return DropReason::none;
 }
 

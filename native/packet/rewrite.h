@@ -29,6 +29,10 @@ namespace weft {
 // to.source_port is the new identifier. Returns none, or a reason and then nothing was changed.
 [[nodiscard]] DropReason rewrite(Packet& packet, const FlowTuple& to);
 
+// The same for a tuple that the connection table holds for this packet: family and protocol are the packet's
+// by its rules, and are not looked at again.
+[[nodiscard]] DropReason rewrite_connection(Packet& packet, const FlowTuple& to);
+
 // Makes the quoted packet's addresses and ports those of `to`: quoted IPv4 header checksum, quoted transport
 // checksum where the quote reaches that far, and the ICMP checksum around them. A quoted SCTP CRC is left as
 // it is: the quote is cut, and nobody can verify it. packet.icmp_error must be true (else

@@ -13,7 +13,7 @@ Port* port_of(const View& view, const PortLife& life) {
 // Only an echo's tuple differs from its wire form; the others are not copied for that.
 DropReason translate(Packet& packet, const Lookup& found) {
   if (has_identifier(found.translated)) return rewrite(packet, wire_form(found.translated, found.side));
-  return rewrite(packet, found.translated);
+  return rewrite_connection(packet, found.translated);
 }
 
 }  // namespace

@@ -72,6 +72,12 @@ TEST_CASE("NAT leaves every checksum right and the payload alone") {
       if (k.protocol != 47) CHECK(again.packet.tuple.source_port == 61001);
       const size_t at = p.packet.payload_offset;
       CHECK(part(p.bytes(), at, payload) == part(before, at, payload));
+      // By the short way that a connection's packets go.
+      Parsed q(before);
+      REQUIRE(q.reason == DropReason::none);
+      REQUIRE(rewrite_connection(q.packet, to) == DropReason::none);
+      CHECK(q.bytes() == p.bytes());
+      CHECK(q.packet.tuple == p.packet.tuple);
     }
 }
 
