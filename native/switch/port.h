@@ -57,6 +57,8 @@ struct Port {
   TokenBucket answers;
   TokenBucket events;
   uint32_t suppressed_events = 0;
+  TokenBucket openings;  // of events of new connections
+  uint32_t suppressed_openings = 0;
   bool lone = false;         // its last turn was one small frame
   uint64_t turn_end_ns = 0;  // of its last turn
 };

@@ -51,7 +51,14 @@ void Forwarder::tell_connection(const Passage& way) noexcept {
   const uint32_t one_in = way.view.live.flow_sample;
   if (one_in == 0 || ++sample_ < one_in) return;
   sample_ = 0;
-  tell(way, FlowVerdict::allowed, DropReason::none, 0);
+  // A rate of its own: what a pod opens neither hides what it is denied, nor costs the node more than the pod
+  // itself does (an event is told through two processes, which takes longer than a handshake).
+  Port& in = way.in;
+  if (!in.openings.take(way.now_ns, way.view.live.flows_per_second, way.view.live.flow_burst)) {
+    ++in.suppressed_openings;
+    return;
+  }
+  tell(way, FlowVerdict::allowed, DropReason::none, std::exchange(in.suppressed_openings, 0));
 }
 
 bool Forwarder::may_tell(Port& in, const LiveSettings& live, uint64_t now_ns) noexcept {
@@ -62,8 +69,7 @@ bool Forwarder::may_tell(Port& in, const LiveSettings& live, uint64_t now_ns) no
 
 void Forwarder::tell(const Passage& way, FlowVerdict verdict, DropReason reason,
                      uint32_t suppressed) noexcept {
-  // Connections are told without a rate: a pod that opens them faster than they are drained must not crowd
-  // out what was denied to the others.
+  // New connections leave room: those of many pods together must not crowd out what was denied.
   flows_.push(event_of(way, verdict, reason, suppressed),
               verdict == FlowVerdict::allowed ? flows_.capacity() / 4 : 0);
 }

@@ -19,8 +19,8 @@ struct LiveSettings {
   // so many at once.
   uint32_t answers_per_second = 1000;
   uint32_t answer_burst = 200;
-  // Flow events. One in `flow_sample` new connections is told (1: all, 0: none); drops are always told,
-  // within the rate.
+  // Flow events. One in `flow_sample` new connections is told (1: all, 0: none); drops are always told.
+  // Both within a rate for each port and kind.
   uint32_t flow_sample = 1;
   uint32_t flows_per_second = 200;  // drops of one port; 0: no limit
   uint32_t flow_burst = 100;

@@ -266,7 +266,7 @@ export const options = section('Configuration of weft: one file for the agent an
     }),
     flows: section('Flow events to the agent.', {
       sampleAllowed: integer({
-        help: 'Of the new allowed connections one in this many makes an event. 1: all, 0: none. Denials always do, within the rate.',
+        help: 'Of the new allowed connections one in this many makes an event, within the rate. 1: all, 0: none. Denials always do, within the rate.',
         unit: 'connections',
         default: 1,
         minimum: 0,
@@ -274,7 +274,7 @@ export const options = section('Configuration of weft: one file for the agent an
         reload: 'live',
       }),
       perPort: integer({
-        help: 'Events of one port, so that a flood neither fills the log nor hides the others. 0: no limit.',
+        help: 'Events of one port, new connections and denials each, so that a flood neither fills the log nor hides the others; the next event says how many were left out. 0: no limit.',
         unit: 'events per second',
         default: 200,
         minimum: 0,
