@@ -141,7 +141,13 @@ for suite in "${suites[@]}"; do
             finish "corpus of $(basename "$target")" 0 1 0 1 0
           fi
         done
-      else finish native 0 1 0 1 0; fi ;;
+      else finish native 0 1 0 1 0; fi
+      if bash deploy/build.sh bench && cmake --build build/bench-programs --target weft-bench-tests >"$logs/bench-build.log" 2>&1; then
+        doctest_suite bench-programs build/bench/weft-bench-tests
+      else
+        tail -n 40 "$logs/bench-build.log" 2>/dev/null
+        finish bench-programs 0 1 0 1 0
+      fi ;;
     native-asan)
       if cmake_build build/native-asan -DWEFT_SANITIZE=address; then
         doctest_suite native-asan env ASAN_OPTIONS=detect_stack_use_after_return=1 build/native-asan/weft_tests

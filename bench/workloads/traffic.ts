@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { allowedPorts, type Running } from '../contenders/contender.js';
 import { Program, run } from '../contenders/site.js';
+import { withoutHalts } from './halt-poll.js';
 
 /** `deploy/build.sh bench` makes it. */
 export const trafficProgram = join(checkout(), 'build/bench/weft-traffic');
@@ -82,7 +83,9 @@ export async function traffic(
     ready: /"listening"/,
   });
   try {
-    return parseTraffic(await run(clientCommand, clientArgs, { netns: running.client.netns }));
+    return parseTraffic(
+      await withoutHalts(() => run(clientCommand, clientArgs, { netns: running.client.netns })),
+    );
   } catch (error) {
     const said = server.said
       .split('\n')
