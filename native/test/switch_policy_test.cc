@@ -322,7 +322,9 @@ TEST_CASE_FIXTURE(Judged,
   play({{"d", "udp 10.0.0.4:1 > 10.0.0.9:2", "e: udp 10.0.0.4:1 > 10.0.0.9:2"}});
 }
 
-TEST_CASE_FIXTURE(Judged, "a port's drops are told within its rate, and what was kept back is counted") {
+TEST_CASE_FIXTURE(
+    Judged,
+    "a port's drops and new connections are told within its rate, and what was kept back is counted") {
   LiveSettings live = sw->settings().live;
   live.flows_per_second = 10;
   live.flow_burst = 5;
@@ -335,8 +337,21 @@ TEST_CASE_FIXTURE(Judged, "a port's drops are told within its rate, and what was
   const std::vector<FlowEvent> later = flows();
   REQUIRE(later.size() == 1);
   CHECK(later[0].suppressed == 15);
-  for (int i = 0; i < 9; ++i) send("d", "udp 10.0.0.4:9 > 10.0.0.3:" + std::to_string(100 + i));
+  // New connections have a rate of their own, of the same size.
+  int next = 100;
+  const auto open = [&](int count) {
+    for (int i = 0; i < count; ++i) send("d", "udp 10.0.0.4:9 > 10.0.0.3:" + std::to_string(next++));
+  };
+  open(9);
   CHECK(flows().size() == 3);
+  open(30);
+  CHECK(flows().size() == 2);
+  pass(100'000'000);
+  open(3);
+  const std::vector<FlowEvent> opened = flows();
+  REQUIRE(opened.size() == 1);
+  CHECK(opened[0].verdict == FlowVerdict::allowed);
+  CHECK(opened[0].suppressed == 8);
 }
 
 TEST_CASE_FIXTURE(Judged, "a capture has each packet with what became of it, and costs nothing afterwards") {
