@@ -13,7 +13,7 @@
 
 static std::atomic<uint64_t> locks{0};
 
-#if WEFT_COUNT_CALLS
+#if WEFT_COUNT_LOCKS
 namespace {
 
 template <class Function>
@@ -194,7 +194,7 @@ TEST_CASE("locks are counted: those of pthreads and a table's own") {
   {
     const std::lock_guard hold(mutex);
   }
-  CHECK((locks_so_far() > before) == (WEFT_COUNT_CALLS == 1));
+  CHECK((locks_so_far() > before) == (WEFT_COUNT_LOCKS == 1));
   SpinLock lock;
   CHECK_FALSE(lock.taken());
   lock.lock();
