@@ -188,6 +188,8 @@ export class Stage {
 
   constructor(site: Site) {
     this.site = site;
+    // One listener for each stage, and dozens of stages stand at once.
+    process.setMaxListeners(0);
     process.once('exit', this.#lastResort);
     this.undo(() => rmSync(site.folder, { recursive: true, force: true }));
   }
