@@ -92,9 +92,11 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
     const ReceiveStatus status = receive(*port, lone && frames == 0 ? 1 : settings_.drain_frames - frames);
     frames += static_cast<uint32_t>(arrived_.size());
     if (!arrived_.empty()) forwarder_.forward(view, *port, arrived_, now_ns);
+    // Only a queue that was seen empty makes a port lone, so that every other turn looks: beside a flood all
+    // turns are far apart, and a port with a backlog would be held to one frame a round.
     port->lone = frames == 1 && arrived_.size() == 1 && arrived_.front().length < kLargeFrame &&
-                 (lone || status == ReceiveStatus::empty);
-    if (port->lone && lone) break;
+                 status == ReceiveStatus::empty;
+    if (lone && status == ReceiveStatus::frame) break;
     if (status != ReceiveStatus::frame) {
       // A broken device that cannot be read would be reported for ever.
       gone =
