@@ -8,7 +8,8 @@ import { WeftError } from '../errors/problem.js';
 import type { Lease } from '../ipam/leases.js';
 import { keyOf } from '../model/event.js';
 import { type Address, parseAddress } from '../net/address.js';
-import type { AttachRequest, DetachRequest } from './protocol.js';
+import { checkedBandwidth, checkedHostPorts } from './attachment-limits.js';
+import type { AttachRequest, Bandwidth, DetachRequest, HostPort } from './protocol.js';
 
 /** What the lease holds besides the addresses. */
 export interface AttachmentDetails {
@@ -20,6 +21,10 @@ export interface AttachmentDetails {
   readonly ifname: string;
   readonly mac: string;
   readonly mtu: number;
+  /** Absent where the pod has none. */
+  readonly hostPorts?: readonly HostPort[];
+  /** Absent where nothing is limited. */
+  readonly bandwidth?: Bandwidth;
 }
 
 export type Attachment = Lease<AttachmentDetails>;
@@ -68,6 +73,8 @@ export function attachOrder(request: AttachRequest, defaultMtu: number): AttachO
   if (addresses.length > 2 || (addresses[1] !== undefined && addresses[0]?.family === addresses[1].family))
     wrong('addresses', 'at most one IPv4 and one IPv6 address');
   if (mtu < 1280 && addresses.some(({ family }) => family === 6)) wrong('mtu', 'at least 1280 for IPv6');
+  const hostPorts = checkedHostPorts(request.hostPorts, wrong);
+  const bandwidth = checkedBandwidth(request.bandwidth, wrong);
   return {
     id,
     addresses,
@@ -80,6 +87,8 @@ export function attachOrder(request: AttachRequest, defaultMtu: number): AttachO
       ifname,
       mac,
       mtu,
+      ...(hostPorts === undefined ? {} : { hostPorts }),
+      ...(bandwidth === undefined ? {} : { bandwidth }),
     },
   };
 }

@@ -19,6 +19,23 @@ export const maxLineBytes = 4 * 1024 * 1024;
 
 // ---------------------------------------------------------------------------------------------------------------- requests
 
+/** A port of the node that leads to one of the pod's, as the CNI capability `portMappings` has it. */
+export interface HostPort {
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly hostPort: number;
+  readonly containerPort: number;
+  /** '' for every address of the node. */
+  readonly hostIP: string;
+}
+
+/** As the CNI capability `bandwidth` has it: rates in bits per second, bursts in bits; ingress is towards the pod. A rate that is absent is no limit. */
+export interface Bandwidth {
+  readonly ingressRate?: number;
+  readonly ingressBurst?: number;
+  readonly egressRate?: number;
+  readonly egressBurst?: number;
+}
+
 /**
  * CNI ADD. Answers `attached` once the pod's port is live at a published state that knows the pod and the policies that select it.
  * Repeating it for the same attachment (same namespace, name, netns, ifname) answers the same addresses again; a new netns for the
@@ -41,6 +58,8 @@ export interface AttachRequest {
   readonly mac?: string;
   /** Bytes; absent: `network.mtu`. */
   readonly mtu?: number;
+  readonly hostPorts?: readonly HostPort[];
+  readonly bandwidth?: Bandwidth;
   /** How long to wait for the port to be live and the pod to be known; absent: `agent.attachTimeout`. */
   readonly timeoutMilliseconds?: number;
 }
