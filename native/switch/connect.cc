@@ -96,8 +96,11 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   if (const DropReason reason = locate(way); reason != DropReason::none) return reason;
   // The client's own port, not only its own address: a dual-stack pod has two.
   if (translation.destination && way.out == &way.in) translation.hairpin = true;
-  if (const DropReason reason = judge(way, way.in, *way.out, way.backend); reason != DropReason::none)
+  if (const DropReason reason = judge(way, way.in, *way.out, way.backend); reason != DropReason::none) {
+    if (way.view.shadow != nullptr) [[unlikely]]
+      compare(way, way.in, *way.out, way.sent, way.backend, reason, false);
     return deny(way, reason);
+  }
   if (const DropReason reason = check_leave(way, *way.out); reason != DropReason::none) return reason;
 
   NewConnection wanted;
@@ -119,6 +122,8 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   if (inserted.status == InsertStatus::exists) return follow(way, key);
   counters(way.in).connections.add(1);
   tell_connection(way);
+  if (way.view.shadow != nullptr) [[unlikely]]
+    compare(way, way.in, *way.out, way.sent, way.backend, DropReason::none, false);
   if (inserted.lookup.translates())
     if (const DropReason reason = rewrite(way.packet, wire_form(inserted.lookup.translated, Side::original));
         reason != DropReason::none) {

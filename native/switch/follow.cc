@@ -129,16 +129,24 @@ Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, Dr
     return Standing::changed;
   }
   reason = judge(way, *from, *to, judged);
+  const auto compare_with_shadow = [&] {
+    compare(way, *from, *to, wire_form(original ? found.key : found.translated.reversed(), Side::original),
+            judged, reason, found.generation >= view.trial_since);
+  };
   if (reason != DropReason::none) {
     // Told as what was judged, the initiator's packet, whichever side's packet met it.
     way.told = original ? way.sent : wire_form(found.translated.reversed(), Side::original);
     way.backend = judged;
     way.initiator = from;
     way.out = to;
+    if (view.shadow != nullptr) [[unlikely]]
+      compare_with_shadow();
     return Standing::denied;
   }
-  return table_.judge(found, view.generation, way.egress_rule, way.ingress_rule) ? Standing::allowed
-                                                                                 : Standing::changed;
+  if (!table_.judge(found, view.generation, way.egress_rule, way.ingress_rule)) return Standing::changed;
+  if (view.shadow != nullptr) [[unlikely]]
+    compare_with_shadow();
+  return Standing::allowed;
 }
 
 // An ICMP error follows the connection of the packet that it quotes, against that packet's direction. It

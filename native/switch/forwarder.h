@@ -31,6 +31,7 @@
 #include "switch/gather.h"
 #include "switch/port.h"
 #include "switch/settings.h"
+#include "switch/trial.h"
 #include "switch/view.h"
 
 namespace weft {
@@ -89,6 +90,12 @@ class Forwarder {
   // Control thread, before the first port is captured.
   void allocate_captures(uint32_t bytes);
 
+  // trial.cc; control thread, while no view has a shadow. trial_log(): null outside of a trial.
+  void begin_trial();
+  void end_trial() noexcept;
+  [[nodiscard]] TrialLog* trial_log() noexcept { return trial_.get(); }
+  [[nodiscard]] TrialCounts trial_counts() const noexcept;
+
  private:
   // walk.cc: the order of things. `none`: forwarded, answered, or held.
   void forward_batch(const View& view, Port& in, std::span<const Arrived> frames, uint64_t now_ns) noexcept;
@@ -145,10 +152,17 @@ class Forwarder {
   // Whether a Service's change leaves this flow of a client without its backend.
   static bool loses_backend(const View& view, const Port& from, const Lookup& found) noexcept;
 
-  // judge.cc: both directions, with the exemptions. Fills the passage's rules.
+  // judge.cc: both directions, with the exemptions. judge() asks the image in force and fills the passage's
+  // rules.
+  static Ruling rule(const Image& image, const Image::Endpoint& source, const Image::Endpoint& destination,
+                     const Port& from, const Port& to, const FlowTuple& translated) noexcept;
   static DropReason judge(Passage& way, const Port& from, const Port& to,
                           const FlowTuple& translated) noexcept;
   DropReason deny(Passage& way, DropReason reason) noexcept;  // rejects where the image says so
+
+  // trial.cc: only where the view has a shadow.
+  void compare(const Passage& way, const Port& from, const Port& to, const FlowTuple& told,
+               const FlowTuple& translated, DropReason actual, bool judged_before) noexcept;
 
   // transmit.cc
   DropReason check_leave(Passage& way, const Port& out) noexcept;  // TTL and MTU; tells the sender
@@ -191,6 +205,7 @@ class Forwarder {
   FlowRing flows_;
   std::atomic<CaptureRing*> captures_{nullptr};
   std::unique_ptr<CaptureRing> capture_ring_;
+  std::unique_ptr<TrialLog> trial_;
   std::array<std::optional<Passage>, kBatch> batch_;
   std::array<DropReason, kBatch> parsed_{};
   std::array<Gathered, kGatheredFlows> gathered_;

@@ -3,42 +3,50 @@
 
 namespace weft {
 
-// `from` and `to` are the ports of the initiator and of the (translated) destination; way.source and
-// way.destination are what the image knows of their addresses; `translated` has the destination port that
+// `from` and `to` are the ports of the initiator and of the (translated) destination; `source` and
+// `destination` are what the image knows of their addresses; `translated` has the destination port that
 // policy means.
-DropReason Forwarder::judge(Passage& way, const Port& from, const Port& to,
-                            const FlowTuple& translated) noexcept {
-  const Image& image = *way.view.image;
-  way.egress_rule = kNoRule;
-  way.ingress_rule = kNoRule;
+Ruling Forwarder::rule(const Image& image, const Image::Endpoint& source, const Image::Endpoint& destination,
+                       const Port& from, const Port& to, const FlowTuple& translated) noexcept {
+  Ruling ruling;
+  const auto no = [&](DropReason reason) {
+    ruling.reason = reason;
+    return ruling;
+  };
   // A pod is always reachable from itself, whatever policy says, by way of a Service too.
-  if (&from == &to && from.spec.kind == PortKind::pod) return DropReason::none;
+  if (&from == &to && from.spec.kind == PortKind::pod) return ruling;
 
   if (from.spec.kind == PortKind::pod) {
-    if ((way.source.flags & kEndpointLocal) == 0) return DropReason::unknown_port_address;
-    const bool to_own_node = (way.destination.flags & kEndpointOwnNode) != 0;
+    if ((source.flags & kEndpointLocal) == 0) return no(DropReason::unknown_port_address);
+    const bool to_own_node = (destination.flags & kEndpointOwnNode) != 0;
     if (!to_own_node || image.own_node_egress_judged()) {
-      const Image::Verdict verdict =
-          image.judge(way.source.program, Direction::egress, way.destination.peer_class, translated.protocol,
-                      translated.destination_port);
-      if (!verdict.allowed) return DropReason::policy_egress;
-      way.egress_rule = verdict.rule;
+      const Image::Verdict verdict = image.judge(source.program, Direction::egress, destination.peer_class,
+                                                 translated.protocol, translated.destination_port);
+      if (!verdict.allowed) return no(DropReason::policy_egress);
+      ruling.egress_rule = verdict.rule;
     }
   }
   if (to.spec.kind == PortKind::pod) {
-    if ((way.destination.flags & kEndpointLocal) == 0) return DropReason::unknown_port_address;
+    if ((destination.flags & kEndpointLocal) == 0) return no(DropReason::unknown_port_address);
     // Only the node's own sockets have the node's address on the host port; what the node forwards keeps its
     // client's.
-    const bool from_own_node = from.spec.kind == PortKind::host && (way.source.flags & kEndpointOwnNode) != 0;
+    const bool from_own_node = from.spec.kind == PortKind::host && (source.flags & kEndpointOwnNode) != 0;
     if (!from_own_node) {
-      const Image::Verdict verdict =
-          image.judge(way.destination.program, Direction::ingress, way.source.peer_class, translated.protocol,
-                      translated.destination_port);
-      if (!verdict.allowed) return DropReason::policy_ingress;
-      way.ingress_rule = verdict.rule;
+      const Image::Verdict verdict = image.judge(destination.program, Direction::ingress, source.peer_class,
+                                                 translated.protocol, translated.destination_port);
+      if (!verdict.allowed) return no(DropReason::policy_ingress);
+      ruling.ingress_rule = verdict.rule;
     }
   }
-  return DropReason::none;
+  return ruling;
+}
+
+DropReason Forwarder::judge(Passage& way, const Port& from, const Port& to,
+                            const FlowTuple& translated) noexcept {
+  const Ruling ruling = rule(*way.view.image, way.source, way.destination, from, to, translated);
+  way.egress_rule = ruling.egress_rule;
+  way.ingress_rule = ruling.ingress_rule;
+  return ruling.reason;
 }
 
 DropReason Forwarder::deny(Passage& way, DropReason reason) noexcept {

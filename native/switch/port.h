@@ -59,6 +59,7 @@ struct Port {
   uint32_t suppressed_events = 0;
   TokenBucket openings;  // of events of new connections
   uint32_t suppressed_openings = 0;
+  TokenBucket trials;        // of events of a trial
   bool lone = false;         // its last turn was one small frame
   uint64_t turn_end_ns = 0;  // of its last turn
 };

@@ -154,9 +154,7 @@ Status Switch::update_addresses(PortHandle handle, std::span<const Address> addr
   // A new generation: every connection is judged again at its next packet, which ends those whose ends are
   // other ports now.
   std::unique_ptr<View> next = next_view();
-  previous_image_ = next->image;
-  previous_generation_ = next->generation;
-  next->generation = table_.next_generation();
+  begin_generation(*next);
   publish(std::move(next));
   return Ok{};
 }
@@ -167,15 +165,79 @@ void Switch::configure(const LiveSettings& live) {
   publish(std::move(next));
 }
 
+void Switch::begin_generation(View& next) {
+  previous_image_ = next.image;
+  previous_shadow_ = next.shadow;
+  previous_generation_ = next.generation;
+  next.generation = table_.next_generation();
+}
+
 uint64_t Switch::set_image(std::shared_ptr<const Image> image) {
+  end_trial();
   std::unique_ptr<View> next = next_view();
-  previous_image_ = next->image;
-  previous_generation_ = next->generation;
-  const uint64_t generation = table_.next_generation();
+  begin_generation(*next);
   next->image = std::move(image);
-  next->generation = generation;
   publish(std::move(next));
-  return generation;
+  return generation();
+}
+
+uint64_t Switch::set_images(std::shared_ptr<const Image> image, std::optional<Shadow> shadow) {
+  if (!shadow || shadow->trial != trial_) end_trial();
+  const View& current = *view_.current();
+  const std::shared_ptr<const Image> beside = shadow ? shadow->image : nullptr;
+  if (image == current.image && beside == current.shadow) return current.generation;
+  std::unique_ptr<View> next = next_view();
+  begin_generation(*next);
+  if (shadow && trial_ == 0) {
+    for (const auto& worker : workers_) worker->forwarder().begin_trial();
+    trial_ = shadow->trial;
+    next->trial_since = next->generation;
+  }
+  next->image = std::move(image);
+  next->shadow = beside;
+  publish(std::move(next));
+  return generation();
+}
+
+// The verdicts are those of the same image before and after, so no connection has to be judged again.
+void Switch::end_trial() {
+  if (trial_ == 0) return;
+  std::unique_ptr<View> next = next_view();
+  next->shadow = nullptr;
+  publish(std::move(next));
+  // No worker knows the shadow any more, so none writes to its log.
+  for (const auto& worker : workers_) worker->forwarder().end_trial();
+  previous_shadow_ = nullptr;
+  trial_ = 0;
+}
+
+std::shared_ptr<const Image> Switch::shadow_of(uint64_t generation) const {
+  const View& current = *view_.current();
+  if (generation == current.generation) return current.shadow;
+  return generation == previous_generation_ ? previous_shadow_ : nullptr;
+}
+
+TrialCounts Switch::trial_counts() const {
+  TrialCounts sum;
+  for (const auto& worker : workers_) {
+    const TrialCounts counts = worker->forwarder().trial_counts();
+    sum.judged += counts.judged;
+    sum.denied += counts.denied;
+    sum.allowed += counts.allowed;
+    sum.unnamed += counts.unnamed;
+  }
+  return sum;
+}
+
+size_t Switch::drain_trial(size_t limit, const std::function<void(const TrialEvent&)>& take) {
+  size_t taken = 0;
+  TrialEvent event;
+  for (const auto& worker : workers_) {
+    TrialLog* log = worker->forwarder().trial_log();
+    if (log == nullptr) continue;
+    for (; taken < limit && log->events().pop(event); ++taken) take(event);
+  }
+  return taken;
 }
 
 const Image* Switch::image() const noexcept {

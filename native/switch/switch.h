@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@
 #include "switch/quiescence.h"
 #include "switch/settings.h"
 #include "switch/thread_begin.h"
+#include "switch/trial.h"
 #include "switch/view.h"
 #include "switch/worker_clock.h"
 
@@ -110,6 +112,22 @@ class Switch {
   // `no-image`. Returns the generation, which grows with each call, also over restarts that kept the
   // connection table.
   uint64_t set_image(std::shared_ptr<const Image> image);
+  // The same, and a shadow that judges beside it (trial.h), both from the same moment on. A trial has a
+  // number of the caller's; another one begins with counters at 0. Without a shadow the trial is over; what
+  // has not been drained of it is gone. Where nothing but the end of a trial changes, the generation stays.
+  struct Shadow {
+    uint64_t trial = 0;
+    std::shared_ptr<const Image> image;  // never null
+  };
+  uint64_t set_images(std::shared_ptr<const Image> image, std::optional<Shadow> shadow);
+  // 0: none runs.
+  [[nodiscard]] uint64_t trial() const noexcept { return trial_; }
+  [[nodiscard]] std::shared_ptr<const Image> shadow() const { return view_.current()->shadow; }
+  // As image_of, for a trial's events.
+  [[nodiscard]] std::shared_ptr<const Image> shadow_of(uint64_t generation) const;
+  [[nodiscard]] TrialCounts trial_counts() const;
+  size_t drain_trial(size_t limit, const std::function<void(const TrialEvent&)>& take);
+
   // The one in force, or null. Valid until the next set_image().
   [[nodiscard]] const Image* image() const noexcept;
   [[nodiscard]] uint64_t generation() const noexcept;
@@ -144,6 +162,9 @@ class Switch {
   // hold it any more.
   void publish(std::unique_ptr<View> next);
   [[nodiscard]] Port* find(PortHandle handle) const;
+  // Gives `next` the next generation and keeps what events of the one before refer to.
+  void begin_generation(View& next);
+  void end_trial();
   [[nodiscard]] Status addresses_free(PortIndex self, std::span<const Address> addresses) const;
 
   const Settings settings_;
@@ -154,7 +175,8 @@ class Switch {
   Guarded<const View> view_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::map<PortIndex, std::vector<Address>> addresses_;  // of every port
-  std::shared_ptr<const Image> previous_image_;
+  std::shared_ptr<const Image> previous_image_, previous_shadow_;
+  uint64_t trial_ = 0;
   uint64_t previous_generation_ = 0;
   PortTotals removed_;
   bool running_ = false;

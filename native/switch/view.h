@@ -60,6 +60,8 @@ struct View {
   std::vector<std::shared_ptr<Port>> ports;  // by index; null where there is none
   Port* host = nullptr;
   RouteMap routes;
+  std::shared_ptr<const Image> shadow;  // null outside of a trial; never enforced
+  uint64_t trial_since = 0;             // the generation that the trial began with
 
   [[nodiscard]] Port* port(PortIndex index) const noexcept {
     return index < ports.size() ? ports[index].get() : nullptr;
