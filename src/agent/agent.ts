@@ -13,14 +13,15 @@
  * with the attachments in them, the image in force, the epoch.
  */
 import type { Config } from '../config/options.js';
-import type { Acknowledge, PortSpec, Welcome } from '../dataplane/protocol.js';
+import type { Acknowledge, Welcome } from '../dataplane/protocol.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
-import type { Leases } from '../ipam/leases.js';
+import type { Leases, Wish } from '../ipam/leases.js';
 import { type Attachment, type AttachmentDetails, attachOrder, podKey } from './attachment.js';
 import { Attachments } from './attachments.js';
 import type { Compile, CompiledFigures } from './compile.js';
 import type { ImageFiles } from './image-files.js';
-import { NodeState, type ThisNode } from './node-state.js';
+import { NodeState } from './node-state.js';
+import type { PodNetwork } from './pod-network.js';
 import { type CompileFigures, PolicyStage } from './policy-stage.js';
 import type { AttachRequest, DetachRequest } from './protocol.js';
 import { type Desired, Publisher } from './publisher.js';
@@ -40,19 +41,20 @@ export interface AgentObserver {
   /** Called when the switch is there (again), with the link for flows and queries. */
   connected(link: SwitchLink): void;
   attached(milliseconds: number): void;
+  /** So many attachments were removed whose pod went without a DEL. */
+  leaked(count: number): void;
 }
 
 export interface AgentOptions {
   readonly config: Config;
-  readonly node: ThisNode;
   readonly epoch: number;
   readonly sources: readonly Source[];
   readonly leases: Leases<AttachmentDetails>;
   readonly images: ImageFiles;
   readonly compile: Compile;
   readonly openSwitch: () => Promise<SwitchLink>;
-  /** The node's own port, where there is one. */
-  readonly hostPort: PortSpec | null;
+  /** The node's share of the pod network, whose pools `leases` are. */
+  readonly network: PodNetwork;
   readonly observer: AgentObserver;
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
@@ -96,13 +98,15 @@ export class Agent {
   #imageError: string | null = null;
   #localPodsAt = new Map<number, ReadonlySet<string>>();
   #acknowledgedPods: ReadonlySet<string> = new Set();
+  /** Attachments whose ADD is under way, with how many. */
+  readonly #attaching = new Map<string, number>();
   #stopped = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
     this.#config = options.config;
-    this.state = new NodeState(options.node);
-    this.attachments = new Attachments(options.leases, this.state, options.hostPort);
+    this.state = new NodeState(options.network.node);
+    this.attachments = new Attachments(options.leases, this.state, options.network);
     this.#policy = new PolicyStage(options.compile, options.images, options.now);
     this.#sources = options.sources.map((source) => ({ source, synced: false, problems: [] }));
     this.#publisher = new Publisher({
@@ -124,7 +128,9 @@ export class Agent {
     for (const state of this.#sources) {
       state.source.start({
         apply: (events) => {
-          if (this.state.apply(events)) this.#changed();
+          if (!this.state.apply(events)) return;
+          if (this.#options.network.follow(this.state)) this.#repooled();
+          this.#changed();
         },
         synced: () => {
           if (state.synced) return;
@@ -158,7 +164,12 @@ export class Agent {
     const existed = this.attachments.get(order.id) !== undefined;
     const assigns = this.#sources.some(({ source }) => source.assignsAddresses);
     const assigned = assigns ? (this.state.sourcePod(key)?.addresses ?? []) : [];
-    const attachment = this.attachments.add(order, assigned, this.#config.limits.ports);
+    const wish: Wish = {
+      addresses: order.addresses.length > 0 ? order.addresses : assigned,
+      by: assigns ? 'assigned' : 'requested',
+    };
+    const attachment = this.attachments.add(order, wish, this.#config.limits.ports);
+    this.#attaching.set(attachment.id, (this.#attaching.get(attachment.id) ?? 0) + 1);
     this.#changed();
     const from = this.#revision + 1;
     const patience = request.timeoutMilliseconds ?? this.#config.agent.attachTimeout / 1000;
@@ -177,6 +188,10 @@ export class Agent {
         this.#changed();
       }
       throw error;
+    } finally {
+      const others = (this.#attaching.get(attachment.id) ?? 1) - 1;
+      if (others > 0) this.#attaching.set(attachment.id, others);
+      else this.#attaching.delete(attachment.id);
     }
   }
 
@@ -244,7 +259,11 @@ export class Agent {
     }));
   }
   get problems(): readonly Problem[] {
-    return [...this.#sources.flatMap(({ problems }) => problems), ...this.#policy.problems];
+    return [
+      ...this.#sources.flatMap(({ problems }) => problems),
+      ...(this.#synced ? this.#options.network.problems : []),
+      ...this.#policy.problems,
+    ];
   }
 
   /** Whether the switch enforces what the sources say: every source has synced, and the latest image is in force. */
@@ -265,18 +284,35 @@ export class Agent {
 
   /**
    * What no event tells: ports that broke after they were acknowledged, pods that went away without a DEL (their runtime died, the
-   * agent was away). An attachment whose port has failed and whose namespace is gone gives its addresses back; other failed ports
-   * and images are tried again by publishing anew. Resolves with the attachments that were removed. To be called now and then.
+   * agent was away). An attachment whose namespace is gone, by the word of the switch, which opens them, gives its addresses back:
+   * at once where its port has failed, else after `grace` milliseconds. Other failed ports and images are tried again by publishing
+   * anew. Resolves with the attachments that were removed. To be called now and then.
    */
-  async reconcile(namespaceExists: (path: string) => boolean): Promise<readonly Attachment[]> {
+  async reconcile(grace: number): Promise<readonly Attachment[]> {
     const link = this.link;
     if (link === null || this.#publisher.busy) return [];
-    this.attachments.observed(await link.query('ports'));
+    const reports = await link.query('ports');
+    this.attachments.observed(reports);
     const failed = this.attachments.failed.length > 0;
-    const gone = this.attachments.removeGone(namespaceExists);
-    for (const { details } of gone)
-      this.#options.observer.log('warn', 'a pod is gone without having been detached', { ...details });
-    if (failed || this.#imageError !== null || this.#policy.error !== null) this.#changed();
+    const lost = reports.filter(({ id, spec, namespace }) => {
+      // Of a former life of this attachment where the paths differ.
+      const netns = this.attachments.get(id)?.details.netns;
+      return namespace === 'gone' && netns === spec.netns;
+    });
+    const gone = this.attachments.removeGone(
+      new Set(lost.map(({ id }) => id)),
+      new Set(this.#attaching.keys()),
+      this.#options.now(),
+      grace,
+    );
+    for (const { details, addresses } of gone)
+      this.#options.observer.log('warn', 'a pod is gone without having been detached', {
+        ...details,
+        addresses: addresses.map(({ text }) => text),
+      });
+    if (gone.length > 0) this.#options.observer.leaked(gone.length);
+    if (gone.length > 0 || failed || this.#imageError !== null || this.#policy.error !== null)
+      this.#changed();
     return gone;
   }
 
@@ -285,11 +321,8 @@ export class Agent {
   /** Takes over the live options of a new configuration. */
   configure(config: Config): void {
     this.#config = config;
-    this.#changed();
-  }
-
-  setNode(node: ThisNode): void {
-    this.state.setNode(node);
+    this.#options.network.configure(config);
+    this.state.setNode(this.#options.network.node);
     this.#changed();
   }
 
@@ -335,6 +368,16 @@ export class Agent {
       settings: switchSettings(this.#config),
     });
     this.#flushed = this.#options.now();
+  }
+
+  /** The node's pod CIDRs have come, or are others. */
+  #repooled(): void {
+    const { network, observer } = this.#options;
+    this.state.setNode(network.node);
+    observer.log('info', 'pod CIDRs of this node', {
+      podCIDRs: network.node.podCidrs.map(({ text }) => text),
+    });
+    for (const { code, message } of network.problems) observer.log('warn', message, { code });
   }
 
   // ---- switch → agent

@@ -4,8 +4,7 @@
  */
 import type { PortSpec, PortStatus } from '../dataplane/protocol.js';
 import { problemError, WeftError } from '../errors/problem.js';
-import type { Leases } from '../ipam/leases.js';
-import type { Address } from '../net/address.js';
+import type { Leases, Wish } from '../ipam/leases.js';
 import {
   type Attachment,
   type AttachmentDetails,
@@ -15,18 +14,21 @@ import {
   portSpec,
 } from './attachment.js';
 import type { NodeState } from './node-state.js';
+import type { PodNetwork } from './pod-network.js';
 import type { DetachRequest } from './protocol.js';
 
 export class Attachments {
   readonly #leases: Leases<AttachmentDetails>;
   readonly #state: NodeState;
-  readonly #hostPort: PortSpec | null;
+  readonly #network: PodNetwork;
+  /** When an attachment's namespace was first found gone, milliseconds of the caller's clock. */
+  readonly #goneSince = new Map<string, number>();
   #statuses = new Map<string, PortStatus>();
 
-  constructor(leases: Leases<AttachmentDetails>, state: NodeState, hostPort: PortSpec | null) {
+  constructor(leases: Leases<AttachmentDetails>, state: NodeState, network: PodNetwork) {
     this.#leases = leases;
     this.#state = state;
-    this.#hostPort = hostPort;
+    this.#network = network;
     for (const attachment of leases.list()) this.#lay(attachment);
   }
 
@@ -46,19 +48,20 @@ export class Attachments {
   /** Every port that is desired, the node's own first. */
   get ports(): readonly PortSpec[] {
     const pods = this.list().map(portSpec);
-    return this.#hostPort === null ? pods : [this.#hostPort, ...pods];
+    const { hostPort } = this.#network;
+    return hostPort === null ? pods : [hostPort, ...pods];
   }
 
   /** How many of `limits.ports` are used: the pods, and the node's own port where it has one. */
   get count(): number {
-    return this.list().length + (this.#hostPort === null ? 0 : 1);
+    return this.list().length + (this.#network.hostPort === null ? 0 : 1);
   }
 
   /**
    * Adds an attachment, or gives an existing one its new details. A new sandbox of the same pod takes the place of the old one, whose
-   * DEL may come late or never. `assigned`: addresses that a source gives the pod, where the order has none. Throws what is in the way.
+   * DEL may come late or never. `wish`: addresses that the pod has to get. Throws what is in the way.
    */
-  add(order: AttachOrder, assigned: readonly Address[], most: number): Attachment {
+  add(order: AttachOrder, wish: Wish, most: number): Attachment {
     const { id, details } = order;
     const key = podKey(order);
     for (const other of this.list()) {
@@ -70,8 +73,9 @@ export class Attachments {
         'ports-exhausted',
         `This node carries ${this.count} ports already and limits.ports is ${most}, ${key} cannot be added. Raise limits.ports, or place the pod elsewhere.`,
       );
-    const fixed = order.addresses.length > 0 ? order.addresses : assigned;
-    const { lease, problem } = this.#leases.allocate(id, key, details, fixed);
+    const { missing } = this.#network;
+    if (missing !== null && wish.addresses.length === 0) throw problemError(missing);
+    const { lease, problem } = this.#leases.allocate(id, key, details, wish);
     if (lease === undefined) throw problemError(problem);
     this.#statuses.delete(id);
     this.#lay(lease);
@@ -82,6 +86,7 @@ export class Attachments {
   remove(attachment: Attachment): void {
     this.#leases.release(attachment.id);
     this.#statuses.delete(attachment.id);
+    this.#goneSince.delete(attachment.id);
     const key = podKey(attachment);
     const other = this.list().findLast((lease) => podKey(lease) === key);
     if (other === undefined) this.#state.detach(key);
@@ -110,12 +115,25 @@ export class Attachments {
     }
   }
 
-  /** Removes attachments whose port has failed and whose namespace is gone: pods that went away without a DEL. */
-  removeGone(namespaceExists: (path: string) => boolean): readonly Attachment[] {
-    const failed = new Set(this.failed.map(({ id }) => id));
-    const gone = this.list().filter(({ id, details }) => failed.has(id) && !namespaceExists(details.netns));
-    for (const attachment of gone) this.remove(attachment);
-    return gone;
+  /**
+   * Removes pods that went away without a DEL: `gone` are the attachments whose namespace is not there any more. Those whose port has
+   * failed go at once, the others when they have been gone for `grace` milliseconds. `busy`: those that are being attached.
+   */
+  removeGone(
+    gone: ReadonlySet<string>,
+    busy: ReadonlySet<string>,
+    now: number,
+    grace: number,
+  ): readonly Attachment[] {
+    for (const id of [...this.#goneSince.keys()]) if (!gone.has(id)) this.#goneSince.delete(id);
+    const over = this.list().filter(({ id }) => {
+      if (!gone.has(id) || busy.has(id)) return false;
+      const since = this.#goneSince.get(id) ?? now;
+      this.#goneSince.set(id, since);
+      return now - since >= grace || this.#statuses.get(id)?.status === 'failed';
+    });
+    for (const attachment of over) this.remove(attachment);
+    return over;
   }
 
   #lay(attachment: Attachment): void {

@@ -45,6 +45,11 @@ export class NodeState {
     return this.#node;
   }
 
+  /** This node as its source tells it; null: no source has told of it. */
+  get sourceNode(): Node | null {
+    return this.#sourceNode;
+  }
+
   /** Keys (`namespace/name`) of attached pods that a source knows: the pods that get a program. */
   localPods(): ReadonlySet<string> {
     const keys = new Set<string>();

@@ -4,7 +4,7 @@
  * Order at start: the socket first (it is the lock against a second agent), then the epoch, then leases and attachments, then the
  * sources; the switch is only told something once all of that is known.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { changeConfig, loadConfig } from '../config/load.js';
@@ -26,14 +26,17 @@ import { Heap, ownHeap } from './heap.js';
 import { ImageFiles } from './image-files.js';
 import { type HasWriter, ManifestSource } from './manifest-source.js';
 import { Names } from './names.js';
+import { PodNetwork } from './pod-network.js';
 import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
 import { SwitchLink } from './switch-link.js';
-import { hostPort, podCidrs, thisNode } from './this-node.js';
+import { podCidrs } from './this-node.js';
 
 export const agentSocketName = 'agent.sock';
 /** Milliseconds. */
 const reconcileEvery = 30_000;
+/** A pod whose namespace has been gone for so long is not coming to its DEL any more. Milliseconds. */
+const goneGrace = 60_000;
 
 export interface AgentProcessOptions {
   /** File and overrides that SIGHUP reads again. */
@@ -79,8 +82,9 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       log.warn({ problem }, problem.message),
     );
     const heap = new Heap(ownHeap());
-    const podAddresses = leases.nodeAddresses();
-    const node = thisNode(config, podAddresses);
+    const sources = [new ManifestSource(manifests, options.hasWriter)];
+    const fromApi = sources.some(({ assignsAddresses }) => !assignsAddresses);
+    const network = new PodNetwork(config, leases, fromApi);
     const registry = new MetricsRegistry();
     let fence: (error: Error) => void = () => {};
     const fenced = new Promise<Error>((resolve) => {
@@ -88,14 +92,13 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     });
     const agent = new Agent({
       config,
-      node,
       epoch,
-      sources: [new ManifestSource(manifests, options.hasWriter)],
+      sources,
       leases,
       images: new ImageFiles(run, epoch),
       compile: options.compile,
       openSwitch: () => SwitchLink.open(join(run, switchSocketName)),
-      hostPort: hostPort(config, node, podAddresses),
+      network,
       now: () => performance.now(),
       fenced: (error) => fence(error),
       observer: {
@@ -105,6 +108,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
           heap.stirred();
           log.debug({ milliseconds: lastMilliseconds, bytes: imageBytes }, 'policy compiled');
         },
+        leaked: (count) => registry.increment('weft_ipam_leaked_total', {}, count),
         attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),
         connected: (link) => {
           link
@@ -125,7 +129,6 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       const next = await loadConfig(options.configPath, options.overrides);
       const change = changeConfig(agent.config, next);
       agent.configure(change.config);
-      agent.setNode(thisNode(change.config, podAddresses));
       log.level = change.config.log.level;
       if (change.live.length > 0) log.info({ options: change.live }, 'configuration changed');
       if (change.restart.length > 0)
@@ -155,11 +158,11 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     agent.start();
     const reconciling = setInterval(() => {
       agent
-        .reconcile(existsSync)
+        .reconcile(goneGrace)
         .catch((error: Error) => log.warn({ error: error.message }, 'reconciling failed'));
     }, reconcileEvery);
     reconciling.unref();
-    log.info({ epoch, node: node.name, run, manifests }, 'agent started');
+    log.info({ epoch, node: agent.state.node.name, run, manifests }, 'agent started');
     return {
       agent,
       telemetryPort: telemetry.port,

@@ -3,12 +3,12 @@ import { hostname, networkInterfaces } from 'node:os';
 import type { Config } from '../config/options.js';
 import type { PortSpec } from '../dataplane/protocol.js';
 import { type Address, parseAddress } from '../net/address.js';
-import { type Cidr, parseCidr } from '../net/cidr.js';
+import { blockOf, type Cidr, parseCidr } from '../net/cidr.js';
 import { macOf } from './attachment.js';
 import type { ThisNode } from './node-state.js';
 
 /** `podAddresses`: the node's own in the pod network, which its port on the switch has. */
-export function thisNode(config: Config, podAddresses: readonly Address[]): ThisNode {
+export function thisNode(config: Config, cidrs: readonly Cidr[], podAddresses: readonly Address[]): ThisNode {
   const configured = config.node.addresses.map(parseAddress).filter((address) => address !== undefined);
   const own = configured.length > 0 ? configured : hostAddresses(config.network.hostInterface);
   const all = new Map<string, Address>();
@@ -17,7 +17,7 @@ export function thisNode(config: Config, podAddresses: readonly Address[]): This
   return {
     name: nodeName(config),
     addresses: [...all.values()],
-    podCidrs: podCidrs(config),
+    podCidrs: cidrs,
   };
 }
 
@@ -25,6 +25,7 @@ export function nodeName(config: Config): string {
   return config.node.name === '' ? hostname().toLowerCase() : config.node.name;
 }
 
+/** Those of the configuration; none: they are the Node object's. */
 export function podCidrs(config: Config): readonly Cidr[] {
   return config.network.podCIDRs.map((text) => parseCidr(text)?.cidr).filter((cidr) => cidr !== undefined);
 }
@@ -48,8 +49,13 @@ function isLinkLocal(address: Address): boolean {
     : (address.words[0] & 0xffc00000) >>> 0 === 0xfe800000;
 }
 
-/** The node's own port; null where network.hostInterface is empty. */
-export function hostPort(config: Config, node: ThisNode, podAddresses: readonly Address[]): PortSpec | null {
+/** The node's own port; null where network.hostInterface is empty. `strays`: addresses of pods outside of the node's pod CIDRs. */
+export function hostPort(
+  config: Config,
+  node: ThisNode,
+  podAddresses: readonly Address[],
+  strays: readonly Address[],
+): PortSpec | null {
   const { hostInterface, mtu } = config.network;
   if (hostInterface === '') return null;
   return {
@@ -62,7 +68,10 @@ export function hostPort(config: Config, node: ThisNode, podAddresses: readonly 
     addresses: podAddresses.map(({ text }) => text),
     mtu,
     kind: 'host',
-    routes: node.podCidrs.map((cidr) => {
+    routes: [
+      ...node.podCidrs,
+      ...strays.map((address) => blockOf(address, address.family === 4 ? 32 : 128)),
+    ].map((cidr) => {
       // Local sockets take the node's address, by which the switch knows them from what the host only forwards.
       const source = node.addresses.find(
         (address) =>

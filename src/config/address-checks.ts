@@ -18,9 +18,8 @@ export function isCidr(value: string): string | null {
   return null;
 }
 
-/** One CIDR for each family at most, at least one in all. */
+/** One CIDR for each family at most. */
 export function podCidrs(values: readonly string[]): string | null {
-  if (values.length === 0) return 'at least one CIDR is needed';
   for (const family of [4, 6] as const) {
     const count = values.filter((value) => isIP(value.split('/')[0] ?? '') === family).length;
     if (count > 1) return `there are ${count} IPv${family} CIDRs, at most one of each family is possible`;

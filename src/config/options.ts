@@ -39,8 +39,8 @@ export const options = section('Configuration of weft: one file for the agent an
   network: section('Pod network.', {
     podCIDRs: list({
       what: 'a CIDR such as 10.42.0.0/24',
-      help: "This node's share of the pod network: one IPv4 CIDR, one IPv6 CIDR, or one of each for dual-stack pods.",
-      default: ['10.42.0.0/24'],
+      help: "This node's share of the pod network: one IPv4 CIDR, one IPv6 CIDR, or one of each for dual-stack pods. Empty: `spec.podCIDRs` of this node's Node object, as soon as it has some; with manifests instead of the Kubernetes API, where no Node object says otherwise, 10.42.0.0/24.",
+      default: [],
       reload: 'restart',
       check: isCidr,
       checkAll: podCidrs,

@@ -6,6 +6,7 @@
  * One port's failure is its own: it is reported in its status and costs no other port anything.
  */
 import type { AddonError, NativeSwitch } from './addon.js';
+import { type NamespaceState, namespaceAt } from './namespace-path.js';
 import type { Failure, PortReport, PortSpec, PortStatus } from './protocol.js';
 
 interface Entry {
@@ -23,9 +24,15 @@ export type PortDriver = Pick<NativeSwitch, 'attach' | 'detach' | 'updateAddress
 export class Ports {
   readonly #driver: PortDriver;
   readonly #log: (message: string, fields: object) => void;
+  readonly #namespaceAt: (path: string) => NamespaceState;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(driver: PortDriver, log: (message: string, fields: object) => void) {
+  constructor(
+    driver: PortDriver,
+    log: (message: string, fields: object) => void,
+    namespace: (path: string) => NamespaceState = namespaceAt,
+  ) {
+    this.#namespaceAt = namespace;
     this.#driver = driver;
     this.#log = log;
   }
@@ -87,6 +94,7 @@ export class Ports {
       spec: entry.spec,
       instance: entry.instance,
       pinned: entry.pinned,
+      namespace: entry.spec.kind === 'host' ? 'there' : this.#namespaceAt(entry.spec.netns),
     }));
   }
 

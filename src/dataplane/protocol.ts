@@ -233,6 +233,8 @@ export interface PortReport extends PortStatus {
   readonly spec: PortSpec;
   /** The first life of a port index is 1; a port that was removed and came back has another. 0 while failed. */
   readonly instance: number;
+  /** Whether a namespace is at the port's path now; `unknown`: it could not be looked at. Of the host port always `there`. */
+  readonly namespace: 'there' | 'gone' | 'unknown';
   /** Re-attached by path after a restart, so that its descriptor pins the namespace until the port is removed. */
   readonly pinned: boolean;
 }

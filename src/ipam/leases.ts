@@ -9,13 +9,17 @@
  * `details` is what the owner needs to bring the attachment back (namespace path, interface name): kept in the same line as the
  * addresses, so that the two cannot disagree. This module does not look into it.
  *
+ * The pools can change while there are leases: a node's CIDRs come late, or are replaced. They are written to the journal too, so
+ * that a restart has them without the API. A lease of a pool that was replaced stays what it is until it is released; what is new
+ * comes from the new pools.
+ *
  * One process at a time; not for concurrent writers (the agent's socket is its lock).
  */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Problem } from '../errors/problem.js';
 import { type Address, addressOf, parseAddress } from '../net/address.js';
-import { type Cidr, contains } from '../net/cidr.js';
+import { type Cidr, contains, parseCidr } from '../net/cidr.js';
 import { AddressPool } from './pool.js';
 
 export interface Lease<Details = unknown> {
@@ -31,6 +35,16 @@ export type LeaseResult<Details> =
   | { readonly lease: Lease<Details>; readonly problem?: never }
   | { readonly lease?: never; readonly problem: Problem };
 
+/** Addresses that must be given. */
+export interface Wish {
+  readonly addresses: readonly Address[];
+  /**
+   * `assigned`: by a person, in a manifest; exactly these, wherever they lie. `requested`: by the caller of CNI; they have to lie in
+   * the pools, and a family that is not named is given from its pool.
+   */
+  readonly by: 'assigned' | 'requested';
+}
+
 export interface PoolUse {
   readonly cidr: string;
   readonly used: number;
@@ -45,26 +59,53 @@ type Line<Details> =
       readonly details: Details;
     }
   | { readonly release: string }
+  /** The pools from here on. */
+  | { readonly cidrs: readonly string[] }
   /** First line of a rewritten journal: the pool's order. */
   | { readonly pool: string; readonly cursor: string; readonly released: readonly string[] };
 
+interface Pool {
+  readonly cidr: Cidr;
+  readonly pool: AddressPool;
+}
+
 export class Leases<Details = unknown> {
   readonly #file: string;
-  readonly #pools: readonly { readonly cidr: Cidr; readonly pool: AddressPool }[];
+  /** By the text of the CIDR; those that were replaced stay as long as they have leases, with their order. */
+  readonly #pools = new Map<string, Pool>();
+  /** Where new leases come from; at most one of each family. */
+  #active: readonly Pool[] = [];
   readonly #leases = new Map<string, Lease<Details>>();
   /** Lease id by address text, for addresses inside and outside of the pools. */
   readonly #holders = new Map<string, string>();
   #lines = 0;
 
-  /** Reads the journal if there is one. `cidrs`: at most one of each family. Unreadable lines are reported, not fatal. */
+  /**
+   * Reads the journal if there is one. `cidrs`: at most one of each family; empty: those that the journal names last, or none.
+   * Unreadable lines are reported, not fatal.
+   */
   constructor(file: string, cidrs: readonly Cidr[], report: (problem: Problem) => void = () => {}) {
     this.#file = file;
-    this.#pools = cidrs.map((cidr) => ({
-      cidr,
-      pool: new AddressPool(toInteger(cidr.base), cidr.family === 4 ? 32 : 128, cidr.length),
-    }));
+    this.#activate(cidrs);
     mkdirSync(dirname(file), { recursive: true });
-    this.#replay(report);
+    this.#replay(report, cidrs.length === 0);
+  }
+
+  get cidrs(): readonly Cidr[] {
+    return this.#active.map(({ cidr }) => cidr);
+  }
+
+  /** From now on addresses come from these, at most one of each family; remembered. A CIDR that stays keeps its order. false: so they do already. */
+  setCidrs(cidrs: readonly Cidr[]): boolean {
+    if (sameTexts(this.cidrs, cidrs)) return false;
+    this.#activate(cidrs);
+    try {
+      this.#append({ cidrs: cidrs.map(({ text }) => text) });
+    } catch {
+      // In force all the same. What is lost is lost at a restart only, and then the source tells it again.
+    }
+    this.#compact();
+    return true;
   }
 
   get(id: string): Lease<Details> | undefined {
@@ -76,57 +117,87 @@ export class Leases<Details = unknown> {
   }
 
   use(): readonly PoolUse[] {
-    return this.#pools.map(({ cidr, pool }) => ({ cidr: cidr.text, used: pool.used, total: pool.total }));
+    return this.#active.map(({ cidr, pool }) => ({ cidr: cidr.text, used: pool.used, total: pool.total }));
+  }
+
+  /** Addresses of leases that come from a pool that was replaced. */
+  leftOver(): readonly Address[] {
+    const replaced = [...this.#pools.values()].filter((pool) => !this.#active.includes(pool));
+    if (replaced.length === 0) return [];
+    return this.list()
+      .flatMap(({ addresses }) => addresses)
+      .filter(
+        (address) =>
+          replaced.some(({ cidr }) => contains(cidr, address)) &&
+          !this.#active.some(({ cidr }) => contains(cidr, address)),
+      );
   }
 
   /** The node's own address in each pod CIDR: the one after the network address, which no pod gets. */
   nodeAddresses(): readonly Address[] {
-    return this.#pools.map(({ cidr }) => fromInteger(toInteger(cidr.base) + 1n, cidr.family));
+    return this.#active.map(({ cidr }) => fromInteger(toInteger(cidr.base) + 1n, cidr.family));
   }
 
   /**
-   * Gives `fixed` addresses, or one of each configured family. All or nothing; written to the journal before it returns. The same
-   * id again answers the same lease (with the new details).
+   * Gives the addresses of the wish, and one of each family of the pools otherwise. All or nothing; written to the journal before
+   * it returns. The same id again answers the same lease (with the new details), unless it wishes for others.
    */
-  allocate(
-    id: string,
-    owner: string,
-    details: Details,
-    fixed: readonly Address[] = [],
-  ): LeaseResult<Details> {
+  allocate(id: string, owner: string, details: Details, wish: Wish = noWish): LeaseResult<Details> {
     const known = this.#leases.get(id);
     if (known !== undefined) {
-      if (fixed.length > 0 && !sameAddresses(known.addresses, fixed)) this.release(id);
-      else return this.#record({ ...known, owner, details });
+      if (grants(wish, known.addresses)) return this.#record({ ...known, owner, details });
+      this.release(id);
     }
     const addresses: Address[] = [];
-    if (fixed.length > 0) {
-      for (const address of fixed) {
-        const holder = this.#holders.get(address.text);
-        if (holder !== undefined) {
-          const other = this.#leases.get(holder)!;
-          return refusal(
-            'address-taken',
-            `The address ${address.text} that ${owner} asks for belongs to ${other.owner}.`,
-            'Give the pod another address, or detach the other pod first.',
-          );
-        }
-        addresses.push(address);
-      }
-    } else {
-      for (const { cidr, pool } of this.#pools) {
+    for (const address of wish.addresses) {
+      const refused = this.#refuse(address, owner, wish.by);
+      if (refused !== null) return refused;
+      addresses.push(address);
+    }
+    if (addresses.length === 0 || wish.by === 'requested') {
+      const families = new Set(addresses.map(({ family }) => family));
+      const missing = this.#active.filter(({ cidr }) => !families.has(cidr.family));
+      if (missing.length === 0 && addresses.length === 0)
+        return refusal(
+          'pod-cidrs-missing',
+          `This node has no pod CIDR yet, so ${owner} gets no address.`,
+          'Wait until the Node object has spec.podCIDRs, or set network.podCIDRs.',
+        );
+      for (const { cidr, pool } of missing) {
         const next = pool.next();
-        if (next === null) {
+        if (next === null)
           return refusal(
             'addresses-exhausted',
-            `All ${pool.total} addresses of ${cidr.text} are in use, ${owner} gets none.`,
-            'Remove pods from this node, or give it a larger network.podCIDRs.',
+            `All ${pool.total} addresses of ${cidr.text} are in use (${this.#leases.size} pods are attached to this node), ${owner} gets none.`,
+            "Remove pods from this node, or give it a larger CIDR: network.podCIDRs, or the cluster's node CIDR mask size.",
           );
-        }
         addresses.push(fromInteger(next, cidr.family));
       }
     }
     return this.#record({ id, owner, addresses, details });
+  }
+
+  /** Why a wished address cannot be given; null: it can. */
+  #refuse(address: Address, owner: string, by: Wish['by']): { readonly problem: Problem } | null {
+    const holder = this.#holders.get(address.text);
+    if (holder !== undefined)
+      return refusal(
+        'address-taken',
+        `The address ${address.text} that ${owner} asks for belongs to ${this.#leases.get(holder)!.owner}.`,
+        'Give the pod another address, or detach the other pod first.',
+      );
+    if (by === 'assigned') return null;
+    if (this.#active.some(({ pool, cidr }) => contains(cidr, address) && pool.contains(toInteger(address))))
+      return null;
+    const ranges = this.#active.map(
+      ({ cidr, pool }) =>
+        `${fromInteger(pool.first, cidr.family).text} to ${fromInteger(pool.last, cidr.family).text}`,
+    );
+    return refusal(
+      'address-outside',
+      `The address ${address.text} that ${owner} asks for is none that this node gives to pods (${ranges.join(', ') || 'it has no pod CIDR yet'}).`,
+      "Ask for an address of this node's pod CIDR, or for none.",
+    );
   }
 
   /** Gives the addresses back; false: there is no such lease. */
@@ -163,7 +234,7 @@ export class Leases<Details = unknown> {
     this.#leases.set(lease.id, Object.freeze(lease));
     for (const address of lease.addresses) {
       this.#holders.set(address.text, lease.id);
-      this.#poolOf(address)?.take(toInteger(address));
+      for (const pool of this.#poolsOf(address)) pool.take(toInteger(address));
     }
   }
 
@@ -173,12 +244,28 @@ export class Leases<Details = unknown> {
     this.#leases.delete(id);
     for (const address of lease.addresses) {
       this.#holders.delete(address.text);
-      if (release) this.#poolOf(address)?.release(toInteger(address));
+      if (release) for (const pool of this.#poolsOf(address)) pool.release(toInteger(address));
     }
   }
 
-  #poolOf(address: Address): AddressPool | undefined {
-    return this.#pools.find(({ cidr }) => contains(cidr, address))?.pool;
+  /** More than one where a CIDR was replaced by one that overlaps it. */
+  #poolsOf(address: Address): readonly AddressPool[] {
+    return [...this.#pools.values()].filter(({ cidr }) => contains(cidr, address)).map(({ pool }) => pool);
+  }
+
+  #activate(cidrs: readonly Cidr[]): void {
+    this.#active = cidrs.map((cidr) => this.#poolFor(cidr));
+  }
+
+  #poolFor(cidr: Cidr): Pool {
+    const known = this.#pools.get(cidr.text);
+    if (known !== undefined) return known;
+    const pool = new AddressPool(toInteger(cidr.base), cidr.family === 4 ? 32 : 128, cidr.length);
+    for (const { addresses } of this.#leases.values())
+      for (const address of addresses) if (contains(cidr, address)) pool.take(toInteger(address));
+    const made = { cidr, pool };
+    this.#pools.set(cidr.text, made);
+    return made;
   }
 
   #append(line: Line<Details>): void {
@@ -187,14 +274,19 @@ export class Leases<Details = unknown> {
   }
 
   #compact(): void {
-    const snapshots = this.#pools.map(({ cidr, pool }) => ({ cidr, ...pool.snapshot() }));
-    const state = this.#leases.size + this.#pools.length;
+    const state = this.#leases.size + this.#pools.size;
     if (this.#lines <= 1024 + 4 * state) return;
-    const lines: Line<Details>[] = snapshots.map(({ cidr, cursor, released }) => ({
-      pool: cidr.text,
-      cursor: fromInteger(cursor, cidr.family).text,
-      released: released.map((address) => fromInteger(address, cidr.family).text),
-    }));
+    for (const [text, pool] of this.#pools)
+      if (pool.pool.used === 0 && !this.#active.includes(pool)) this.#pools.delete(text);
+    const lines: Line<Details>[] = [...this.#pools.values()].map(({ cidr, pool }) => {
+      const { cursor, released } = pool.snapshot();
+      return {
+        pool: cidr.text,
+        cursor: fromInteger(cursor, cidr.family).text,
+        released: released.map((address) => fromInteger(address, cidr.family).text),
+      };
+    });
+    lines.push({ cidrs: this.#active.map(({ cidr }) => cidr.text) });
     for (const { id, owner, addresses, details } of this.#leases.values())
       lines.push({ lease: id, owner, addresses: addresses.map((address) => address.text), details });
     try {
@@ -208,7 +300,7 @@ export class Leases<Details = unknown> {
     }
   }
 
-  #replay(report: (problem: Problem) => void): void {
+  #replay(report: (problem: Problem) => void, remembered: boolean): void {
     let text: string;
     try {
       text = readFileSync(this.#file, 'utf8');
@@ -220,7 +312,7 @@ export class Leases<Details = unknown> {
     const lines = text.split('\n');
     const torn = lines.pop() ?? '';
     for (const [index, line] of lines.entries()) {
-      const problem = this.#replayLine(line);
+      const problem = this.#replayLine(line, remembered);
       if (problem !== null)
         report({
           code: 'leases-damaged',
@@ -237,7 +329,7 @@ export class Leases<Details = unknown> {
   }
 
   /** null: fine. */
-  #replayLine(line: string): string | null {
+  #replayLine(line: string, remembered: boolean): string | null {
     let value: unknown;
     try {
       value = JSON.parse(line);
@@ -251,14 +343,23 @@ export class Leases<Details = unknown> {
       return null;
     }
     if (typeof fields.pool === 'string') {
-      const entry = this.#pools.find(({ cidr }) => cidr.text === fields.pool);
+      const block = parseCidr(fields.pool)?.cidr;
       const cursor = parseAddress(String(fields.cursor));
-      if (entry === undefined || cursor === undefined || !Array.isArray(fields.released)) return null;
+      if (block === undefined || cursor === undefined || !Array.isArray(fields.released)) return 'no pool';
+      const entry = this.#poolFor(block);
       const released = fields.released.map((text) => parseAddress(String(text)));
       entry.pool.restore(
         toInteger(cursor),
         released.filter((address) => address !== undefined).map(toInteger),
       );
+      return null;
+    }
+    if (Array.isArray(fields.cidrs)) {
+      const blocks = fields.cidrs.map((text) => parseCidr(String(text))?.cidr);
+      const sound = blocks.filter((block) => block !== undefined);
+      if (sound.length !== blocks.length) return 'a CIDR that is none';
+      if (remembered) this.#activate(sound);
+      else for (const block of sound) this.#poolFor(block);
       return null;
     }
     if (typeof fields.lease !== 'string' || typeof fields.owner !== 'string')
@@ -281,10 +382,19 @@ function refusal(code: string, message: string, fix: string): { readonly problem
   return { problem: { code, severity: 'error', message, fix } };
 }
 
-function sameAddresses(one: readonly Address[], other: readonly Address[]): boolean {
+const noWish: Wish = { addresses: [], by: 'requested' };
+
+/** Whether these addresses are what the wish would give. */
+function grants({ addresses, by }: Wish, given: readonly Address[]): boolean {
+  if (addresses.length === 0) return true;
   return (
-    one.length === other.length && one.every((address) => other.some(({ text }) => text === address.text))
+    (by === 'requested' || addresses.length === given.length) &&
+    addresses.every((address) => given.some(({ text }) => text === address.text))
   );
+}
+
+function sameTexts(one: readonly Cidr[], other: readonly Cidr[]): boolean {
+  return one.length === other.length && one.every(({ text }, index) => text === other[index]?.text);
 }
 
 /** The family's own integer: 32 bits for IPv4, 128 for IPv6. */

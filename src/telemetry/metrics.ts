@@ -60,6 +60,7 @@ export const metrics = {
   weft_limit_used: gauge('How much of the bound is used.', ['limit']),
   weft_ipam_addresses: gauge('Addresses of a pod CIDR that can be given to pods.', ['cidr']),
   weft_ipam_addresses_used: gauge('Addresses of a pod CIDR that pods have.', ['cidr']),
+  weft_ipam_leaked_total: counter('Pods that went away without a CNI DEL, whose addresses were taken back.'),
   weft_switch_starts_total: counter('Starts of the switch since boot; grows with each restart.'),
   weft_switch_workers: gauge('Threads that move packets.'),
   weft_switch_ports: gauge('Ports of the switch: live or failed.', ['status']),

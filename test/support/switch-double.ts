@@ -11,6 +11,7 @@ import {
   type CaptureEvent,
   type FlowEvent,
   maximumFrameBytes,
+  type PortReport,
   type PortStatus,
   type PublishRequest,
   type SwitchRequest,
@@ -28,6 +29,8 @@ export class SwitchDouble {
   highestEpoch = 0;
   /** Decides what becomes of a port; default live. */
   portStatus: (id: string) => Omit<PortStatus, 'id'> = () => ({ status: 'live' });
+  /** What it finds at the path of a port's namespace. */
+  namespaceState: (netns: string) => PortReport['namespace'] = () => 'there';
   /** Set: images are refused with this message. */
   refuseImage: string | null = null;
   /** Queries are not answered while true. */
@@ -203,6 +206,7 @@ export class SwitchDouble {
           spec,
           instance: 1,
           pinned: false,
+          namespace: this.namespaceState(spec.netns),
         }));
       case 'connections':
         return [

@@ -439,9 +439,10 @@ test('a pod whose port has failed and whose namespace is gone gives its addresse
   const client = await f.client();
   const lost = await client.request('attach', web);
   await client.request('attach', { ...web, name: 'api', netns: '/run/netns/api' });
-  assert.deepEqual(await running.agent.reconcile(() => false), [], 'a live port is never taken away');
+  double.namespaceState = (path) => (path === '/run/netns/web' ? 'gone' : 'there');
+  assert.deepEqual(await running.agent.reconcile(60_000), [], 'a live port waits for its DEL');
   double.portStatus = (id) => (id === lost.port ? gone : { status: 'live' });
-  const removed = await running.agent.reconcile((path) => path !== '/run/netns/web');
+  const removed = await running.agent.reconcile(60_000);
   assert.deepEqual(
     removed.map(({ id }) => id),
     [lost.port],
@@ -463,7 +464,7 @@ test('a failed port whose namespace is there is tried again, and ports tell its 
   const state = async () => (await client.request('ports')).ports.find(({ id }) => id === port)?.status;
   double.portStatus = (id) => (id === port ? gone : { status: 'live' });
   const published = double.publications.length;
-  assert.deepEqual(await running.agent.reconcile(() => true), []);
+  assert.deepEqual(await running.agent.reconcile(0), []);
   assert.equal(running.agent.attachments.status(port)?.status, 'failed');
   // Before the tick publishes anew.
   double.portStatus = () => ({ status: 'live' });

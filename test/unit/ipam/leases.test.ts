@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import type { Problem } from '../../../src/errors/problem.js';
-import { Leases } from '../../../src/ipam/leases.js';
+import { Leases, type Wish } from '../../../src/ipam/leases.js';
 import { AddressPool } from '../../../src/ipam/pool.js';
-import { address } from '../../../src/net/address.js';
+import { type Address, address } from '../../../src/net/address.js';
 import { cidr } from '../../../src/net/cidr.js';
 
 function journal(t: TestContext): string {
@@ -15,6 +15,9 @@ function journal(t: TestContext): string {
   t.after(() => rmSync(folder, { recursive: true }));
   return join(folder, 'leases.jsonl');
 }
+
+const assigned = (...addresses: Address[]): Wish => ({ addresses, by: 'assigned' });
+const requested = (...addresses: Address[]): Wish => ({ addresses, by: 'requested' });
 
 function give(leases: Leases, id: string): string {
   const { lease, problem } = leases.allocate(id, `ns/${id}`, {});
@@ -50,7 +53,7 @@ for (const [block, total, first, last] of ranges) {
     assert.equal(leases.use()[0]!.total, BigInt(total));
     assert.equal(give(leases, 'a'), first);
     assert.deepEqual(
-      leases.allocate('z', 'ns/z', {}, [address(last)]).lease?.addresses[0]?.text ?? 'taken',
+      leases.allocate('z', 'ns/z', {}, assigned(address(last))).lease?.addresses[0]?.text ?? 'taken',
       first === last ? 'taken' : last,
     );
     assert.equal(leases.use()[0]!.used, first === last ? 1 : 2);
@@ -69,10 +72,10 @@ test('dual-stack pods get one of each family or nothing', (t) => {
 
 test('fixed addresses are honoured inside and outside of the pool; one that is held is refused by its holder', (t) => {
   const leases = new Leases(journal(t), [cidr('10.0.0.0/29')]);
-  assert.equal(leases.allocate('s', 'ns/s', {}, [address('10.0.0.2')]).problem, undefined);
-  assert.equal(leases.allocate('o', 'ns/o', {}, [address('192.0.2.7')]).problem, undefined);
+  assert.equal(leases.allocate('s', 'ns/s', {}, assigned(address('10.0.0.2'))).problem, undefined);
+  assert.equal(leases.allocate('o', 'ns/o', {}, assigned(address('192.0.2.7'))).problem, undefined);
   assert.equal(give(leases, 'a'), '10.0.0.3', 'the fixed address is skipped');
-  const taken = leases.allocate('t', 'ns/t', {}, [address('192.0.2.7')]);
+  const taken = leases.allocate('t', 'ns/t', {}, assigned(address('192.0.2.7')));
   assert.equal(taken.problem?.code, 'address-taken');
   assert.match(taken.problem?.message ?? '', /ns\/o/);
 });
@@ -162,10 +165,112 @@ test('another pod CIDR after a restart keeps the old leases and gives from the n
   const leases = new Leases(file, [cidr('10.1.0.0/29')]);
   assert.equal(leases.get('a')?.addresses[0]?.text, '10.0.0.2');
   assert.equal(give(leases, 'b'), '10.1.0.2');
-  assert.equal(leases.allocate('c', 'ns/c', {}, [address('10.0.0.2')]).problem?.code, 'address-taken');
+  assert.equal(
+    leases.allocate('c', 'ns/c', {}, assigned(address('10.0.0.2'))).problem?.code,
+    'address-taken',
+  );
 });
 
 test('the smallest pools: two addresses in a /31, none reserved in a /32', () => {
   const count = (prefix: number) => new AddressPool(0x0a000000n, 32, prefix).total;
   assert.deepEqual([count(31), count(32), count(30)], [2n, 1n, 1n]);
+});
+
+test('requested addresses lie in the pools; a family that is not asked for comes from its pool', (t) => {
+  const leases = new Leases(journal(t), [cidr('10.0.0.0/29'), cidr('fd00::/120')]);
+  const texts = (id: string, wish: Wish) => {
+    const { lease, problem } = leases.allocate(id, `ns/${id}`, {}, wish);
+    return lease === undefined ? problem.code : lease.addresses.map(({ text }) => text).join(' ');
+  };
+  assert.equal(texts('four', requested(address('10.0.0.5'))), '10.0.0.5 fd00::2');
+  assert.equal(texts('six', requested(address('fd00::9'))), 'fd00::9 10.0.0.2');
+  assert.equal(texts('both', requested(address('fd00::5'), address('10.0.0.6'))), 'fd00::5 10.0.0.6');
+  assert.equal(texts('taken', requested(address('10.0.0.5'))), 'address-taken');
+  for (const outside of ['10.0.0.1', '10.0.0.0', '10.0.0.7', '10.0.1.2', 'fd00::1', '192.0.2.1'])
+    assert.equal(texts('out', requested(address(outside))), 'address-outside', outside);
+  assert.equal(texts('four', requested(address('10.0.0.5'))), '10.0.0.5 fd00::2', 'the same request again');
+  const used = leases.use().map((pool) => pool.used);
+  assert.deepEqual(used, [3, 3], 'a refusal keeps nothing');
+  assert.match(
+    leases.allocate('out', 'ns/out', {}, requested(address('192.0.2.1'))).problem?.message ?? '',
+    /10\.0\.0\.2 to 10\.0\.0\.6, fd00::2/,
+  );
+});
+
+test('without a pool there is a word about what is missing, and the pools that come are remembered over a restart', (t) => {
+  const file = journal(t);
+  const leases = new Leases(file, []);
+  assert.equal(give(leases, 'a'), 'pod-cidrs-missing');
+  assert.deepEqual([leases.nodeAddresses(), leases.use()], [[], []]);
+  assert.equal(leases.setCidrs([cidr('10.0.0.0/29')]), true);
+  assert.equal(leases.setCidrs([cidr('10.0.0.0/29')]), false, 'no news');
+  assert.equal(give(leases, 'a'), '10.0.0.2');
+  const again = new Leases(file, []);
+  assert.deepEqual(
+    again.cidrs.map(({ text }) => text),
+    ['10.0.0.0/29'],
+  );
+  assert.equal(give(again, 'b'), '10.0.0.3');
+  const configured = new Leases(file, [cidr('10.9.0.0/29')]);
+  assert.equal(give(configured, 'c'), '10.9.0.2', 'the configuration comes before what is remembered');
+  assert.deepEqual(
+    configured.leftOver().map(({ text }) => text),
+    ['10.0.0.2', '10.0.0.3'],
+  );
+});
+
+test('pools that are replaced keep their leases and their order; new leases come from the new ones', (t) => {
+  const file = journal(t);
+  const leases = new Leases(file, [], (problem) => assert.fail(problem.message));
+  leases.setCidrs([cidr('10.0.0.0/29')]);
+  for (const id of ['a', 'b', 'c']) give(leases, id);
+  leases.release('a');
+  leases.setCidrs([cidr('10.1.0.0/29'), cidr('fd00::/120')]);
+  assert.equal(give(leases, 'd'), '10.1.0.2 fd00::2');
+  assert.equal(leases.get('b')?.addresses[0]?.text, '10.0.0.3');
+  assert.deepEqual(
+    leases.leftOver().map(({ text }) => text),
+    ['10.0.0.3', '10.0.0.4'],
+  );
+  leases.release('c');
+  for (const of of [leases, new Leases(file, [])]) {
+    assert.deepEqual(
+      of.leftOver().map(({ text }) => text),
+      ['10.0.0.3'],
+    );
+  }
+  const back = new Leases(file, []);
+  back.setCidrs([cidr('10.0.0.0/29')]);
+  assert.deepEqual(
+    ['e', 'f', 'g', 'h', 'i'].map((id) => give(back, id)),
+    ['10.0.0.5', '10.0.0.6', '10.0.0.2', '10.0.0.4', 'addresses-exhausted'],
+    'never used ones first, then in the order of their release',
+  );
+  back.setCidrs([cidr('10.0.0.0/28')]);
+  assert.equal(give(back, 'j'), '10.0.0.7', 'a CIDR that grows gives no address that is in use');
+  assert.deepEqual(back.leftOver(), [cidr('10.1.0.2/32').base, cidr('fd00::2/128').base]);
+});
+
+test('a rewritten journal has the pools, the replaced ones with leases too', (t) => {
+  const file = journal(t);
+  const leases = new Leases(file, []);
+  leases.setCidrs([cidr('10.0.0.0/29')]);
+  give(leases, 'old');
+  leases.setCidrs([cidr('10.1.0.0/29')]);
+  for (let round = 0; round < 2000; round++) {
+    give(leases, 'x');
+    leases.release('x');
+  }
+  const lines = readFileSync(file, 'utf8').split('\n').length;
+  assert.ok(lines < 1100, `${lines} lines`);
+  const again = new Leases(file, [], (problem) => assert.fail(problem.message));
+  assert.deepEqual(
+    [again.cidrs, leases.cidrs].map((cidrs) => cidrs.map(({ text }) => text)),
+    [['10.1.0.0/29'], ['10.1.0.0/29']],
+  );
+  assert.deepEqual(
+    again.leftOver().map(({ text }) => text),
+    ['10.0.0.2'],
+  );
+  assert.equal(give(again, 'y'), give(leases, 'y'));
 });
