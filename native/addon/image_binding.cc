@@ -25,7 +25,7 @@ Judged judge_flow(const Image& image, const FlowTuple& flow) {
   if (flow.source == flow.destination) return judged;
   const Image::Endpoint source = image.classify(flow.source, flow.family);
   const Image::Endpoint destination = image.classify(flow.destination, flow.family);
-  const bool from_own_node = (source.flags & kEndpointOwnNode) != 0;
+  const bool from_own_node = (source.flags & (kEndpointOwnNode | kEndpointForwarded)) == kEndpointOwnNode;
   const bool to_own_node = (destination.flags & kEndpointOwnNode) != 0;
   if (source.program != kNoProgram && (!to_own_node || image.own_node_egress_judged())) {
     const Image::Verdict verdict = image.judge(source.program, Direction::egress, destination.peer_class,

@@ -220,7 +220,7 @@ static_assert(offsetof(ImagePrefix, depth) == 16);
 static_assert(offsetof(ImagePrefix, parent) == 20);
 static_assert(std::is_trivially_copyable_v<ImagePrefix>);
 
-// Peer class. 0 is the rest of the world, 1 + p every non-pod address whose longest prefix is p; then those of pods.
+// Peer class. 0 is the rest of the world that no prefix names, and what hosts masquerade; 1 + p every non-pod address whose longest prefix is p; then those of pods.
 struct ImageClass {
   uint32_t identity;  // or none
   uint32_t prefix;  // longest prefix that contains the address, or none
@@ -371,5 +371,6 @@ inline constexpr uint32_t kFlagLocal = 2;
 inline constexpr uint32_t kFlagOwnNode = 4;
 inline constexpr uint32_t kFlagOtherNode = 8;
 inline constexpr uint32_t kFlagService = 16;
+inline constexpr uint32_t kFlagForwarded = 32;
 
 }  // namespace weft::layout

@@ -14,7 +14,7 @@ using layout::kNone;
 static_assert(kNoProgram == kNone && kNoService == kNone && kNoIdentity == kNone && kNoRule == kNone);
 static_assert(kEndpointPod == layout::kFlagPod && kEndpointLocal == layout::kFlagLocal);
 static_assert(kEndpointOwnNode == layout::kFlagOwnNode && kEndpointOtherNode == layout::kFlagOtherNode);
-static_assert(kEndpointService == layout::kFlagService);
+static_assert(kEndpointService == layout::kFlagService && kEndpointForwarded == layout::kFlagForwarded);
 // Backends are handed out as a span over the section itself.
 static_assert(sizeof(Backend) == sizeof(layout::ImageBackend) &&
               alignof(Backend) <= alignof(layout::ImageBackend));

@@ -40,6 +40,8 @@ inline constexpr uint32_t kEndpointOwnNode = 1u << 2;    // an address of this n
 inline constexpr uint32_t kEndpointOtherNode = 1u << 3;  // an address of another node
 inline constexpr uint32_t kEndpointService = 1u
                                              << 4;  // a Service's address; meaningful only before translation
+// A host's address in its pod CIDR. As a source it is what the host masquerades: a stranger, not the node.
+inline constexpr uint32_t kEndpointForwarded = 1u << 5;
 
 // One port of one Service in one address family. Spans and views point into the image and live as long as it
 // does.

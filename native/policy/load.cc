@@ -351,7 +351,7 @@ Status Image::Tables::check_peers() const {
     if (local ? one.program >= programs.size() : one.program != kNone)
       return out_of_bounds("endpoints", i, "program");
     constexpr uint32_t kKnown = layout::kFlagPod | layout::kFlagLocal | layout::kFlagOwnNode |
-                                layout::kFlagOtherNode | layout::kFlagService;
+                                layout::kFlagOtherNode | layout::kFlagService | layout::kFlagForwarded;
     if ((one.flags & ~kKnown) != 0) return out_of_bounds("endpoints", i, "flags");
   }
   return check_hash(

@@ -29,8 +29,9 @@ Ruling Forwarder::rule(const Image& image, const Image::Endpoint& source, const 
   if (to.spec.kind == PortKind::pod) {
     if ((destination.flags & kEndpointLocal) == 0) return no(DropReason::unknown_port_address);
     // Only the node's own sockets have the node's address on the host port; what the node forwards keeps its
-    // client's.
-    const bool from_own_node = from.spec.kind == PortKind::host && (source.flags & kEndpointOwnNode) != 0;
+    // client's, or has the host port's own where the host masquerades it.
+    const bool from_own_node = from.spec.kind == PortKind::host &&
+                               (source.flags & (kEndpointOwnNode | kEndpointForwarded)) == kEndpointOwnNode;
     if (!from_own_node) {
       const Image::Verdict verdict = image.judge(destination.program, Direction::ingress, source.peer_class,
                                                  translated.protocol, translated.destination_port);

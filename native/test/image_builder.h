@@ -35,6 +35,10 @@ class ImageBuilder {
   uint32_t pod(const std::vector<std::string>& addresses, bool local = true);
   void own_node(std::string_view text) { endpoint(text, 0, layout::kNone, layout::kFlagOwnNode); }
   void other_node(std::string_view text) { endpoint(text, 0, layout::kNone, layout::kFlagOtherNode); }
+  // This host's address in its pod CIDR.
+  void forwarded(std::string_view text) {
+    endpoint(text, 0, layout::kNone, layout::kFlagOwnNode | layout::kFlagForwarded);
+  }
   void isolate(uint32_t identity, Direction direction, std::vector<Allow> allow);
   void service(std::string_view frontend, uint16_t port, uint8_t protocol,
                const std::vector<std::pair<std::string, uint16_t>>& backends, uint32_t affinity_seconds = 0);

@@ -80,6 +80,24 @@ TEST_CASE_FIXTURE(
   play({{"c", "tcp 10.0.0.3:10 > 192.168.0.1:10250 S", "drop policy-egress"}});
 }
 
+TEST_CASE_FIXTURE(
+    Judged,
+    "what the host masquerades is not the node: judged like a stranger, replied to by the host port") {
+  image.forwarded("10.0.0.254");
+  image.isolate(d, Direction::ingress, {{.peer = ImageBuilder::kEverybody, .first = 80, .last = 80}});
+  image.isolate(c, Direction::egress, {});
+  sw->set_image(image.load());
+  play({
+      {"host", "tcp 192.168.0.1:1 > 10.0.0.2:443 S", "b: tcp 192.168.0.1:1 > 10.0.0.2:443 S"},
+      {"host", "tcp 10.0.0.254:1 > 10.0.0.2:443 S", "drop policy-ingress"},
+      {"host", "tcp 10.0.0.254:1 > 10.0.0.2:80 S", "drop policy-ingress"},
+      {"host", "tcp 10.0.0.254:1 > 10.0.0.4:80 S", "d: tcp 10.0.0.254:1 > 10.0.0.4:80 S"},
+      {"d", "tcp 10.0.0.4:80 > 10.0.0.254:1 SA ack 1001", "host: tcp 10.0.0.4:80 > 10.0.0.254:1 SA"},
+      {"host", "tcp 10.0.0.254:1 > 10.0.0.1:80 S", "a: tcp 10.0.0.254:1 > 10.0.0.1:80 S"},
+      {"c", "tcp 10.0.0.3:9 > 10.0.0.254:10250 S", "host: tcp 10.0.0.3:9 > 10.0.0.254:10250 S"},
+  });
+}
+
 TEST_CASE_FIXTURE(Judged, "a pod that the image does not know sends and gets nothing") {
   add("new", {"10.0.0.5"});
   play({

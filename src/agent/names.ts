@@ -1,5 +1,6 @@
 /** Addresses → names, for people: which pod, node or Service of the world has an address. Rebuilt when the world has changed. */
 
+import { hostAddresses } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';
 import { protocolNumber } from '../model/protocol.js';
 import type { World } from '../model/world.js';
@@ -43,6 +44,8 @@ export class Names {
     // A hostNetwork pod shares its node's address, so the node is the name.
     for (const [name, node] of this.#world.all('node'))
       for (const address of node.addresses) names.set(address.text, { kind: 'node', name });
+    for (const [name, node] of this.#world.all('node'))
+      for (const address of hostAddresses(node)) names.set(address.text, { kind: 'forwarded', name });
     this.#byAddress = names;
     this.#revision = this.#world.revision;
   }

@@ -98,7 +98,7 @@ export class PodNetwork {
   }
 
   #here(): ThisNode {
-    return thisNode(this.#config, this.#leases.cidrs, this.#leases.nodeAddresses());
+    return thisNode(this.#config, this.#leases.cidrs);
   }
 
   /** Of the Node object, the first of each family. */

@@ -275,7 +275,8 @@ export interface FlowEnd {
   readonly address: string;
   /** 0 where the protocol has no ports. */
   readonly port: number;
-  readonly kind: 'pod' | 'node' | 'service' | 'external';
+  /** `forwarded`: a host's address in its pod CIDR; as a source, traffic that the host masquerades. */
+  readonly kind: 'pod' | 'node' | 'forwarded' | 'service' | 'external';
   /** `namespace/name` of a pod or Service, name of a node, '' for an external address. */
   readonly name: string;
 }

@@ -7,16 +7,13 @@ import { blockOf, type Cidr, parseCidr } from '../net/cidr.js';
 import { macOf } from './attachment.js';
 import type { ThisNode } from './node-state.js';
 
-/** `podAddresses`: the node's own in the pod network, which its port on the switch has. */
-export function thisNode(config: Config, cidrs: readonly Cidr[], podAddresses: readonly Address[]): ThisNode {
+/** The addresses in its pod CIDRs are not among them: what comes from those was masqueraded (`hostAddressOf` in model/node). */
+export function thisNode(config: Config, cidrs: readonly Cidr[]): ThisNode {
   const configured = config.node.addresses.map(parseAddress).filter((address) => address !== undefined);
   const own = configured.length > 0 ? configured : hostAddresses(config.network.hostInterface);
-  const all = new Map<string, Address>();
-  for (const address of [...own, ...(config.network.hostInterface === '' ? [] : podAddresses)])
-    all.set(address.text, address);
   return {
     name: nodeName(config),
-    addresses: [...all.values()],
+    addresses: [...new Map(own.map((address) => [address.text, address])).values()],
     podCidrs: cidrs,
   };
 }
@@ -73,10 +70,7 @@ export function hostPort(
       ...strays.map((address) => blockOf(address, address.family === 4 ? 32 : 128)),
     ].map((cidr) => {
       // Local sockets take the node's address, by which the switch knows them from what the host only forwards.
-      const source = node.addresses.find(
-        (address) =>
-          address.family === cidr.family && !podAddresses.some(({ text }) => text === address.text),
-      );
+      const source = node.addresses.find((address) => address.family === cidr.family);
       return { destination: cidr.text, ...(source === undefined ? {} : { source: source.text }) };
     }),
   };

@@ -39,6 +39,8 @@ export interface CompileStats {
 export type Owner =
   | { readonly kind: 'pod'; readonly pod: Pod }
   | { readonly kind: 'node'; readonly name: string }
+  /** Traffic that this node's host masquerades. */
+  | { readonly kind: 'forwarded'; readonly name: string }
   | { readonly kind: 'service' };
 
 /** Answers in the words of the World. A live view: valid until the compiler's next update. */
@@ -131,7 +133,8 @@ function explain(tables: PolicyTables, compiler: PolicyCompiler): Explain {
       const entry = tables.endpoints.get(address.text);
       if (entry === undefined) return undefined;
       if (entry.owner !== null) return { kind: 'pod', pod: entry.owner };
-      if (entry.node !== null) return { kind: 'node', name: compiler.addresses.nodeOf(address)! };
+      if (entry.node !== null)
+        return { kind: entry.forwarded ? 'forwarded' : 'node', name: compiler.addresses.nodeOf(address)! };
       return { kind: 'service' };
     },
     isolating(pod, direction) {

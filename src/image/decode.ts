@@ -35,6 +35,8 @@ export interface Endpoint {
   readonly ownNode: boolean;
   readonly otherNode: boolean;
   readonly service: boolean;
+  /** A host's address in its pod CIDR. */
+  readonly forwarded: boolean;
 }
 
 export interface Verdict {
@@ -232,6 +234,7 @@ export class DecodedImage {
       ownNode: (flags & endpointFlags.ownNode) !== 0,
       otherNode: (flags & endpointFlags.otherNode) !== 0,
       service: (flags & endpointFlags.service) !== 0,
+      forwarded: (flags & endpointFlags.forwarded) !== 0,
     };
   }
 

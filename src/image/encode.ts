@@ -320,8 +320,7 @@ export class ImageEncoder {
       const base = (place * size) / 4;
       const slot = this.#slots[place]!;
       const flags = this.#flags[place]!;
-      words[base + at.peer_class / 4] =
-        slot >= 0 ? classes[slot]! : classWithoutPod(this.#places[place]!.prefix);
+      words[base + at.peer_class / 4] = slot >= 0 ? classes[slot]! : classWithoutPod(this.#places[place]!);
       words[base + at.program / 4] =
         (flags & endpointFlags.local) === 0 ? none : this.#places[place]!.program!.index;
       words[base + at.flags / 4] = flags;
@@ -393,8 +392,9 @@ function before(a: readonly number[], b: readonly number[]): boolean {
   return false;
 }
 
-function classWithoutPod(prefix: KnownAddress['prefix']): number {
-  return prefix === null ? 0 : 1 + prefix.index;
+/** What a host masquerades is in no ipBlock: only rules for everybody admit it, as they do what no prefix names. */
+function classWithoutPod({ prefix, forwarded }: KnownAddress): number {
+  return prefix === null || forwarded ? 0 : 1 + prefix.index;
 }
 
 function flagsOf(entry: KnownAddress): number {
@@ -403,6 +403,7 @@ function flagsOf(entry: KnownAddress): number {
     (entry.program === null ? 0 : endpointFlags.local) |
     (entry.node === 'own' ? endpointFlags.ownNode : 0) |
     (entry.node === 'other' ? endpointFlags.otherNode : 0) |
-    (entry.service ? endpointFlags.service : 0)
+    (entry.service ? endpointFlags.service : 0) |
+    (entry.forwarded ? endpointFlags.forwarded : 0)
   );
 }

@@ -181,7 +181,7 @@ export const sections = {
   ),
   classes: struct(
     'ImageClass',
-    'Peer class. 0 is the rest of the world, 1 + p every non-pod address whose longest prefix is p; then those of pods.',
+    'Peer class. 0 is the rest of the world that no prefix names, and what hosts masquerade; 1 + p every non-pod address whose longest prefix is p; then those of pods.',
     [
       ['identity', 'u32', 'or none'],
       ['prefix', 'u32', 'longest prefix that contains the address, or none'],
@@ -242,4 +242,11 @@ export const sections = {
 export type SectionName = keyof typeof sections;
 export const sectionNames = Object.keys(sections) as SectionName[];
 
-export const endpointFlags = { pod: 1, local: 2, ownNode: 4, otherNode: 8, service: 16 } as const;
+export const endpointFlags = {
+  pod: 1,
+  local: 2,
+  ownNode: 4,
+  otherNode: 8,
+  service: 16,
+  forwarded: 32,
+} as const;

@@ -1,5 +1,5 @@
 import type { SourceRef } from '../errors/problem.js';
-import type { Address } from '../net/address.js';
+import { type Address, addressOf } from '../net/address.js';
 import type { Cidr } from '../net/cidr.js';
 
 export interface Node {
@@ -8,4 +8,21 @@ export interface Node {
   readonly addresses: readonly Address[];
   readonly podCidrs: readonly Cidr[];
   readonly source?: SourceRef;
+}
+
+/**
+ * The host's own address in a pod CIDR: the one after the network address, which no pod gets; undefined where the block is too small to
+ * have one. The host's own sockets never send from it (its routes to pods name a node address), so whatever comes from it was
+ * masqueraded: traffic of a stranger that the host forwards.
+ */
+export function hostAddressOf(block: Cidr): Address | undefined {
+  const bits = block.family === 4 ? 32 : 128;
+  if (block.length > bits - 2) return undefined;
+  const [a, b, c, d] = block.base.words;
+  return addressOf([a, b, c, d + 1]);
+}
+
+/** The host addresses of all pod CIDRs of the node. */
+export function hostAddresses(node: Pick<Node, 'podCidrs'>): readonly Address[] {
+  return node.podCidrs.map(hostAddressOf).filter((address) => address !== undefined);
 }

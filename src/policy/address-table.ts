@@ -1,7 +1,9 @@
 /**
  * Every address that is known by name: whose it is, and the peer class that follows from it. One owner each:
  *
- * - a node's address is the node's, whoever else claims it: pods on the host's network have no address of their own, and one that
+ * - a host's address in its pod CIDR is what the host masquerades with: whatever comes from it is a stranger's, neither the node nor a
+ *   pod, and where the stranger really is nobody can say, so no ipBlock has it;
+ * - else a node's address is the node's, whoever else claims it: pods on the host's network have no address of their own, and one that
  *   reports its node's must not pull the node into a set of pods;
  * - else the live pod with the best claim (compareClaims); the others wait and take over when it goes;
  * - else it is a Service's.
@@ -9,7 +11,7 @@
 import type { Problem } from '../errors/problem.js';
 import type { Holder, Identity } from '../identity/identity-table.js';
 import { keyOf } from '../model/event.js';
-import type { Node } from '../model/node.js';
+import { hostAddresses, type Node } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';
 import { type Address, swapBytes } from '../net/address.js';
 import { type Cidr, contains } from '../net/cidr.js';
@@ -39,6 +41,8 @@ export class KnownAddress implements Holder {
   pod!: Pod;
   owner: Pod | null = null;
   node: 'own' | 'other' | null = null;
+  /** A host's address in its pod CIDR: as a source, traffic that the host masquerades. `node` says whose. */
+  forwarded = false;
   service = false;
   identity: Identity | null = null;
   prefix: Prefix | null = null;
@@ -70,6 +74,8 @@ interface Claims {
   pods: readonly Pod[];
   /** Node name → claims from it. '' where the node is unknown. Replaced likewise. */
   nodes: ReadonlyMap<string, number>;
+  /** As `nodes`: hosts that have it in their pod CIDR. */
+  forwarded: ReadonlyMap<string, number>;
   services: number;
 }
 
@@ -153,10 +159,12 @@ export class AddressTable {
 
   addNode(node: Node): void {
     for (const address of node.addresses) this.#countNode(address, node.name, 1);
+    for (const address of hostAddresses(node)) this.#countNode(address, node.name, 1, 'forwarded');
   }
 
   deleteNode(node: Node): void {
     for (const address of node.addresses) this.#countNode(address, node.name, -1);
+    for (const address of hostAddresses(node)) this.#countNode(address, node.name, -1, 'forwarded');
   }
 
   addService(address: Address): void {
@@ -170,12 +178,12 @@ export class AddressTable {
   /** The node that has the address, or undefined. Where several claim it, the own one, else the first by name. */
   nodeOf(address: Address): string | undefined {
     const claims = this.#claims.get(address.text);
-    if (claims === undefined || claims.nodes.size === 0) return undefined;
-    if (this.#ownNode !== null && claims.nodes.has(this.#ownNode)) return this.#ownNode;
-    return [...claims.nodes.keys()].sort()[0];
+    if (claims === undefined) return undefined;
+    const names = [...claims.nodes.keys(), ...claims.forwarded.keys()];
+    return this.#ownNode !== null && names.includes(this.#ownNode) ? this.#ownNode : names.sort()[0];
   }
 
-  /** Addresses of nodes, in no particular order. */
+  /** Addresses of nodes, this host's in its pod CIDR included, in no particular order. */
   nodeAddresses(): Iterable<Address> {
     return this.#nodeAddresses.values();
   }
@@ -187,9 +195,12 @@ export class AddressTable {
     for (const text of this.#dirty) {
       const claims = this.#claims.get(text)!;
       let entry = this.#entries.get(text);
-      if (claims.nodes.size > 0) this.#nodeAddresses.set(text, claims.address);
+      const own = this.#ownNode !== null && claims.nodes.has(this.#ownNode);
+      const ownHost = this.#ownNode !== null && claims.forwarded.has(this.#ownNode);
+      const isNode = claims.nodes.size > 0 || claims.forwarded.size > 0;
+      if (claims.nodes.size > 0 || ownHost) this.#nodeAddresses.set(text, claims.address);
       else this.#nodeAddresses.delete(text);
-      if (claims.pods.length === 0 && claims.nodes.size === 0 && claims.services === 0) {
+      if (claims.pods.length === 0 && !isNode && claims.services === 0) {
         this.#claims.delete(text);
         this.#problems.delete(text);
         if (entry === undefined) continue;
@@ -209,13 +220,9 @@ export class AddressTable {
       }
       this.#changed.add(entry);
       entry.service = claims.services > 0;
-      entry.node =
-        claims.nodes.size === 0
-          ? null
-          : this.#ownNode !== null && claims.nodes.has(this.#ownNode)
-            ? 'own'
-            : 'other';
-      const owner = claims.nodes.size > 0 ? null : bestClaim(claims.pods);
+      entry.node = !isNode ? null : own || ownHost ? 'own' : 'other';
+      entry.forwarded = claims.forwarded.size > 0;
+      const owner = isNode ? null : bestClaim(claims.pods);
       this.#judgeConflict(text, claims, owner);
       if (owner !== entry.owner) changes.push(this.#give(entry, owner));
     }
@@ -279,20 +286,20 @@ export class AddressTable {
   #claim(address: Address): Claims {
     let claims = this.#claims.get(address.text);
     if (claims === undefined) {
-      claims = { address, pods: noPods, nodes: noNodes, services: 0 };
+      claims = { address, pods: noPods, nodes: noNodes, forwarded: noNodes, services: 0 };
       this.#claims.set(address.text, claims);
     }
     this.#dirty.add(address.text);
     return claims;
   }
 
-  #countNode(address: Address, node: string, by: number): void {
+  #countNode(address: Address, node: string, by: number, as: 'nodes' | 'forwarded' = 'nodes'): void {
     const claims = this.#claim(address);
-    const nodes = new Map(claims.nodes);
+    const nodes = new Map(claims[as]);
     const next = (nodes.get(node) ?? 0) + by;
     if (next === 0) nodes.delete(node);
     else nodes.set(node, next);
-    claims.nodes = nodes.size === 0 ? noNodes : nodes;
+    claims[as] = nodes.size === 0 ? noNodes : nodes;
   }
 
   #give(entry: KnownAddress, owner: Pod | null): OwnerChange {

@@ -1,5 +1,5 @@
 /** Who stands behind an address, for the reference evaluator: a pod, a node, or neither. */
-import { addressKey, type PlainAddress, plainAddress } from './evaluate-address.js';
+import { addressKey, type PlainAddress, plainAddress, plainBlock } from './evaluate-address.js';
 import {
   isPortNumber,
   keyOfObject,
@@ -23,13 +23,18 @@ export interface EvaluatedPod {
   ownNode: ReadonlySet<string>;
 }
 
-/**
- * The pod that has each address, by `addressKey`. An address that a node has is the node's, whoever else claims it.
- */
-export function podsByAddress(
+export interface AddressOwners {
+  /** The pod that has each address, by `addressKey`. An address that a node has is the node's, whoever else claims it. */
+  readonly pods: ReadonlyMap<string, EvaluatedPod>;
+  /** Keys of the addresses that hosts masquerade with: the second one of each pod CIDR. */
+  readonly forwarded: ReadonlySet<string>;
+}
+
+export function ownersOfAddresses(
   pods: readonly PlainRecord[],
   nodes: readonly PlainRecord[],
-): ReadonlyMap<string, EvaluatedPod> {
+): AddressOwners {
+  const forwarded = new Set<string>();
   const addressesOfNode = new Map<string, Set<string>>();
   const learn = (node: string, addresses: readonly PlainAddress[]) => {
     const known = addressesOfNode.get(node) ?? new Set();
@@ -37,7 +42,9 @@ export function podsByAddress(
     addressesOfNode.set(node, known);
   };
   for (const node of nodes) {
-    learn(String(metadataOf(node).name), nodeAddresses(node));
+    const second = secondAddresses(node);
+    for (const address of second) forwarded.add(addressKey(address));
+    learn(String(metadataOf(node).name), [...nodeAddresses(node), ...second]);
   }
   const homes: { pod: EvaluatedPod; node: string | undefined; host: readonly PlainAddress[] }[] = [];
   const nodeOwned = new Set([...addressesOfNode.values()].flatMap((keys) => [...keys]));
@@ -83,7 +90,7 @@ export function podsByAddress(
   for (const { pod, node, host } of homes) {
     pod.ownNode = ownNodeOf(node, host, addressesOfNode);
   }
-  return owners;
+  return { pods: owners, forwarded };
 }
 
 function ownNodeOf(
@@ -144,4 +151,15 @@ function nodeAddresses(node: PlainRecord): PlainAddress[] {
     .filter((entry) => entry.type === 'InternalIP' || entry.type === 'ExternalIP')
     .map((entry) => plainAddress(entry.address))
     .filter((address) => address !== undefined);
+}
+
+/** The second address of each pod CIDR that has at least four: the host's own there. */
+function secondAddresses(node: PlainRecord): PlainAddress[] {
+  const spec = isObject(node.spec) ? node.spec : {};
+  const blocks = Array.isArray(spec.podCIDRs) ? spec.podCIDRs : [spec.podCIDR];
+  return blocks
+    .map(plainBlock)
+    .filter((block) => block !== undefined)
+    .filter(({ family, length }) => length <= (family === 4 ? 30 : 126))
+    .map(({ family, bits }) => ({ family, bits: bits + 1n }));
 }

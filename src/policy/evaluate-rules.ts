@@ -26,6 +26,8 @@ export interface Rule {
 export interface Peer {
   readonly address: PlainAddress;
   readonly pod: EvaluatedPod | undefined;
+  /** Traffic that a host masquerades: whose it is nobody can say, so no ipBlock has it. */
+  readonly forwarded: boolean;
 }
 
 export type NamespaceLabels = (namespace: string) => PlainLabels;
@@ -112,8 +114,8 @@ function blockTest(value: unknown): (peer: Peer) => boolean {
     if (hole === undefined) return nobody;
     holes.push(hole);
   }
-  return ({ address }) =>
-    blockContains(block, address) && !holes.some((hole) => blockContains(hole, address)); // 26, 27
+  return ({ address, forwarded }) =>
+    !forwarded && blockContains(block, address) && !holes.some((hole) => blockContains(hole, address)); // 26, 27
 }
 
 function portTest(

@@ -13,7 +13,7 @@
  */
 import { addressKey, plainAddress } from './evaluate-address.js';
 import { metadataOf, namespaceOf, type PlainRecord, plainLabels } from './evaluate-plain.js';
-import { type EvaluatedPod, podsByAddress } from './evaluate-pods.js';
+import { type AddressOwners, type EvaluatedPod, ownersOfAddresses } from './evaluate-pods.js';
 import { type EvaluatedPolicy, type Peer, readPolicy } from './evaluate-rules.js';
 import { isObject, type PlainLabels } from './evaluate-selector.js';
 
@@ -47,7 +47,7 @@ export interface ReferenceVerdict {
 }
 
 export class Reference {
-  readonly #pods: ReadonlyMap<string, EvaluatedPod>;
+  readonly #owners: AddressOwners;
   /** By namespace, sorted by name. */
   readonly #policies = new Map<string, EvaluatedPolicy[]>();
   readonly #namespaces = new Map<string, PlainLabels>();
@@ -70,7 +70,7 @@ export class Reference {
       const own = { 'kubernetes.io/metadata.name': String(name) }; // 22
       this.#namespaces.set(String(name), { ...plainLabels(labels), ...own });
     }
-    this.#pods = podsByAddress(ofKind('Pod'), ofKind('Node'));
+    this.#owners = ownersOfAddresses(ofKind('Pod'), ofKind('Node'));
     for (const object of ofKind('NetworkPolicy')) {
       const policy = readPolicy(object, (namespace) => this.#labelsOf(namespace));
       const others = this.#policies.get(policy.namespace) ?? [];
@@ -100,7 +100,8 @@ export class Reference {
     const { pod } = destination;
     if (pod === undefined) return exempt('no-pod');
     if (pod === source.pod) return exempt('self');
-    if (onOwnNode(pod, source)) return exempt('own-node'); // 46
+    // What the host masquerades comes from an address of the node and is not the node's.
+    if (!source.forwarded && onOwnNode(pod, source)) return exempt('own-node'); // 46
     return decide(this.#isolatingOf(pod, 'ingress'), 'ingress', source, flow, pod);
   }
 
@@ -117,7 +118,8 @@ export class Reference {
   #peer(text: string): Peer {
     const address = plainAddress(text);
     if (address === undefined) throw new Error(`${text} is not an address`);
-    return { address, pod: this.#pods.get(addressKey(address)) };
+    const key = addressKey(address);
+    return { address, pod: this.#owners.pods.get(key), forwarded: this.#owners.forwarded.has(key) };
   }
 
   #labelsOf(namespace: string): PlainLabels {

@@ -244,7 +244,8 @@ export class Answers {
     const { explain } = this.compiled;
     const owner = explain.ownerOf(own);
     const other = explain.ownerOf(peer);
-    const isOwnNode = owner?.kind === 'pod' && other?.kind === 'node' && other.name === owner.pod.nodeName;
+    const isNode = other?.kind === 'node' || (other?.kind === 'forwarded' && direction === 'egress');
+    const isOwnNode = owner?.kind === 'pod' && isNode && other.name === owner.pod.nodeName;
     if (isOwnNode && (direction === 'ingress' || this.image.settings.ownNodeEgress === 'allow')) return true;
     return this.image.judge(program, direction, this.image.classify(peer).peerClass, protocol, number)
       .allowed;

@@ -17,6 +17,13 @@ const nodeAddresses: Readonly<Record<string, readonly string[]>> = {
   n1: ['192.168.0.1', 'fd01::1'],
   n2: ['192.168.0.2', 'fd01::2'],
 };
+/** Pod CIDRs of each node: one is too small for a host's address of its own, and one has another node's address as that. */
+const podBlocks: Readonly<Record<string, readonly string[]>> = {
+  n1: ['10.0.0.0/29', 'fd00::/126', '10.1.0.0/31'],
+  n2: ['10.2.0.0/24', '192.168.0.0/24', 'fd00:1::/64'],
+};
+const hostOf = (block: string) =>
+  block.includes(':') ? block.replace(/\/.*/, '1') : block.replace(/0\/.*/, '1');
 const labelKeys = ['app', 'tier', 'x.io/env'];
 const labelValues = ['one', 'two', ''];
 const portNames = ['http', 'dns', 'm-1'];
@@ -304,17 +311,21 @@ const namespace = fc
   .record({ name: fc.constantFrom(...namespaces), labels })
   .map((metadata) => ({ apiVersion: 'v1', kind: 'Namespace', metadata }));
 
-const node = fc.constantFrom(...nodes).map((name) => ({
-  apiVersion: 'v1',
-  kind: 'Node',
-  metadata: { name },
-  status: {
-    addresses: [
-      ...(nodeAddresses[name] ?? []).map((address) => ({ type: 'InternalIP', address })),
-      { type: 'Hostname', address: name },
-    ],
-  },
-}));
+const node = fc
+  .record({ name: fc.constantFrom(...nodes), blocks: fc.nat({ max: 3 }) })
+  .map(({ name, blocks }) => ({
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name },
+    // Among the pods' own addresses: pods then claim what is the host's.
+    spec: { podCIDRs: podBlocks[name]!.slice(0, blocks) },
+    status: {
+      addresses: [
+        ...(nodeAddresses[name] ?? []).map((address) => ({ type: 'InternalIP', address })),
+        { type: 'Hostname', address: name },
+      ],
+    },
+  }));
 
 const service = fc
   .record({
@@ -350,6 +361,7 @@ const addressEnd = fc.constantFrom(
   ...podAddress6,
   ...nodes.flatMap((name) => nodeAddresses[name]!),
 );
+const forwardedEnd = fc.constantFrom(...Object.values(podBlocks).flat().map(hostOf));
 const nodeEnd = fc.constantFrom(...nodes.map((name) => `node:${name}`));
 /** The n-th Service of the world, or one that is not there. */
 const serviceEnd = fc.nat({ max: 2 }).map((service) => ({ service }));
@@ -360,11 +372,13 @@ const query = fc.record(
       { weight: 5, arbitrary: podEnd },
       { weight: 2, arbitrary: addressEnd },
       { weight: 1, arbitrary: nodeEnd },
+      { weight: 1, arbitrary: forwardedEnd },
     ),
     to: fc.oneof(
       { weight: 5, arbitrary: podEnd },
       { weight: 2, arbitrary: addressEnd },
       { weight: 1, arbitrary: nodeEnd },
+      { weight: 1, arbitrary: forwardedEnd },
       { weight: 2, arbitrary: serviceEnd },
     ),
     port: fc.constantFrom(...portNumbers, 1, 82),

@@ -64,8 +64,8 @@ export function formatEnd(end: FlowEnd): string {
         : end.address
       : end.kind === 'service'
         ? `svc/${end.name}`
-        : end.kind === 'node'
-          ? `node/${end.name}`
+        : end.kind === 'node' || end.kind === 'forwarded'
+          ? `${end.kind}/${end.name}`
           : end.name;
   return end.port === 0 ? name : `${name}:${end.port}`;
 }

@@ -48,9 +48,11 @@ function exemption(
   if (own === undefined) return 'no-pod';
   if (source === destination) return 'self';
   if (direction === 'egress' && options.ownNodeEgress === 'judge') return undefined;
-  return directory.isOwnNode(own, direction === 'egress' ? flow.destination : flow.source)
-    ? 'own-node'
-    : undefined;
+  const isOwnNode =
+    direction === 'egress'
+      ? directory.isOwnNode(own, flow.destination, 'destination')
+      : directory.isOwnNode(own, flow.source, 'source');
+  return isOwnNode ? 'own-node' : undefined;
 }
 
 /** What both kinds of lookup come down to for one direction of one flow. */

@@ -5,6 +5,7 @@
 
 import type { ModelObjects } from '../../manifests/decode.js';
 import { keyOf } from '../../model/event.js';
+import { hostAddresses } from '../../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../../model/pod.js';
 import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
 import { World } from '../../model/world.js';
@@ -34,13 +35,20 @@ export class Directory {
   readonly #nodeAt = new Map<string, string>();
   /** Node name ('' where a pod has none) → its addresses: of the Node object first, then what its pods' status tells. */
   readonly #nodes = new Map<string, Map<string, Address>>();
+  /** Addresses that hosts have in their pod CIDRs → the nodes. */
+  readonly #forwardedBy = new Map<string, readonly string[]>();
   readonly #slices = new Map<string, EndpointSlice[]>();
   #frontends: ReadonlyMap<string, Frontend> | undefined;
   readonly #podsOf = new Map<string, Pod[]>();
 
   constructor(world: World) {
     this.world = world;
-    for (const node of world.all('node').values()) this.#learn(node.name, node.addresses);
+    for (const node of world.all('node').values()) {
+      this.#learn(node.name, node.addresses);
+      for (const { text } of hostAddresses(node)) {
+        this.#forwardedBy.set(text, [...(this.#forwardedBy.get(text) ?? []), node.name]);
+      }
+    }
     const live = [...world.all('pod').values()].filter((pod) => !isFinished(pod));
     for (const pod of live) this.#learn(pod.nodeName, nodeAddressesOf(pod));
     for (const pod of live) this.#addPod(pod);
@@ -84,16 +92,23 @@ export class Directory {
     return this.#nodeAt.get(address.text);
   }
 
-  /** Whether the address is the pod's own node: the node's exemptions hang on this. */
-  isOwnNode(pod: Pod, address: Address): boolean {
-    const node = this.#nodeAt.get(address.text);
-    if (node === undefined) return false;
-    if (pod.nodeName !== '') return this.#nodes.get(pod.nodeName)?.has(address.text) ?? false;
+  /** The node whose host masquerades with the address; undefined: none does. */
+  forwardedBy(address: Address): string | undefined {
+    return this.#forwardedBy.get(address.text)?.[0];
+  }
+
+  /**
+   * Whether the address is the pod's own node: the node's exemptions hang on this. What comes from a host's address in its pod CIDR was
+   * masqueraded and is not the node; what goes there reaches it.
+   */
+  isOwnNode(pod: Pod, address: Address, end: 'source' | 'destination'): boolean {
+    if (end === 'source' && this.#forwardedBy.has(address.text)) return false;
+    if (pod.nodeName !== '') return this.#has(pod.nodeName, address);
     // Without a node name, the node is the one that has the pod's host address.
     if (pod.hostAddresses.some((own) => own.text === address.text)) return true;
-    for (const [name, addresses] of this.#nodes) {
-      if (name === '' || !addresses.has(address.text)) continue;
-      if (pod.hostAddresses.some((own) => addresses.has(own.text))) return true;
+    for (const name of new Set([...this.#nodes.keys(), ...this.world.all('node').keys()])) {
+      if (name === '' || !this.#has(name, address)) continue;
+      if (pod.hostAddresses.some((own) => this.#has(name, own))) return true;
     }
     return false;
   }
@@ -114,10 +129,16 @@ export class Directory {
     else neighbours.push(pod);
     if (pod.hostNetwork) return;
     for (const address of pod.addresses) {
-      if (this.#nodeAt.has(address.text)) continue;
+      if (this.#nodeAt.has(address.text) || this.#forwardedBy.has(address.text)) continue;
       const rival = this.#podAt.get(address.text);
       if (rival === undefined || compareClaims(pod, rival) < 0) this.#podAt.set(address.text, pod);
     }
+  }
+
+  #has(node: string, { text }: Address): boolean {
+    return (
+      (this.#nodes.get(node)?.has(text) ?? false) || (this.#forwardedBy.get(text)?.includes(node) ?? false)
+    );
   }
 
   #learn(node: string, addresses: readonly Address[]): void {

@@ -128,6 +128,8 @@ function peerMiss(
 ): string | undefined {
   if (peer.kind === 'nothing') return `an entry matches nobody: ${peer.why}`;
   if (peer.kind === 'block') {
+    if (directory.forwardedBy(address) !== undefined)
+      return `${nameOfAddress(directory, address)} is in no ipBlock, since the host hides whose it is`;
     if (!contains(peer.cidr, address)) return `${address.text} is not in ${peer.cidr.text}`;
     const hole = peer.except.find((block) => contains(block, address));
     return hole === undefined ? undefined : `${address.text} is in the exception ${hole.text}`;
@@ -215,6 +217,8 @@ function peerText({ peer, address }: Judge, ownNamespace: string): string {
 function nameOfAddress(directory: Directory, address: Flow['source']): string {
   const pod = directory.podAt(address);
   if (pod !== undefined) return `${pod.namespace}/${pod.name}`;
+  const host = directory.forwardedBy(address);
+  if (host !== undefined) return `traffic masqueraded by the host ${host} (${address.text})`;
   const node = directory.nodeAt(address);
   return node === undefined ? address.text : `node ${node} (${address.text})`;
 }

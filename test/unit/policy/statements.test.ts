@@ -5,10 +5,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { WorldEvent } from '../../../src/model/event.js';
+import type { Node } from '../../../src/model/node.js';
 import type { NetworkPolicy } from '../../../src/model/policy.js';
 import { isolatedDirections } from '../../../src/model/policy.js';
 import { everything } from '../../../src/model/selector.js';
 import { World } from '../../../src/model/world.js';
+import { cidr } from '../../../src/net/cidr.js';
 import {
   Answers,
   all,
@@ -58,6 +60,11 @@ const onA = has({ pod: 'a' });
 const inX = (directions: Parameters<typeof makePolicy>[2], select = onA) =>
   makePolicy('x/p', select, directions);
 const outside = '203.0.113.9';
+/** The cluster's node of this name, with pod CIDRs. */
+const withPods = (name: 'one' | 'two', ...blocks: readonly string[]): Node => ({
+  ...makeNode(name, ...(name === 'one' ? ['192.168.0.1', 'fd99::1'] : ['192.168.0.2', 'fd99::2'])),
+  podCidrs: blocks.map(cidr),
+});
 const outside6 = '2001:db8::9';
 
 const cases: readonly Case[] = [
@@ -440,6 +447,55 @@ const cases: readonly Case[] = [
       ['fd99::1', 'x/a', 80, true],
       ['192.168.0.2', 'x/a', 80, false],
       ['fd99::2', 'x/a', 80, false],
+    ],
+  },
+  {
+    statement:
+      '46 what a host masquerades is neither the node nor a pod, and in no ipBlock: only a rule without from admits it',
+    policies: [
+      inX({
+        ingress: [
+          rule([block('0.0.0.0/0'), block('::/0'), pods(everything, everything)], [port(80)]),
+          rule(null, [port(81)]),
+        ],
+      }),
+    ],
+    more: [up.node(withPods('one', '10.0.4.0/24', 'fd00:4::/64')), up.node(withPods('two', '10.0.5.0/24'))],
+    rows: [
+      ['10.0.4.1', 'x/a', 80, false],
+      ['fd00:4::1', 'x/a', 80, false],
+      ['10.0.5.1', 'x/a', 80, false],
+      ['10.0.4.1', 'x/a', 81, true],
+      ['fd00:4::1', 'x/a', 81, true],
+      ['10.0.5.1', 'x/a', 81, true],
+      ['10.0.4.1', 'x/b', 80, true],
+      // Everything else around it is judged by its own address.
+      ['10.0.4.2', 'x/a', 80, true],
+      ['192.168.0.1', 'x/a', 9, true],
+    ],
+  },
+  {
+    statement:
+      "47 a host's address in its pod CIDR is its node's for what a pod sends there, and another node's is not",
+    policies: [inX({ egress: [rule([block('0.0.0.0/0')], [port(80)])] })],
+    more: [up.node(withPods('one', '10.0.4.0/24')), up.node(withPods('two', '10.0.5.0/24'))],
+    rows: [
+      ['x/a', '10.0.4.1', 9, true],
+      ['x/a', '10.0.5.1', 80, false],
+      ['x/a', '10.0.5.2', 80, true],
+    ],
+  },
+  {
+    statement: '46 a pod CIDR too small for a host address has none, and no pod gets the one that is there',
+    policies: [inX({ ingress: [rule([pods(has({ pod: 'b' }))])] })],
+    more: [
+      up.node(withPods('one', '10.0.4.4/31', '10.0.4.8/30')),
+      up.pod(makePod('x/small', ['10.0.4.5'], { pod: 'b' })),
+      up.pod(makePod('x/host', ['10.0.4.9'], { pod: 'b' })),
+    ],
+    rows: [
+      ['10.0.4.5', 'x/a', 80, true],
+      ['10.0.4.9', 'x/a', 80, false],
     ],
   },
   {
