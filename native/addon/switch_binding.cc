@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "addon/data_plane.h"
+#include "addon/explanation.h"
 #include "addon/switch_options.h"
 #include "addon/value.h"
 
@@ -54,6 +55,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
          InstanceMethod<&SwitchBinding::figures>("figures"),
          InstanceMethod<&SwitchBinding::counters>("counters"),
          InstanceMethod<&SwitchBinding::connections>("connections"),
+         InstanceMethod<&SwitchBinding::explain>("explain"),
          InstanceMethod<&SwitchBinding::take_flows>("takeFlows"),
          InstanceMethod<&SwitchBinding::start_capture>("startCapture"),
          InstanceMethod<&SwitchBinding::take_capture>("takeCapture"),
@@ -263,6 +265,12 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
       list.Set(next++, to_connection(env, *view, now));
     }
     return list;
+  }
+
+  Napi::Value explain(const Napi::CallbackInfo& info) {
+    const FlowTuple question = read_question(info[0].As<Napi::Object>());
+    return to_explanation(info.Env(), plane_->core().explain(question), question.protocol,
+                          [this](PortIndex index) { return plane_->port_id(index); });
   }
 
   static Napi::Object to_connection(Napi::Env env, const ConnectionView& view, uint64_t now) {

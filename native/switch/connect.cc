@@ -1,6 +1,7 @@
 // A packet of no connection: where it leads, whether it may, and the entry that lets the rest of its
 // connection follow.
 #include "packet/rewrite.h"
+#include "switch/decide.h"
 #include "switch/forwarder.h"
 
 namespace weft {
@@ -25,47 +26,29 @@ DropReason reason_of(InsertStatus status) {
   return DropReason::internal;
 }
 
-bool is_v4_link_local(const Address& address) {
-  return address.is_v4() && address.v4_value() >> 16 == 0xa9fe;
-}
-
 }  // namespace
 
-// Which port has way.backend's destination. Pods' addresses are known by their ports; everything else is
-// behind the host port.
 DropReason Forwarder::locate(Passage& way) noexcept {
   const Image& image = *way.view.image;
   const uint8_t family = way.sent.family;
   way.source = image.classify(way.sent.source, family);
   way.destination = image.classify(way.backend.destination, family);
-  way.out = way.view.routes.find(way.backend.destination);
-  if (way.out == nullptr) {
-    // A Service's address that no Service answers on at this port: refused, as a host refuses a closed port.
-    if ((way.destination.flags & kEndpointService) != 0) {
+  const Located found = weft::locate(way.view, way.in, way.source, way.destination, way.backend.destination);
+  way.out = found.out;
+  switch (found.notice) {
+    case Notice::nothing:
+      break;
+    case Notice::port_closed:
       refuse(way, Unreachable::port);
-      return DropReason::no_route;
-    }
-    // A pod of this node whose port is not there (yet, after a restart): nobody else has it, and the host
-    // would only send it back. An ICMP error and not a reset: a connection survives it.
-    if ((way.destination.flags & kEndpointLocal) != 0) {
+      break;
+    case Notice::address_unreachable:
       tell_unreachable(way, Unreachable::address);
-      return DropReason::no_route;
-    }
-    if (is_v4_link_local(way.backend.destination) && (way.destination.flags & kEndpointOwnNode) == 0)
-      return DropReason::link_local;
-    if (way.in.spec.kind == PortKind::host || way.view.host == nullptr) {
+      break;
+    case Notice::no_route:
       tell_unreachable(way, Unreachable::no_route);
-      return DropReason::no_route;
-    }
-    way.out = way.view.host;
-  } else if (way.out == &way.in && way.in.spec.kind == PortKind::host) {
-    tell_unreachable(way, Unreachable::no_route);
-    return DropReason::no_route;
+      break;
   }
-  // A pod of this node whose address came in by the host port: not its packet.
-  if (way.in.spec.kind == PortKind::host && (way.source.flags & kEndpointLocal) != 0)
-    return DropReason::spoof_ip;
-  return DropReason::none;
+  return found.reason;
 }
 
 DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
@@ -75,12 +58,10 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   if (way.view.image == nullptr) return DropReason::no_image;
   if (!observed.can_begin(way.packet)) return DropReason::conntrack_invalid;
 
-  // Only pods' Services are ours; what starts on the host or outside has been through kube-proxy.
   Translation translation;
   uint32_t service_id = kNoService;
   Service service;
-  if (way.in.spec.kind == PortKind::pod &&
-      way.view.image->services().find(key.protocol, key.destination, way.sent.destination_port, service)) {
+  if (find_service(way.view, way.in, key.protocol, key.destination, way.sent.destination_port, service)) {
     const Choice choice =
         balancer_.choose(way.sent, service.backends, service.affinity_seconds, next_random(), way.now_ns);
     if (choice.status == BalanceStatus::no_endpoint) {

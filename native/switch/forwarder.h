@@ -136,7 +136,7 @@ class Forwarder {
 
   // connect.cc: a packet of no connection.
   DropReason connect(Passage& way, const FlowTuple& key) noexcept;
-  DropReason locate(Passage& way) noexcept;  // fills source, destination and out for way.backend
+  DropReason locate(Passage& way) noexcept;  // fills source, destination and out for way.backend; tells
   // follow.cc: a packet of a connection, and an ICMP error about one. way.connection is what was found for
   // `key`.
   DropReason follow(Passage& way, const FlowTuple& key) noexcept;

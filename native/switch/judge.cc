@@ -1,4 +1,5 @@
-// Policy for one connection: egress of the source pod, ingress of the destination pod, and who is exempt.
+// Policy for one connection: egress of the source pod, ingress of the destination pod.
+#include "switch/decide.h"
 #include "switch/forwarder.h"
 
 namespace weft {
@@ -8,37 +9,15 @@ namespace weft {
 // policy means.
 Ruling Forwarder::rule(const Image& image, const Image::Endpoint& source, const Image::Endpoint& destination,
                        const Port& from, const Port& to, const FlowTuple& translated) noexcept {
+  const Ends ends{from, to, source, destination};
   Ruling ruling;
-  const auto no = [&](DropReason reason) {
-    ruling.reason = reason;
-    return ruling;
-  };
-  // A pod is always reachable from itself, whatever policy says, by way of a Service too.
-  if (&from == &to && from.spec.kind == PortKind::pod) return ruling;
-
-  if (from.spec.kind == PortKind::pod) {
-    if ((source.flags & kEndpointLocal) == 0) return no(DropReason::unknown_port_address);
-    const bool to_own_node = (destination.flags & kEndpointOwnNode) != 0;
-    if (!to_own_node || image.own_node_egress_judged()) {
-      const Image::Verdict verdict = image.judge(source.program, Direction::egress, destination.peer_class,
-                                                 translated.protocol, translated.destination_port);
-      if (!verdict.allowed) return no(DropReason::policy_egress);
-      ruling.egress_rule = verdict.rule;
-    }
-  }
-  if (to.spec.kind == PortKind::pod) {
-    if ((destination.flags & kEndpointLocal) == 0) return no(DropReason::unknown_port_address);
-    // Only the node's own sockets have the node's address on the host port; what the node forwards keeps its
-    // client's, or has the host port's own where the host masquerades it.
-    const bool from_own_node = from.spec.kind == PortKind::host &&
-                               (source.flags & (kEndpointOwnNode | kEndpointForwarded)) == kEndpointOwnNode;
-    if (!from_own_node) {
-      const Image::Verdict verdict = image.judge(destination.program, Direction::ingress, source.peer_class,
-                                                 translated.protocol, translated.destination_port);
-      if (!verdict.allowed) return no(DropReason::policy_ingress);
-      ruling.ingress_rule = verdict.rule;
-    }
-  }
+  const Decision egress = judge_egress(image, ends, translated);
+  ruling.egress_rule = egress.rule;
+  ruling.reason = egress.reason;
+  if (egress.reason != DropReason::none) return ruling;
+  const Decision ingress = judge_ingress(image, ends, translated);
+  ruling.ingress_rule = ingress.rule;
+  ruling.reason = ingress.reason;
   return ruling;
 }
 

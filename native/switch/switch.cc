@@ -248,6 +248,10 @@ uint64_t Switch::generation() const noexcept {
   return view_.current()->generation;
 }
 
+Explained Switch::explain(const FlowTuple& sent) const {
+  return weft::explain(*view_.current(), sent);
+}
+
 std::shared_ptr<const Image> Switch::image_of(uint64_t generation) const {
   const View& current = *view_.current();
   if (generation == current.generation) return current.image;

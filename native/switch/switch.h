@@ -27,6 +27,7 @@
 #include "switch/capture.h"
 #include "switch/counters.h"
 #include "switch/device.h"
+#include "switch/explain.h"
 #include "switch/flow_ring.h"
 #include "switch/poller.h"
 #include "switch/port.h"
@@ -138,6 +139,9 @@ class Switch {
   // Flow events refused by full rings, of all workers: asked many times a second, which a snapshot is not
   // for.
   [[nodiscard]] uint64_t lost_flows() const;
+
+  // What would become of a new connection now; of the same structure that the workers use.
+  [[nodiscard]] Explained explain(const FlowTuple& sent) const;
 
   // For listings: ConnectionTable::read.
   [[nodiscard]] const ConnectionTable& connections() const noexcept { return table_; }

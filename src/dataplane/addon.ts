@@ -17,6 +17,7 @@ import type {
   CaptureFilter,
   ConnectionReport,
   CountersReport,
+  ExplainReport,
   FlowEvent,
   PortSpec,
   SwitchSettings,
@@ -103,6 +104,14 @@ export interface SwitchFigures {
   readonly imageBytes: number;
 }
 
+export interface NativeQuestion {
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
+  readonly family: 4 | 6;
+  readonly protocol: number;
+  readonly port: number;
+}
+
 export interface NativeSwitch {
   /** Starts the workers. Ports and image may be set before or after; nothing passes without an image. */
   start(): void;
@@ -125,6 +134,8 @@ export interface NativeSwitch {
   figures(): SwitchFigures;
   counters(port?: string): CountersReport;
   connections(limit: number, port?: string): readonly ConnectionReport[];
+  /** What would become of a new connection now, by the very structure that the workers use. Addresses are 16 bytes. */
+  explain(question: NativeQuestion): ExplainReport;
   /** Takes up to `limit` events out of the ring. */
   takeFlows(limit: number): { readonly events: readonly FlowEvent[]; readonly lost: number };
   /** At most 8 captures at once; returns its number. */

@@ -8,6 +8,7 @@ import { parseCidr } from '../net/cidr.js';
 import {
   type CaptureFilter,
   type FlowFilter,
+  type FlowQuestion,
   type HelloRequest,
   type PortRoute,
   type PortSpec,
@@ -83,6 +84,26 @@ function parseQuery(id: number, frame: Fields): QueryRequest {
     what,
     ...(frame.port === undefined ? {} : { port: text(frame, 'port', 64) }),
     ...(frame.limit === undefined ? {} : { limit: whole(frame, 'limit', 1, 1_000_000) }),
+    ...(what === 'explain' ? { flow: parseQuestion(object(frame.flow, 'flow')) } : {}),
+  };
+}
+
+function parseQuestion(flow: Fields): FlowQuestion {
+  const address = (key: string) => {
+    const written = text(flow, key, 64, 'flow');
+    const parsed = parseAddress(written);
+    if (parsed === undefined) throw new FrameInvalid(`flow.${key} '${written}' is no address`);
+    return parsed;
+  };
+  const source = address('source');
+  const destination = address('destination');
+  if (source.family !== destination.family)
+    throw new FrameInvalid('flow.source and flow.destination are of different families');
+  return {
+    source: source.text,
+    destination: destination.text,
+    protocol: whole(flow, 'protocol', 0, 255, 'flow'),
+    port: whole(flow, 'port', 0, 65_535, 'flow'),
   };
 }
 

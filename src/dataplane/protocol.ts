@@ -115,7 +115,7 @@ export interface PublishRequest {
   readonly settings?: SwitchSettings;
 }
 
-export const queryNames = ['status', 'ports', 'counters', 'connections', 'image'] as const;
+export const queryNames = ['status', 'ports', 'counters', 'connections', 'image', 'explain'] as const;
 export type QueryName = (typeof queryNames)[number];
 
 export interface QueryRequest {
@@ -126,6 +126,19 @@ export interface QueryRequest {
   readonly port?: string;
   /** `connections`: at most this many (default 1,000). */
   readonly limit?: number;
+  /** `explain`: about this connection; required there. */
+  readonly flow?: FlowQuestion;
+}
+
+/** A connection that might begin: what would become of its first packet? */
+export interface FlowQuestion {
+  /** Of one family. */
+  readonly source: string;
+  readonly destination: string;
+  /** IANA number. */
+  readonly protocol: number;
+  /** Of the destination; 0 where the protocol has none. */
+  readonly port: number;
 }
 
 export interface FlowFilter {
@@ -301,12 +314,52 @@ export interface ImageReport {
   readonly generation: string;
 }
 
+/**
+ * Why one direction of a connection passes or not. `elsewhere`: this end is no pod with a port of this switch, so it is not judged
+ * here. `unknown`: the pod has a port, but the image does not know it, which denies. `isolated`: policies isolate the pod and none of
+ * their rules allows.
+ */
+export type Basis = 'elsewhere' | 'self' | 'own-node' | 'unknown' | 'not-isolated' | 'rule' | 'isolated';
+
+export interface ExplainedSide {
+  readonly basis: Basis;
+  /** With `rule`. */
+  readonly rule?: RuleName;
+  /** `namespace/name` of the policies that isolate the pod; with `rule` and `isolated`. */
+  readonly isolatedBy: readonly string[];
+}
+
+/** To one destination: the one that was asked for, or one backend of the Service that it is. */
+export interface ExplainedWay {
+  readonly destination: FlowEnd;
+  /** Absent: it would pass. */
+  readonly reason?: DropReasonName;
+  /** Id of the port that it leaves by; absent, as the sides are, where it leads nowhere. */
+  readonly to?: string;
+  readonly egress?: ExplainedSide;
+  readonly ingress?: ExplainedSide;
+}
+
+/** What the switch would do with a connection, by the structure that its workers use. */
+export interface ExplainReport {
+  readonly generation: string;
+  /** false: nothing was published yet, everything is dropped. */
+  readonly image: boolean;
+  /** Id of the port that the packet would come in by; absent where there is none. */
+  readonly from?: string;
+  /** The Service that the destination is, where the switch translates it. `name` is `namespace/name:port`. */
+  readonly service?: { readonly name: string; readonly affinitySeconds: number };
+  /** Empty without an image, without a port to come in by, and of a Service without endpoints. */
+  readonly ways: readonly ExplainedWay[];
+}
+
 export interface QueryAnswers {
   readonly status: SwitchStatus;
   readonly ports: readonly PortReport[];
   readonly counters: CountersReport;
   readonly connections: readonly ConnectionReport[];
   readonly image: ImageReport;
+  readonly explain: ExplainReport;
 }
 
 export type QueryAnswer = {

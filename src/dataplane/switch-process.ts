@@ -9,6 +9,7 @@
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { addressBytes, parseAddress } from '../net/address.js';
 import { type Addon, type LoadedImage, loadAddon, type NativeSwitch, type SwitchLimits } from './addon.js';
 import { Ports } from './ports.js';
 import {
@@ -252,11 +253,27 @@ export class SwitchProcess implements SwitchService {
         return this.#native.counters(request.port);
       case 'connections':
         return this.#native.connections(request.limit ?? defaultConnectionLimit, request.port);
+      case 'explain':
+        return this.#explain(request.flow);
       case 'image': {
         const { imageBytes, generation } = this.#native.figures();
         return { loaded: this.#hasImage, bytes: imageBytes, generation };
       }
     }
+  }
+
+  #explain(flow: QueryRequest['flow']): QueryAnswers['explain'] {
+    const source = parseAddress(flow?.source ?? '');
+    const destination = parseAddress(flow?.destination ?? '');
+    if (flow === undefined || source === undefined || destination === undefined)
+      throw new Error('a question that was not parsed');
+    return this.#native.explain({
+      source: addressBytes(source),
+      destination: addressBytes(destination),
+      family: source.family,
+      protocol: flow.protocol,
+      port: flow.port,
+    });
   }
 
   #status(): SwitchStatus {

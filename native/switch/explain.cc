@@ -1,0 +1,52 @@
+#include "switch/explain.h"
+
+namespace weft {
+namespace {
+
+ExplainedWay way_to(const View& view, const Port& in, const FlowTuple& flow) {
+  const Image& image = *view.image;
+  const Image::Endpoint source = image.classify(flow.source, flow.family);
+  const Image::Endpoint destination = image.classify(flow.destination, flow.family);
+  ExplainedWay way;
+  way.address = flow.destination;
+  way.port = flow.destination_port;
+  const Located found = locate(view, in, source, destination, flow.destination);
+  way.reason = found.reason;
+  if (found.reason != DropReason::none) return way;
+  way.out = found.out;
+  const Ends ends{in, *found.out, source, destination};
+  way.egress = judge_egress(image, ends, flow);
+  way.ingress = judge_ingress(image, ends, flow);
+  way.source_program = source.program;
+  way.destination_program = destination.program;
+  way.reason = way.egress.reason != DropReason::none ? way.egress.reason : way.ingress.reason;
+  if (way.reason == DropReason::none && found.out->status.load(std::memory_order_relaxed) == PortStatus::gone)
+    way.reason = DropReason::port_closed;
+  return way;
+}
+
+}  // namespace
+
+Explained explain(const View& view, const FlowTuple& sent) {
+  Explained answer;
+  answer.image = view.image.get();
+  answer.generation = view.generation;
+  answer.in = view.routes.find(sent.source);
+  if (answer.in == nullptr) answer.in = view.host;
+  if (answer.image == nullptr || answer.in == nullptr) return answer;
+  Service service;
+  if (!find_service(view, *answer.in, sent.protocol, sent.destination, sent.destination_port, service)) {
+    answer.ways.push_back(way_to(view, *answer.in, sent));
+    return answer;
+  }
+  answer.service = service;
+  for (const Backend& backend : service.backends) {
+    FlowTuple flow = sent;
+    flow.destination = backend.address;
+    flow.destination_port = backend.port;
+    answer.ways.push_back(way_to(view, *answer.in, flow));
+  }
+  return answer;
+}
+
+}  // namespace weft
