@@ -41,7 +41,7 @@ fingerprint() {
 build_native() {
   local now jobs prefix nodedir=() launcher=()
   now=$(fingerprint)
-  if [ -f build/Release/weft.node ] && [ -x build/bin/weft-supervise ] && [ "$(cat build/.fingerprint 2>/dev/null)" = "$now" ]; then
+  if [ -f build/Release/weft.node ] && [ -x build/bin/weft-supervise ] && [ -x build/bin/weft-cni ] && [ "$(cat build/.fingerprint 2>/dev/null)" = "$now" ]; then
     return
   fi
   jobs=${WEFT_JOBS:-$(nproc)}
@@ -63,10 +63,7 @@ build_native() {
     rm -rf build/programs
   fi
   run build/programs-configure.log cmake -S native -B build/programs -DCMAKE_BUILD_TYPE=Release "${launcher[@]}"
-  local programs=() program
-  for program in supervise cni; do
-    compgen -G "native/$program/*.cc" >/dev/null && grep -q "add_executable(weft-$program" native/CMakeLists.txt && programs+=("weft-$program")
-  done
+  local programs=(weft-supervise weft-cni loopback) program
   run build/programs.log cmake --build build/programs -j "$jobs" --target "${programs[@]}"
   for program in "${programs[@]}"; do
     # Renamed into place: the old file may be running.

@@ -100,7 +100,7 @@ fuzz_suite() {
   finish fuzz "$p" "$f" 0 0 $((SECONDS - started))
 }
 
-# The native tests run under qemu; the addon and the supervisor are only linked, for the baseline that every 64-bit board has.
+# The native tests run under qemu; the addon and the static programs are only linked, for the baseline that every 64-bit board has.
 arm64_suite() {
   local dir=build/native-arm64 product include
   include=$(node -p 'require("node:path").join(process.execPath, "../../include/node")')
@@ -113,7 +113,7 @@ arm64_suite() {
     finish arm64 0 1 0 1 0 && return
   fi
   doctest_suite arm64 qemu-aarch64-static "$dir/weft_tests"
-  for product in weft.node weft-supervise; do
+  for product in weft.node weft-supervise weft-cni loopback; do
     # Bytes 18 and 19 of an ELF header are the machine; 0xb7 is AArch64.
     if [ "$(od -An -tx1 -j18 -N2 "$dir/$product" | tr -d ' ')" = b700 ]; then
       finish "arm64 $product" 1 0 0 0 0

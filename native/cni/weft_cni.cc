@@ -1,0 +1,100 @@
+// weft-cni: the CNI plugin, as small as it can be. It hands the call (environment and configuration, with
+// what it sees in the pod's network namespace) to the agent of the node as one line, prints the agent's
+// answer and ends with its exit status. What the network is and what an answer says is decided in one place,
+// the agent; a plugin that is older or newer than its agent still does the right thing.
+//
+// Alone it does what must not depend on an agent: VERSION, a bad environment (code 4), an agent that is away.
+// Then ADD, DEL, CHECK and GC fail with code 11 and STATUS with code 50. That DEL fails too is on purpose:
+// runtimes repeat it until it succeeds (kubelet calls StopPodSandbox again), while a DEL that reported
+// success would leave the pod's address and port to the next reconciliation.
+//
+// A plugin that is killed closes its connection, and the agent undoes what it had begun. After an ADD the
+// plugin says that its output was written; without that word the agent undoes the ADD as well.
+//
+// Static and free of the host: no locale, no name service, no dynamic loading. One thread; memory is freed by
+// exit.
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+
+#include "cni/call.h"
+#include "cni/connection.h"
+#include "cni/failure.h"
+#include "cni/namespace.h"
+
+extern char** environ;
+
+namespace {
+
+using namespace weft::cni;
+
+// Bytes of a network configuration; one with the attachments of 500 pods (GC) has 60 KB. Escaped into a line
+// it stays below what the agent reads.
+constexpr size_t kLongestInput = 512 * 1024;
+constexpr size_t kLongestAnswer = 4 * 1024 * 1024;
+constexpr int64_t kInputMilliseconds = 10'000;
+
+int fail(const Failure& failure, std::string_view version) {
+  write_all(STDOUT_FILENO, failure_json(failure, version));
+  write_all(STDERR_FILENO, "weft-cni: " + failure.message + ": " + failure.details + "\n");
+  return 1;
+}
+
+bool wants_own_namespace(std::string_view override_value) {
+  if (override_value == "1") return true;
+  constexpr std::string_view kTrue = "TRUE";
+  if (override_value.size() != kTrue.size()) return false;
+  for (size_t i = 0; i < kTrue.size(); i++)
+    if ((override_value[i] & ~0x20) != kTrue[i]) return false;
+  return true;
+}
+
+int run() {
+  const Environment environment = cni_environment(environ);
+  const std::string_view command = variable(environment, "CNI_COMMAND");
+  if (const auto failure = check_environment(environment)) return fail(*failure, kNewestVersion);
+  if (command == "VERSION") return write_all(STDOUT_FILENO, version_json()) ? 0 : 1;
+
+  const Input input = read_all(STDIN_FILENO, kLongestInput, now_milliseconds() + kInputMilliseconds);
+  if (!input.error.empty())
+    return fail(
+        {kInputFailure, "the network configuration cannot be read", "Standard input: " + input.error + "."},
+        kNewestVersion);
+  const Configuration configuration = read_configuration(input.text);
+
+  const auto away = [&](const std::string& reason) {
+    const int code = command == "STATUS" ? kNotAvailable : kTryAgainLater;
+    return fail({code, "the weft agent of this node does not answer", configuration.socket + ": " + reason},
+                configuration.version);
+  };
+  // STATUS asks how it is now; the others can wait for an agent that is being replaced.
+  const int64_t patience = command == "STATUS" ? 0 : configuration.connect_milliseconds;
+  std::string error;
+  Connection connection = Connection::open(configuration.socket, now_milliseconds() + patience, error);
+  if (!connection.valid()) return away(error + ". Is the agent running?");
+
+  std::string seen;
+  if (command == "ADD" || command == "CHECK")
+    seen = look_into_namespace(std::string(variable(environment, "CNI_NETNS")),
+                               std::string(variable(environment, "CNI_IFNAME")), command == "CHECK",
+                               wants_own_namespace(variable(environment, "CNI_NETNS_OVERRIDE")));
+  const int64_t deadline = now_milliseconds() + configuration.answer_milliseconds;
+  error = connection.send(request_line(environment, input.text, seen), deadline);
+  if (!error.empty()) return away(error + ".");
+  const Input line = connection.receive_line(kLongestAnswer, deadline);
+  if (!line.error.empty()) return away(line.error + ".");
+  const Answered answered = read_answer(line.text);
+  if (!answered.answer) return away(answered.refusal);
+  if (!write_all(STDOUT_FILENO, answered.answer->output)) return 1;
+  if (command == "ADD" && answered.answer->exit_status == 0)
+    connection.send("{\"type\":\"cni-taken\",\"id\":2}\n", deadline);
+  return answered.answer->exit_status;
+}
+
+}  // namespace
+
+int main() {
+  std::signal(SIGPIPE, SIG_IGN);
+  return run();
+}
