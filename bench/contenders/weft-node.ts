@@ -59,6 +59,7 @@ export class WeftNode {
       ...config,
       node: { name: weftNodeName, addresses: ['192.0.2.1'] },
       network: { podCIDRs: [podCidr], hostInterface: '', ...config?.network },
+      kubernetes: { mode: 'off' },
       log: { format: 'json' },
       paths: { run: runDirectory },
     };

@@ -16,6 +16,7 @@ import type { Config } from '../config/options.js';
 import type { Acknowledge, Welcome } from '../dataplane/protocol.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
 import type { Leases, Wish } from '../ipam/leases.js';
+import type { Source } from '../model/source.js';
 import { type Attachment, type AttachmentDetails, attachOrder, podKey } from './attachment.js';
 import { Attachments } from './attachments.js';
 import type { Compile, CompiledFigures } from './compile.js';
@@ -23,9 +24,8 @@ import type { ImageFiles } from './image-files.js';
 import { NodeState } from './node-state.js';
 import type { PodNetwork } from './pod-network.js';
 import { type CompileFigures, PolicyStage } from './policy-stage.js';
-import type { AttachRequest, DetachRequest } from './protocol.js';
+import type { AttachRequest, DetachRequest, SourceStatus } from './protocol.js';
 import { type Desired, Publisher } from './publisher.js';
-import type { Source } from './source.js';
 import type { SwitchLink } from './switch-link.js';
 import { switchSettings } from './switch-settings.js';
 import { Waiters } from './waiters.js';
@@ -172,11 +172,12 @@ export class Agent {
     this.#attaching.set(attachment.id, (this.#attaching.get(attachment.id) ?? 0) + 1);
     this.#changed();
     const from = this.#revision + 1;
+    const asked = this.#lookUp(attachment, key);
     const patience = request.timeoutMilliseconds ?? this.#config.agent.attachTimeout / 1000;
     try {
       const revision = await this.#waiters.wait(
         patience,
-        () => this.#attachOutcome(attachment, key, from),
+        () => this.#attachOutcome(attachment, key, from, asked),
         () => this.#attachComplaint(attachment, key),
       );
       this.#options.observer.attached(this.#options.now() - started);
@@ -204,7 +205,8 @@ export class Agent {
     const from = this.#revision + 1;
     await this.#waiters
       .wait(
-        this.#publisher.state === 'connected' ? detachPatience : 0,
+        // Before the sources have synced nothing is published, and the port goes with the first desired state.
+        this.#publisher.state === 'connected' && this.#synced ? detachPatience : 0,
         () => (this.#acknowledged >= from ? { value: undefined } : null),
         () => new WeftError('switch-away', 'The switch has not confirmed the removal yet.'),
       )
@@ -250,12 +252,13 @@ export class Agent {
   get imageError(): string | null {
     return this.#imageError;
   }
-  get sources(): readonly { name: string; synced: boolean; objects: number; problems: number }[] {
+  get sources(): readonly SourceStatus[] {
     return this.#sources.map(({ source, synced, problems }) => ({
       name: source.name,
       synced,
       objects: source.size,
       problems: problems.length,
+      ...(source.watches === undefined ? {} : { watches: source.watches }),
     }));
   }
   get problems(): readonly Problem[] {
@@ -433,11 +436,38 @@ export class Agent {
 
   // ---- outcomes and complaints
 
-  #attachOutcome(attachment: Attachment, key: string, from: number): { readonly value: number } | null {
+  /**
+   * A pod that no source knows is asked for by name, since a watch may lag behind the kubelet that calls us. The answer settles nothing but
+   * that the server is away: then there is nothing to wait for, and the caller had better come back.
+   */
+  #lookUp(attachment: Attachment, key: string): { away: boolean } {
+    const asked = { away: false };
+    if (this.state.knows(key)) return asked;
+    const { namespace, name } = attachment.details;
+    for (const { source } of this.#sources)
+      source.lookUp?.(namespace, name).then((found) => {
+        if (found !== 'away') return;
+        asked.away = true;
+        this.#waiters.settle();
+      });
+    return asked;
+  }
+
+  #attachOutcome(
+    attachment: Attachment,
+    key: string,
+    from: number,
+    asked: { readonly away: boolean },
+  ): { readonly value: number } | null {
     if (this.attachments.get(attachment.id) !== attachment)
       throw new WeftError(
         'attach-replaced',
         `${key} was detached or attached anew while it was being attached.`,
+      );
+    if (asked.away && !this.state.knows(key))
+      throw new WeftError(
+        'pod-unknown',
+        `The pod ${key} is not known yet, and the API server does not answer. Try again later.`,
       );
     const status = this.attachments.status(attachment.id);
     if (this.#acknowledged < from || status === undefined) return null;

@@ -3,6 +3,7 @@ import type { CountersReport, PortSpec, SwitchStatus } from '../dataplane/protoc
 import { dropReasons } from '../errors/drop-reasons.js';
 import type { PoolUse } from '../ipam/leases.js';
 import { kinds } from '../model/event.js';
+import type { WatchState } from '../model/source.js';
 import type { MetricsRegistry } from '../telemetry/registry.js';
 import type { Agent } from './agent.js';
 
@@ -42,6 +43,32 @@ function collectAgent(registry: MetricsRegistry, agent: Agent, pools: readonly P
       labels: { severity },
       value: agent.problems.filter((problem) => problem.severity === severity).length,
     })),
+  );
+  const watches = agent.sources.flatMap(({ watches = [] }) => watches);
+  const byResource = (value: (watch: WatchState) => number | null) =>
+    watches.flatMap((watch) => {
+      const number = value(watch);
+      return number === null ? [] : [{ labels: { resource: watch.resource }, value: number }];
+    });
+  registry.replace(
+    'weft_source_contact_seconds',
+    byResource(({ secondsSinceContact }) => secondsSinceContact),
+  );
+  registry.replace(
+    'weft_source_watching',
+    byResource(({ state }) => (state === 'watching' ? 1 : 0)),
+  );
+  registry.replace(
+    'weft_source_lists_total',
+    byResource(({ lists }) => lists),
+  );
+  registry.replace(
+    'weft_source_failures_total',
+    byResource(({ failures }) => failures),
+  );
+  registry.replace(
+    'weft_source_garbled_total',
+    byResource(({ garbled }) => garbled),
   );
   registry.replace(
     'weft_world_objects',

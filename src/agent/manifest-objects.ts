@@ -5,9 +5,9 @@
 import type { Problem } from '../errors/problem.js';
 import type { ModelObjects } from '../manifests/decode.js';
 import { type Kind, kinds, type Objects, type WorldEvent } from '../model/event.js';
+import { sameObject } from '../model/same-object.js';
 import { definitionsOf, type ManifestDefinition } from './manifest-definitions.js';
 import { ManifestPlaces } from './manifest-places.js';
-import { sameObject } from './same-object.js';
 
 interface Definition extends ManifestDefinition {
   readonly file: string;

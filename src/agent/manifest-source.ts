@@ -13,10 +13,10 @@ import { lstatSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Problem } from '../errors/problem.js';
 import { isManifestName, listFolder } from '../manifests/read.js';
+import type { Source, SourceSink } from '../model/source.js';
 import { FolderWatch } from './folder-watch.js';
 import { ManifestFile } from './manifest-file.js';
 import { ManifestObjects } from './manifest-objects.js';
-import type { Source, SourceSink } from './source.js';
 
 /** Milliseconds: editors write in several steps; the look that needs no notification. */
 const settle = 20;

@@ -24,8 +24,9 @@ import { nextEpoch } from './epoch.js';
 import { Flows } from './flows.js';
 import { Heap, ownHeap } from './heap.js';
 import { ImageFiles } from './image-files.js';
-import { type HasWriter, ManifestSource } from './manifest-source.js';
+import type { HasWriter } from './manifest-source.js';
 import { Names } from './names.js';
+import { type Environment, openSource } from './open-source.js';
 import { PodNetwork } from './pod-network.js';
 import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
@@ -47,6 +48,8 @@ export interface AgentProcessOptions {
   readonly identifyPeer: IdentifyPeer;
   /** Absent: unknown of every file, which then waits a moment before it is read. */
   readonly hasWriter?: HasWriter;
+  /** The process's own where absent; it says whether this is a pod of a cluster. */
+  readonly environment?: Environment;
   readonly log: Logger;
   readonly version: string;
 }
@@ -82,7 +85,15 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       log.warn({ problem }, problem.message),
     );
     const heap = new Heap(ownHeap());
-    const sources = [new ManifestSource(manifests, options.hasWriter)];
+    const opened = openSource(
+      config,
+      manifests,
+      options.hasWriter,
+      options.environment ?? process.env,
+      log,
+      options.version,
+    );
+    const sources = [opened.source];
     const fromApi = sources.some(({ assignsAddresses }) => !assignsAddresses);
     const network = new PodNetwork(config, leases, fromApi);
     const registry = new MetricsRegistry();

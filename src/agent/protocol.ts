@@ -11,6 +11,7 @@
 import type { SwitchStatus } from '../dataplane/protocol.js';
 import type { DropReasonName } from '../errors/drop-reasons.js';
 import type { Problem } from '../errors/problem.js';
+import type { WatchState } from '../model/source.js';
 
 export const agentProtocolVersion = 1;
 
@@ -198,6 +199,8 @@ export interface SourceStatus {
   readonly synced: boolean;
   readonly objects: number;
   readonly problems: number;
+  /** How a source that watches a server stands with it, kind by kind. */
+  readonly watches?: readonly WatchState[];
 }
 
 export interface StatusAnswer {

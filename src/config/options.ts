@@ -64,6 +64,31 @@ export const options = section('Configuration of weft: one file for the agent an
           : 'an interface name has at most 15 characters, no /, : or spaces',
     }),
   }),
+  kubernetes: section('The Kubernetes API, where the agent learns of pods, policies and services.', {
+    mode: choice({
+      help: '`on`: objects come from the API server. `off`: from the folder paths.manifests. `auto`: from the API server in a pod of a cluster (KUBERNETES_SERVICE_HOST is set) or where kubernetes.kubeconfig is.',
+      choices: ['auto', 'on', 'off'],
+      default: 'auto',
+      reload: 'restart',
+    }),
+    kubeconfig: text({
+      what: 'an absolute path',
+      help: 'File with server and credentials (token or client certificate), of which the current context is used. Empty: the service account of the pod that the agent runs in.',
+      default: '',
+      reload: 'restart',
+      check: optionalPath,
+    }),
+    server: text({
+      what: 'a URL such as https://127.0.0.1:6443',
+      help: 'Where the API server is, in place of what the kubeconfig or the environment says. The address of the Service `kubernetes` is not reachable before the pod network is up; K3s has the API at port 6443 of servers and 6444 of agents, both on 127.0.0.1.',
+      default: '',
+      reload: 'restart',
+      check: (value) =>
+        value === '' || /^https?:\/\/[^/?#\s]+(\/[^?#\s]*)?$/.test(value)
+          ? null
+          : 'it has to be an http or https URL without query',
+    }),
+  }),
   policy: section('What policies do where Kubernetes leaves it to the implementation.', {
     ownNodeEgress: choice({
       help: 'Traffic from a pod to its own node: `allow` it always (kubelet, node-local DNS and host-network pods stay reachable), or `judge` it by egress policy like any other.',

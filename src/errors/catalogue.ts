@@ -56,6 +56,24 @@ export const errorCodes = {
   'leases-damaged': 'A line of the lease journal cannot be read and is left out.',
   'telemetry-listen': 'The metrics cannot be served at the configured address.',
 
+  // Kubernetes API
+  'kube-away': 'The API server cannot be reached, or does not answer in time.',
+  'kube-tls': 'The certificate of the API server is not believed.',
+  'kube-credentials': 'A file with a token, key or certificate for the API server cannot be read.',
+  'kube-unauthorized': 'The API server does not accept the token or client certificate.',
+  'kube-forbidden': 'The API server denies what was asked; a rule of RBAC is missing.',
+  'kube-absent': 'The API server does not have what was asked for.',
+  'kube-expired': 'The version or page that was asked for is too old; what follows is a new list.',
+  'kube-busy': 'The API server has too much to do and asks to come back later.',
+  'kube-failed': 'The API server could not do what was asked.',
+  'kube-garbled': 'An answer of the API server is not what the API says.',
+  'kube-too-large': 'An answer of the API server is longer than allowed.',
+  'kube-object':
+    'An object of the API cannot be read; it counts as absent, a policy as one that allows nothing.',
+  'kubeconfig-read': 'The kubeconfig cannot be read.',
+  'kubeconfig-invalid': 'The kubeconfig does not say how to reach a cluster.',
+  'kubeconfig-plugin': 'The kubeconfig logs in by a program or plugin, which weft does not run.',
+
   // switch
   'addon-load': 'The native addon cannot be loaded.',
   'switch-away': 'There is no connection to the switch.',

@@ -140,6 +140,8 @@ function configuration(options: LabOptions, cluster: Cluster): Record<string, un
     switch: { flows: { perPort: 1_000_000, ring: 65_536 } },
     limits: { ports: 4096 },
     log: { format: 'json' },
+    // A lab in a pod of a cluster is not about that cluster.
+    kubernetes: { mode: 'off' },
     paths: { run: runDirectory },
   };
   return merge(base, options.config);

@@ -55,6 +55,24 @@ export const metrics = {
     'severity',
   ]),
   weft_agent_resident_bytes: gauge('Memory of the agent process.'),
+  weft_source_contact_seconds: gauge(
+    'Seconds since the API server was heard last, by resource; grows while it is away, up to a minute or two also while nothing happens.',
+    ['resource'],
+  ),
+  weft_source_watching: gauge(
+    '1 while a watch of the resource is open, 0 while it is listed or the API server is away.',
+    ['resource'],
+  ),
+  weft_source_lists_total: counter('Full lists of the resource: one at the start, others after gaps.', [
+    'resource',
+  ]),
+  weft_source_failures_total: counter('Lists and watches that the API server refused or broke off.', [
+    'resource',
+  ]),
+  weft_source_garbled_total: counter(
+    'Events of the API that could not be read; each is made good by a new list.',
+    ['resource'],
+  ),
   weft_world_objects: gauge('Objects that the agent knows, by kind.', ['kind']),
   weft_limit: gauge('A configured bound of this node.', ['limit']),
   weft_limit_used: gauge('How much of the bound is used.', ['limit']),

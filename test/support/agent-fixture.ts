@@ -65,6 +65,7 @@ export function fixture(context: TestContext): Fixture {
     startAgent: async (overrides = {}, compile = readableCompile) => {
       const all = {
         paths: { run },
+        kubernetes: { mode: 'off' as const },
         telemetry: { enabled: false },
         node: { name: 'here', addresses: ['192.0.2.1'] },
         agent: { tick: 1000, reconnect: 20_000 },

@@ -112,6 +112,7 @@ export class TestNode {
         ...options.config,
         node: { name: 'node', addresses: ['192.0.2.1', '2001:db8::1'] },
         network: { podCIDRs: ['10.99.0.0/24', 'fd99::/112'], hostInterface: '', ...options.config?.network },
+        kubernetes: { mode: 'off', ...options.config?.kubernetes },
         telemetry: { enabled: false },
         log: { format: 'json' },
         paths: { run: node.run },

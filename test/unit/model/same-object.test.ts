@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
-import { sameObject } from '../../../src/agent/same-object.js';
+import { sameObject } from '../../../src/model/same-object.js';
 
 const table: readonly (readonly [string, unknown, unknown, boolean])[] = [
   ['another place of the same', { a: 1, source: { line: 1 } }, { a: 1, source: { line: 2 } }, true],

@@ -1,0 +1,450 @@
+/**
+ * Keeps what a server holds of one kind in step: list once, then watch from the list's version on (client-go's Reflector is the model).
+ *
+ *     list ─► watch ─┬─ the stream ends, breaks or falls silent ──► watch from the last version seen
+ *       ▲            └─ 410, or a line that cannot be read ───────► list again, compared with what is held
+ *       └─ every failure waits: longer each time, spread, and as long as the server asks
+ *
+ * No gap: a version is only moved forward by an event or bookmark that was taken in, and a list replaces what is held in one step. No flap:
+ * what is held stays while the server is away or a list is under way. A line that cannot be read does not stop those after it; the list
+ * that makes it good follows soon.
+ *
+ * Nothing waits without a bound of our own: each page, the beginning of a watch, and the silence of its stream, however well the
+ * connection looks.
+ */
+import { isPlainObject, objectOf, textOf } from '../manifests/plain.js';
+import type { WatchState } from '../model/source.js';
+import { Backoff } from './backoff.js';
+import type { KubeClient } from './client.js';
+import { KubeError, refusal } from './error.js';
+import { LineCutter } from './lines.js';
+import { type Decoded, listPath, type Resource, versionNumber } from './resource.js';
+
+export interface ReflectorSink {
+  /** undefined: nobody can say what the object is. */
+  decode(value: unknown): Decoded | undefined;
+  /** All there is, as of `version`. `anew`: the server's versions have begun again; what was held says nothing about age. */
+  replaced(list: readonly Decoded[], version: number, anew: boolean): void;
+  /** What a piece of the stream told, in order; `deleted` tells the two apart. */
+  changed(changes: readonly { readonly deleted: boolean; readonly decoded: Decoded }[]): void;
+  /** The server fails us; null: it is well again. */
+  trouble(error: Error | null): void;
+}
+
+/** Milliseconds, but for counts. Tests shorten them. */
+export interface ReflectorSettings {
+  /** Objects of a page. */
+  readonly page: number;
+  /** Bytes of a page, and of an event. */
+  readonly longestPage: number;
+  readonly longestEvent: number;
+  /** For a page, and for the beginning of a watch. */
+  readonly patience: number;
+  /** What the server is asked to end a watch after: this to twice this, so that streams do not all end at once. */
+  readonly watchTime: number;
+  /** Of silence on a stream that has brought bookmarks before; a server sends them about every minute. */
+  readonly silence: number;
+  readonly firstPause: number;
+  readonly longestPause: number;
+  /** A stream that lived so long was well. */
+  readonly healthy: number;
+}
+
+export const defaultSettings: ReflectorSettings = {
+  page: 500,
+  longestPage: 64 << 20,
+  longestEvent: 8 << 20,
+  patience: 30_000,
+  watchTime: 240_000,
+  silence: 150_000,
+  firstPause: 250,
+  longestPause: 15_000,
+  healthy: 5000,
+};
+
+/** Beyond what the server was asked to end the stream after. Milliseconds. */
+const graceAfterEnd = 15_000;
+/** A server that hands out continue tokens without end. */
+const mostPages = 20_000;
+
+interface Waiter {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+export interface ReflectorOptions {
+  readonly client: KubeClient;
+  readonly resource: Resource;
+  readonly sink: ReflectorSink;
+  readonly settings: ReflectorSettings;
+  readonly random: () => number;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now: () => number;
+}
+
+export class Reflector {
+  readonly resource: Resource;
+  readonly #options: ReflectorOptions;
+  readonly #sink: ReflectorSink;
+  readonly #settings: ReflectorSettings;
+  readonly #backoff: Backoff;
+  #versionIndex = 0;
+  /** Where the next watch begins; '' before the first list. */
+  #version = '';
+  #state: WatchState['state'] = 'listing';
+  #contact: number | null = null;
+  #lists = 0;
+  #failures = 0;
+  #garbled = 0;
+  /** What is held may not be all there is: an old version, a line that could not be read. Only a list makes it good. */
+  #mustList = true;
+  /** The server was out of reach since the last stream: its history may not be the one we know. */
+  #wasAway = false;
+  #pageSize: number;
+  #waiters: Waiter[] = [];
+  #stopped = false;
+  /** Ends what is being waited for: a pause, a page or a stream. */
+  #interrupt: () => void = () => {};
+
+  constructor(options: ReflectorOptions) {
+    this.resource = options.resource;
+    this.#options = options;
+    this.#sink = options.sink;
+    this.#settings = options.settings;
+    this.#pageSize = options.settings.page;
+    this.#backoff = new Backoff(options.settings.firstPause, options.settings.longestPause, options.random);
+  }
+
+  get listed(): boolean {
+    return this.#version !== '';
+  }
+
+  /** What has been taken in up to now, as a number; NaN before the first list. */
+  get version(): number {
+    return versionNumber(this.#version);
+  }
+
+  /** As of the group's version that the server has. */
+  get apiVersion(): string {
+    return this.resource.versions[this.#versionIndex]!;
+  }
+
+  status(objects: number): WatchState {
+    return {
+      resource: this.resource.resource,
+      state: this.#state,
+      secondsSinceContact:
+        this.#contact === null ? null : Math.max(0, Math.round((this.#options.now() - this.#contact) / 1000)),
+      lists: this.#lists,
+      failures: this.#failures,
+      garbled: this.#garbled,
+      objects,
+    };
+  }
+
+  start(): void {
+    this.#run().catch((error: Error) => {
+      // A bug. The others go on, and this one shows as away with its reason.
+      this.#state = 'away';
+      this.#sink.trouble(error);
+      for (const { reject } of this.#waiters.splice(0)) reject(error);
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#interrupt();
+    for (const { reject } of this.#waiters.splice(0))
+      reject(new KubeError('kube-away', 'The agent is ending.'));
+  }
+
+  /** Resolves when a list that began after this call has been taken in; rejects where it fails. */
+  refresh(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped) {
+        reject(new KubeError('kube-away', 'The agent is ending.'));
+        return;
+      }
+      this.#waiters.push({ resolve, reject });
+      if (this.#state !== 'listing') this.#interrupt();
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        if (this.#mustList || this.#waiters.length > 0) await this.#list();
+        else if (this.#wasAway && (await this.#beganAnew())) this.#mustList = true;
+        else await this.#watch();
+      } catch (error) {
+        if (this.#stopped) return;
+        if (error instanceof KubeError && (error.code === 'kube-expired' || error.code === 'kube-absent'))
+          this.#mustList = true;
+        await this.#failed(error as Error);
+      }
+    }
+  }
+
+  /** Says what is wrong and waits as long as is due. */
+  async #failed(error: Error): Promise<void> {
+    const expired = error instanceof KubeError && error.code === 'kube-expired';
+    this.#failures++;
+    this.#state = expired ? 'listing' : 'away';
+    if (error instanceof KubeError && (error.status === 0 || error.status >= 500)) this.#wasAway = true;
+    // An old version is nobody's fault, and nothing to tell anyone about.
+    if (!expired) this.#sink.trouble(error);
+    const asked = error instanceof KubeError ? error.retryAfter : 0;
+    await this.#pause(Math.max(asked, this.#backoff.next()));
+  }
+
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#interrupt = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #heard(): void {
+    this.#contact = this.#options.now();
+  }
+
+  // ---- list
+
+  async #list(): Promise<void> {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    this.#state = 'listing';
+    try {
+      const { list, version } = await this.#pages();
+      if (this.#stopped) return;
+      const before = this.version;
+      const now = versionNumber(version);
+      this.#version = version;
+      this.#mustList = false;
+      this.#wasAway = false;
+      this.#lists++;
+      this.#sink.replaced(list, now, now < before);
+      this.#sink.trouble(null);
+      for (const { resolve } of waiters) resolve();
+    } catch (error) {
+      for (const { reject } of waiters) reject(error as Error);
+      throw error;
+    }
+  }
+
+  /** All pages. A continue token that has expired begins the list again, at last without pages, which cannot expire. */
+  async #pages(): Promise<{ readonly list: readonly Decoded[]; readonly version: string }> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#pagesOf(attempt < 2 ? this.#pageSize : 0);
+      } catch (error) {
+        if (!(error instanceof KubeError)) throw error;
+        const other = this.resource.versions.length > 1 && error.code === 'kube-absent';
+        if (error.code === 'kube-expired' && attempt < 2) continue;
+        if (error.code === 'kube-too-large' && this.#pageSize > 1 && attempt < 12) {
+          this.#pageSize = Math.max(1, this.#pageSize >> 2);
+          attempt = -1;
+          continue;
+        }
+        if (other && attempt < this.resource.versions.length - 1) {
+          this.#versionIndex = (this.#versionIndex + 1) % this.resource.versions.length;
+          continue;
+        }
+        throw error;
+      }
+    }
+  }
+
+  async #pagesOf(size: number): Promise<{ readonly list: readonly Decoded[]; readonly version: string }> {
+    const list: Decoded[] = [];
+    const path = listPath(this.resource, this.apiVersion);
+    let token = '';
+    for (let pages = 0; pages < mostPages; pages++) {
+      const page = await this.#ask(path, {
+        ...(size > 0 ? { limit: size } : {}),
+        ...(token === '' ? {} : { continue: token }),
+      });
+      const metadata = objectOf(page.metadata);
+      const version = textOf(metadata.resourceVersion);
+      // Go writes an empty list as null.
+      const items = page.items ?? [];
+      if (!Array.isArray(items) || version === '')
+        throw new KubeError(
+          'kube-garbled',
+          `The answer to the list of ${this.resource.resource} is no list.`,
+        );
+      for (const item of items) {
+        const decoded = this.#sink.decode(item);
+        if (decoded === undefined) this.#garbled++;
+        else list.push(decoded);
+      }
+      token = textOf(metadata.continue);
+      if (token === '') return { list, version };
+    }
+    throw new KubeError('kube-garbled', `The list of ${this.resource.resource} has no end.`);
+  }
+
+  async #ask(
+    path: string,
+    query: Readonly<Record<string, string | number>>,
+  ): Promise<Record<string, unknown>> {
+    const breaking = new AbortController();
+    this.#interrupt = () => {
+      if (this.#stopped) breaking.abort();
+    };
+    const { patience, longestPage } = this.#settings;
+    const answer = await this.#options.client.get(path, {
+      query,
+      timeout: patience,
+      longest: longestPage,
+      signal: breaking.signal,
+    });
+    this.#heard();
+    if (!isPlainObject(answer))
+      throw new KubeError(
+        'kube-garbled',
+        `The answer to the list of ${this.resource.resource} is no object.`,
+      );
+    return answer;
+  }
+
+  /** Whether the server's versions lie before what we have seen: a datastore put back from a backup, or another cluster. */
+  async #beganAnew(): Promise<boolean> {
+    const page = await this.#ask(listPath(this.resource, this.apiVersion), { limit: 1 });
+    this.#wasAway = false;
+    return versionNumber(objectOf(page.metadata).resourceVersion) < this.version;
+  }
+
+  // ---- watch
+
+  /** Resolves when the stream is over as streams are; rejects where the server refuses or breaks it. */
+  #watch(): Promise<void> {
+    const { settings, random, now, client } = this.#options;
+    return new Promise((resolve, reject) => {
+      const began = now();
+      const watchTime = settings.watchTime * (1 + random());
+      let bookmarked = false;
+      /** It brought something that could be read, and nothing that could not. */
+      let told = false;
+      let broken = false;
+      let over = false;
+      let silence: NodeJS.Timeout | undefined;
+      let soon: NodeJS.Timeout | undefined;
+      let breakOff: () => void = () => {};
+      let batch: { deleted: boolean; decoded: Decoded }[] = [];
+
+      const finish = (error: Error | null) => {
+        if (over) return;
+        over = true;
+        for (const timer of [life, silence, soon]) clearTimeout(timer);
+        this.#interrupt = () => {};
+        breakOff();
+        const well = !broken && (told || now() - began >= settings.healthy);
+        if (well) this.#backoff.reset();
+        if (error !== null) reject(error);
+        // A server that ends each stream at once must not be asked without a pause; a broken one has had it.
+        else if (well || broken || this.#stopped || this.#waiters.length > 0) resolve();
+        else this.#pause(this.#backoff.next()).then(resolve);
+      };
+      // Whatever the stream brings, however slowly.
+      const life = setTimeout(() => finish(null), watchTime + Math.min(graceAfterEnd, watchTime));
+      this.#interrupt = () => finish(null);
+      const listen = () => {
+        clearTimeout(silence);
+        if (bookmarked) silence = setTimeout(() => finish(null), settings.silence);
+      };
+      const garbled = () => {
+        this.#garbled++;
+        broken = true;
+        this.#mustList = true;
+        // What comes after it is not held up.
+        soon ??= setTimeout(() => finish(null), this.#backoff.next());
+      };
+      const take = (line: string) => {
+        if (over) return;
+        const event = parseEvent(line);
+        if (event === null) return garbled();
+        const version = textOf(objectOf(objectOf(event.object).metadata).resourceVersion);
+        switch (event.type) {
+          case 'BOOKMARK':
+            if (version === '') return garbled();
+            bookmarked = true;
+            told = true;
+            this.#advance(version);
+            return;
+          case 'ERROR': {
+            const status = objectOf(event.object);
+            const code = typeof status.code === 'number' ? status.code : 500;
+            finish(refusal(`watch ${this.resource.resource}`, code, status));
+            return;
+          }
+          case 'ADDED':
+          case 'MODIFIED':
+          case 'DELETED': {
+            const decoded = this.#sink.decode(event.object);
+            if (decoded === undefined || version === '') return garbled();
+            const deleted = event.type === 'DELETED';
+            // A repeated event of the past; a deletion is known by its uid, since servers differ in the version that it carries.
+            if (!deleted && decoded.version <= this.version) return;
+            told = true;
+            batch.push({ deleted, decoded });
+            this.#advance(version);
+            return;
+          }
+          default:
+            garbled();
+        }
+      };
+      const lines = new LineCutter(settings.longestEvent, take, garbled);
+
+      breakOff = client.watch(
+        listPath(this.resource, this.apiVersion),
+        {
+          query: {
+            watch: 1,
+            resourceVersion: this.#version,
+            allowWatchBookmarks: true,
+            timeoutSeconds: Math.max(1, Math.round(watchTime / 1000)),
+          },
+          patience: settings.patience,
+        },
+        {
+          open: () => {
+            this.#heard();
+            this.#state = 'watching';
+            this.#sink.trouble(null);
+            listen();
+          },
+          data: (chunk) => {
+            this.#heard();
+            listen();
+            lines.push(chunk);
+            const changes = batch;
+            batch = [];
+            if (changes.length > 0) this.#sink.changed(changes);
+          },
+          end: finish,
+        },
+      );
+    });
+  }
+
+  /** Never backwards, where versions can be compared. */
+  #advance(version: string): void {
+    if (versionNumber(version) < this.version) return;
+    this.#version = version;
+  }
+}
+
+function parseEvent(line: string): { readonly type: string; readonly object: unknown } | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (!isPlainObject(value) || typeof value.type !== 'string' || !isPlainObject(value.object)) return null;
+    return { type: value.type, object: value.object };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,501 @@
+/**
+ * An API server for tests: list and watch over real HTTP(S) as Kubernetes speaks them, on objects that a test puts and deletes. One
+ * counter of versions for all kinds, lists in pages whose continue tokens hold a version, watches that begin at a version (or with all
+ * objects where none is given), bookmarks, and a window of history beyond which a watch gets 410. It can be told to misbehave; what it
+ * does wrong is always something that a real server, proxy or network does.
+ *
+ * Sources: kubernetes.io/docs/reference/using-api/api-concepts (watch, bookmarks, chunking), apiserver's etcd3 store for the messages.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type ServerOptions } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+
+export interface ApiObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid?: string;
+    readonly resourceVersion?: string;
+    readonly [field: string]: unknown;
+  };
+  readonly [field: string]: unknown;
+}
+
+interface Change {
+  readonly version: number;
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  readonly object: ApiObject;
+}
+
+interface Collection {
+  readonly kind: string;
+  readonly objects: Map<string, ApiObject>;
+  history: Change[];
+  /** Changes up to this version are forgotten. */
+  compacted: number;
+}
+
+export interface SeenRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  readonly authorization: string | undefined;
+  /** Common name of the client certificate. */
+  readonly certificate: string | undefined;
+  readonly body: string;
+}
+
+/** What to do with a request instead of answering it. undefined: answer it. */
+export type Misbehaviour = (request: SeenRequest) =>
+  | undefined
+  | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string }
+  /** Nothing is said at all, or the connection is cut. */
+  | 'silence'
+  | 'cut';
+
+export interface ApiServerOptions {
+  readonly tls?: ServerOptions;
+  /** resource → [group and version, Kind]; the six kinds by default. */
+  readonly served?: Readonly<Record<string, readonly [groupVersion: string, kind: string]>>;
+  /** Milliseconds between bookmarks of a watch that asks for them; 0: none. */
+  readonly bookmarks?: number;
+  /** A fixed one, so that it can come back at the same place. */
+  readonly port?: number;
+}
+
+export const sixKinds: NonNullable<ApiServerOptions['served']> = {
+  namespaces: ['v1', 'Namespace'],
+  nodes: ['v1', 'Node'],
+  pods: ['v1', 'Pod'],
+  networkpolicies: ['networking.k8s.io/v1', 'NetworkPolicy'],
+  services: ['v1', 'Service'],
+  endpointslices: ['discovery.k8s.io/v1', 'EndpointSlice'],
+};
+
+interface OpenWatch {
+  readonly resource: string;
+  readonly response: ServerResponse;
+  /** The next change to send is the first after this version. */
+  version: number;
+  readonly bookmarks: boolean;
+}
+
+export class ApiServer {
+  readonly seen: SeenRequest[] = [];
+  misbehave: Misbehaviour = () => undefined;
+  /** How an event becomes bytes; a test may damage, repeat, split or hold it. The default is one line. */
+  encode: (line: string, resource: string) => readonly (string | Buffer)[] = (line) => [`${line}\n`];
+  /** Tokens that are accepted; null: anyone is. */
+  tokens: Set<string> | null = null;
+  /** Versions are opaque to clients; a test of that may change how they look. */
+  versionText: (version: number) => string = (version) => String(version);
+  readonly #options: ApiServerOptions;
+  readonly #collections = new Map<string, Collection>();
+  readonly #watches = new Set<OpenWatch>();
+  readonly #sockets = new Set<Socket>();
+  #server: Server | null = null;
+  #port: number;
+  #version = 100;
+  #uids = 0;
+  #heldBack = new Set<string>();
+  #bookmarking: NodeJS.Timeout | null = null;
+
+  constructor(options: ApiServerOptions = {}) {
+    this.#options = options;
+    this.#port = options.port ?? 0;
+    for (const [resource, [, kind]] of Object.entries(options.served ?? sixKinds))
+      this.#collections.set(resource, { kind, objects: new Map(), history: [], compacted: 0 });
+  }
+
+  static async start(options: ApiServerOptions = {}): Promise<ApiServer> {
+    const server = new ApiServer(options);
+    await server.up();
+    return server;
+  }
+
+  get url(): string {
+    return `${this.#options.tls === undefined ? 'http' : 'https'}://127.0.0.1:${this.#port}`;
+  }
+  get port(): number {
+    return this.#port;
+  }
+  get version(): number {
+    return this.#version;
+  }
+  get watches(): readonly string[] {
+    return [...this.#watches].map(({ resource }) => resource);
+  }
+
+  /** Listens, at the same port as before if there was one. Objects are still there. */
+  async up(): Promise<void> {
+    const handle = (request: IncomingMessage, response: ServerResponse) => {
+      this.#handle(request, response).catch(() => response.destroy());
+    };
+    const server =
+      this.#options.tls === undefined ? createServer(handle) : createSecureServer(this.#options.tls, handle);
+    server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(this.#port, '127.0.0.1', resolve);
+    });
+    this.#port = (server.address() as AddressInfo).port;
+    this.#server = server;
+    const { bookmarks = 0 } = this.#options;
+    if (bookmarks > 0) this.#bookmarking = setInterval(() => this.bookmark(), bookmarks);
+  }
+
+  /** As when its machine is switched off: connections are reset, nothing listens. */
+  async down(): Promise<void> {
+    if (this.#bookmarking !== null) clearInterval(this.#bookmarking);
+    const server = this.#server;
+    this.#server = null;
+    for (const socket of this.#sockets) socket.destroy();
+    this.#watches.clear();
+    if (server !== null) await new Promise((resolve) => server.close(resolve));
+  }
+
+  // ---- objects
+
+  /** Adds or changes an object; returns it as the server has it. */
+  put(resource: string, object: ApiObject): ApiObject {
+    const collection = this.#collection(resource);
+    const key = keyOf(object);
+    const before = collection.objects.get(key);
+    const stored: ApiObject = {
+      ...object,
+      metadata: {
+        ...object.metadata,
+        uid: object.metadata.uid ?? before?.metadata.uid ?? `uid-${++this.#uids}`,
+        resourceVersion: this.versionText(++this.#version),
+      },
+    };
+    collection.objects.set(key, stored);
+    this.#record(resource, {
+      version: this.#version,
+      type: before === undefined ? 'ADDED' : 'MODIFIED',
+      object: stored,
+    });
+    return stored;
+  }
+
+  delete(resource: string, name: string, namespace = ''): boolean {
+    const collection = this.#collection(resource);
+    const key = namespace === '' ? name : `${namespace}/${name}`;
+    const object = collection.objects.get(key);
+    if (object === undefined) return false;
+    collection.objects.delete(key);
+    const metadata = { ...object.metadata, resourceVersion: this.versionText(++this.#version) };
+    this.#record(resource, { version: this.#version, type: 'DELETED', object: { ...object, metadata } });
+    return true;
+  }
+
+  list(resource: string): readonly ApiObject[] {
+    return [...this.#collection(resource).objects.values()];
+  }
+
+  /** Forgets history: watches that begin before now, and continue tokens of lists before now, get 410. Open watches go on. */
+  compact(): void {
+    for (const collection of this.#collections.values()) {
+      collection.compacted = this.#version;
+      collection.history = [];
+    }
+  }
+
+  /** As after a datastore was put back from a backup: versions begin again at `version`. */
+  turnBack(version: number): void {
+    this.#version = version;
+    for (const collection of this.#collections.values()) {
+      collection.history = [];
+      collection.compacted = 0;
+      for (const [key, object] of collection.objects)
+        collection.objects.set(key, {
+          ...object,
+          metadata: { ...object.metadata, resourceVersion: this.versionText(Math.min(version, 10)) },
+        });
+    }
+  }
+
+  // ---- open watches
+
+  /** Events of the kind wait until `release`: kinds are not in order with each other. */
+  holdBack(resource: string): void {
+    this.#heldBack.add(resource);
+  }
+
+  release(): void {
+    this.#heldBack.clear();
+    for (const watch of this.#watches) this.#flush(watch);
+  }
+
+  bookmark(): void {
+    for (const watch of this.#watches)
+      if (watch.bookmarks && !this.#heldBack.has(watch.resource)) this.#bookmark(watch);
+  }
+
+  /** Ends the open watches: as they should end, in the middle of a line, by a reset, or with an ERROR event. */
+  endWatches(how: 'end' | 'mid-line' | 'reset' | { readonly status: number }, resource?: string): void {
+    for (const watch of [...this.#watches]) {
+      if (resource !== undefined && watch.resource !== resource) continue;
+      this.#watches.delete(watch);
+      const { response } = watch;
+      if (how === 'end') response.end();
+      else if (how === 'reset') response.destroy();
+      else if (how === 'mid-line')
+        response.write('{"type":"MODIFIED","object":{"metadata":{"na', () => response.destroy());
+      else
+        response.end(
+          `${JSON.stringify({ type: 'ERROR', object: statusObject(how.status, 'too old resource version: 1 (2)') })}\n`,
+        );
+    }
+  }
+
+  /** Sends raw bytes on the open watches of a kind. */
+  say(resource: string, bytes: string | Buffer): void {
+    for (const watch of this.#watches) if (watch.resource === resource) watch.response.write(bytes);
+  }
+
+  #bookmark(watch: OpenWatch): void {
+    this.#flush(watch);
+    watch.version = this.#version;
+    const [apiVersion, kind] = this.#served(watch.resource);
+    this.#write(watch, 'BOOKMARK', {
+      apiVersion,
+      kind,
+      metadata: { resourceVersion: this.versionText(watch.version), creationTimestamp: null },
+    });
+  }
+
+  #record(resource: string, change: Change): void {
+    const collection = this.#collection(resource);
+    collection.history.push(change);
+    for (const watch of this.#watches) if (watch.resource === resource) this.#flush(watch);
+  }
+
+  #flush(watch: OpenWatch): void {
+    if (this.#heldBack.has(watch.resource)) return;
+    const [apiVersion, kind] = this.#served(watch.resource);
+    for (const { version, type, object } of this.#collection(watch.resource).history) {
+      if (version <= watch.version) continue;
+      watch.version = version;
+      this.#write(watch, type, { apiVersion, kind, ...object });
+    }
+  }
+
+  #write(watch: OpenWatch, type: string, object: unknown): void {
+    for (const bytes of this.encode(JSON.stringify({ type, object }), watch.resource))
+      watch.response.write(bytes);
+  }
+
+  // ---- requests
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://server');
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part as Buffer);
+    const seen: SeenRequest = {
+      method: request.method ?? '',
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      authorization: request.headers.authorization,
+      certificate: certificateName(request.socket),
+      body: Buffer.concat(parts).toString(),
+    };
+    this.seen.push(seen);
+    const wrong = this.misbehave(seen);
+    if (wrong === 'silence') return;
+    if (wrong === 'cut') {
+      request.socket.destroy();
+      return;
+    }
+    if (wrong !== undefined) {
+      response.writeHead(wrong.status, wrong.headers);
+      response.end(
+        wrong.body ??
+          JSON.stringify(statusObject(wrong.status, `the server was told to answer ${wrong.status}`)),
+      );
+      return;
+    }
+    const token = /^Bearer (.*)$/.exec(seen.authorization ?? '')?.[1];
+    if (this.tokens !== null && (token === undefined || !this.tokens.has(token))) {
+      refuse(response, 401, 'Unauthorized');
+      return;
+    }
+    const found = this.#find(url.pathname);
+    if (found === null) refuse(response, 404, 'the server could not find the requested resource');
+    else if (found.name !== '') this.#one(found.resource, found.key, found.name, response);
+    else if (url.searchParams.has('watch')) this.#watch(found.resource, url.searchParams, response);
+    else this.#list(found.resource, url.searchParams, response);
+  }
+
+  /** `/api/v1/pods`, `/api/v1/namespaces/NS/pods/NAME`, `/apis/GROUP/VERSION/…`. */
+  #find(path: string): { readonly resource: string; readonly key: string; readonly name: string } | null {
+    const parts = path.split('/').slice(1).map(decodeURIComponent);
+    const groupVersion =
+      parts[0] === 'api' ? parts[1] : parts[0] === 'apis' ? `${parts[1]}/${parts[2]}` : undefined;
+    let rest = parts.slice(parts[0] === 'api' ? 2 : 3);
+    let namespace = '';
+    if (rest[0] === 'namespaces' && rest.length > 2) {
+      namespace = rest[1] ?? '';
+      rest = rest.slice(2);
+    }
+    const [resource = '', name = ''] = rest;
+    const served = (this.#options.served ?? sixKinds)[resource];
+    if (served === undefined || served[0] !== groupVersion || rest.length > 2) return null;
+    return { resource, name, key: namespace === '' ? name : `${namespace}/${name}` };
+  }
+
+  #one(resource: string, key: string, name: string, response: ServerResponse): void {
+    const object = this.#collection(resource).objects.get(key);
+    const [apiVersion, kind] = this.#served(resource);
+    if (object === undefined) refuse(response, 404, `${resource} "${name}" not found`);
+    else answer(response, 200, { apiVersion, kind, ...object });
+  }
+
+  #list(resource: string, query: URLSearchParams, response: ServerResponse): void {
+    const { objects, kind, compacted } = this.#collection(resource);
+    const limit = Number(query.get('limit') ?? 0);
+    const token = query.get('continue');
+    let version = this.#version;
+    let after = '';
+    if (token !== null) {
+      const held = JSON.parse(Buffer.from(token, 'base64url').toString()) as {
+        version: number;
+        after: string;
+      };
+      ({ version, after } = held);
+      if (version < compacted) {
+        refuse(
+          response,
+          410,
+          'The provided continue parameter is too old to display a consistent list result.',
+          'Expired',
+        );
+        return;
+      }
+    }
+    const all = [...this.#at(resource, version)]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .filter(([key]) => key > after);
+    const page = limit > 0 ? all.slice(0, limit) : all;
+    const last = page.at(-1)?.[0];
+    const more = all.length > page.length && last !== undefined;
+    const [apiVersion] = this.#served(resource);
+    answer(response, 200, {
+      apiVersion,
+      kind: `${kind}List`,
+      metadata: {
+        resourceVersion: this.versionText(version),
+        ...(more
+          ? {
+              continue: Buffer.from(JSON.stringify({ version, after: last })).toString('base64url'),
+              remainingItemCount: all.length - page.length,
+            }
+          : {}),
+      },
+      // As Go writes an empty list of some versions.
+      items: objects.size === 0 && all.length === 0 ? null : page.map(([, object]) => object),
+    });
+  }
+
+  /** The objects as they were at a version that is not compacted. */
+  #at(resource: string, version: number): ReadonlyMap<string, ApiObject> {
+    const { objects, history } = this.#collection(resource);
+    if (version >= this.#version) return objects;
+    const then = new Map(objects);
+    const touched = new Set(
+      history.filter((change) => change.version > version).map(({ object }) => keyOf(object)),
+    );
+    for (const key of touched) {
+      const last = history
+        .filter((change) => change.version <= version && keyOf(change.object) === key)
+        .at(-1);
+      if (last === undefined || last.type === 'DELETED') then.delete(key);
+      else then.set(key, last.object);
+    }
+    return then;
+  }
+
+  #watch(resource: string, query: URLSearchParams, response: ServerResponse): void {
+    const { compacted, objects } = this.#collection(resource);
+    const asked = query.get('resourceVersion') ?? '';
+    const initial = asked === '' || asked === '0';
+    const from = initial ? this.#version : this.#versionOf(asked);
+    response.writeHead(200, { 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
+    response.flushHeaders();
+    if (from < compacted) {
+      // A watch cache says it in the stream; etcd behind it as an answer. The first is more common.
+      response.end(
+        `${JSON.stringify({ type: 'ERROR', object: statusObject(410, `too old resource version: ${from} (${compacted})`, 'Expired') })}\n`,
+      );
+      return;
+    }
+    const watch: OpenWatch = {
+      resource,
+      response,
+      version: from,
+      bookmarks: query.get('allowWatchBookmarks') === 'true',
+    };
+    const [apiVersion, kind] = this.#served(resource);
+    if (initial)
+      for (const object of objects.values()) this.#write(watch, 'ADDED', { apiVersion, kind, ...object });
+    this.#watches.add(watch);
+    this.#flush(watch);
+    const seconds = Number(query.get('timeoutSeconds') ?? 0);
+    const timer =
+      seconds > 0
+        ? setTimeout(() => {
+            this.#watches.delete(watch);
+            response.end();
+          }, seconds * 1000)
+        : undefined;
+    response.once('close', () => {
+      clearTimeout(timer);
+      this.#watches.delete(watch);
+    });
+  }
+
+  #versionOf(text: string): number {
+    for (let version = this.#version; version >= 0; version--)
+      if (this.versionText(version) === text) return version;
+    // From another history: a server begins where it is.
+    return this.#version;
+  }
+
+  #served(resource: string): readonly [string, string] {
+    return (this.#options.served ?? sixKinds)[resource]!;
+  }
+
+  #collection(resource: string): Collection {
+    const collection = this.#collections.get(resource);
+    if (collection === undefined) throw new Error(`the double serves no ${resource}`);
+    return collection;
+  }
+}
+
+function keyOf({ metadata }: ApiObject): string {
+  return metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
+}
+
+function certificateName(socket: Socket): string | undefined {
+  const name = (socket as Partial<TLSSocket>).getPeerCertificate?.()?.subject?.CN;
+  return typeof name === 'string' ? name : undefined;
+}
+
+export function statusObject(code: number, message: string, reason = ''): object {
+  return { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason, code };
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+function refuse(response: ServerResponse, status: number, message: string, reason = ''): void {
+  answer(response, status, statusObject(status, message, reason));
+}
