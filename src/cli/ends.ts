@@ -8,22 +8,17 @@
  * that has a port behind it stands in brackets. PORT is a number or the name of a port of the destination; PROTOCOL is TCP (the
  * default), UDP, SCTP or ICMP, in either case.
  */
-import { type Address, parseAddress } from '../net/address.js';
+import { parseAddress } from '../net/address.js';
+import type { End } from '../policy/end.js';
+import type { FlowProtocol } from '../policy/flow.js';
 
-export type End =
-  | { readonly kind: 'pod'; readonly namespace: string; readonly name: string }
-  | { readonly kind: 'service'; readonly namespace: string; readonly name: string }
-  | { readonly kind: 'node'; readonly name: string }
-  | { readonly kind: 'address'; readonly address: Address };
+export { type End, formatEnd, withPort } from '../policy/end.js';
 
 export interface Target {
   readonly end: End;
   readonly port?: number | string;
-  readonly protocol?: ProtocolName;
+  readonly protocol?: FlowProtocol;
 }
-
-/** ICMP is ICMPv6 between IPv6 addresses. */
-export type ProtocolName = 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
 
 /** What was wrong and what would be right, as one sentence. */
 export interface Misread {
@@ -101,26 +96,8 @@ export function portOf(text: string): number | string | Misread {
   return { error: `"${text}" is no port. Write a number from 1 to 65535 or the name of a container port.` };
 }
 
-export function protocolNamed(text: string): ProtocolName | undefined {
+export function protocolNamed(text: string): FlowProtocol | undefined {
   const upper = text.toUpperCase();
   if (upper === 'ICMPV6') return 'ICMP';
   return upper === 'TCP' || upper === 'UDP' || upper === 'SCTP' || upper === 'ICMP' ? upper : undefined;
-}
-
-export function formatEnd(end: End): string {
-  switch (end.kind) {
-    case 'pod':
-      return `${end.namespace}/${end.name}`;
-    case 'service':
-      return `svc/${end.namespace}/${end.name}`;
-    case 'node':
-      return `node/${end.name}`;
-    case 'address':
-      return end.address.text;
-  }
-}
-
-/** `HOST:PORT`; the colons of an IPv6 address are told from the port's by brackets. */
-export function withPort(host: string, port: number | string): string {
-  return host.includes(':') && !host.includes('/') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,10 +1,11 @@
 /** Queries → answers through one engine: every query is resolved to flows, the engine answers all flows at once, answers are put together. */
 
+import type { Directory } from '../../policy/directory.js';
+import type { Flow, FlowVerdict, SideVerdict } from '../../policy/flow.js';
 import { isMisread } from '../ends.js';
-import type { Directory } from './directory.js';
-import type { Engine, EngineOptions, FlowVerdict, SideVerdict } from './engine.js';
+import type { Engine, EngineOptions } from './engine.js';
 import { parseQuery, type Query } from './query.js';
-import { type Flow, type Resolved, resolveQuery } from './resolve.js';
+import { type Resolved, resolveQuery } from './resolve.js';
 
 /** One direction as it is printed: the verdict, and the rule's place as a field path. */
 export interface SideAnswer extends SideVerdict {

@@ -10,7 +10,7 @@ import { isFinished, type Pod } from '../../model/pod.js';
 import type { NetworkPolicy, PolicyRule } from '../../model/policy.js';
 import { describeSelector, matches } from '../../model/selector.js';
 import { counted } from '../output.js';
-import { worldOf } from './directory.js';
+import { worldOf } from './load.js';
 import { refuseUnreadable } from './problems.js';
 
 export interface AuditPlace {

@@ -10,9 +10,9 @@ import { compile } from '../../image/compile.js';
 import { type DecodedImage, decode } from '../../image/decode.js';
 import type { Direction } from '../../model/policy.js';
 import { type Address, addressBytes } from '../../net/address.js';
-import type { Directory } from './directory.js';
-import type { Engine, EngineInput, EngineOptions, FlowVerdict, SideVerdict } from './engine.js';
-import type { Flow } from './resolve.js';
+import type { Directory } from '../../policy/directory.js';
+import type { Flow, FlowVerdict, SideVerdict } from '../../policy/flow.js';
+import type { Engine, EngineInput, EngineOptions } from './engine.js';
 
 const noRule = 0xffffffff;
 const noProgram = 0xffffffff;

@@ -3,30 +3,9 @@
  * decoded in TypeScript, and the compiled image looked up by the native code that moves packets. They share the query front-end
  * (`resolve.ts`) and nothing behind it.
  */
+import type { Directory } from '../../policy/directory.js';
 import { Reference, type ReferenceSide } from '../../policy/evaluate.js';
-import type { Directory } from './directory.js';
-import type { Flow } from './resolve.js';
-
-/** One direction of one flow. */
-export interface SideVerdict {
-  readonly allowed: boolean;
-  /**
-   * `rule`: a rule allows it. `isolated`: policies isolate the pod and none of their rules allows it. `not-isolated`: no policy isolates the
-   * pod in this direction. `no-pod`: this end is no pod. `self`: a pod to itself. `own-node`: a pod and its own node.
-   */
-  readonly reason: 'rule' | 'isolated' | 'not-isolated' | 'no-pod' | 'self' | 'own-node';
-  /** `namespace/name` of the policy whose rule allows. */
-  readonly policy?: string;
-  /** Its place in `spec.egress` or `spec.ingress`. */
-  readonly rule?: number;
-  /** The policies that isolate the pod in this direction, sorted. */
-  readonly isolatedBy: readonly string[];
-}
-
-export interface FlowVerdict {
-  readonly egress: SideVerdict;
-  readonly ingress: SideVerdict;
-}
+import type { Flow, FlowVerdict, SideVerdict } from '../../policy/flow.js';
 
 export interface EngineOptions {
   readonly ownNodeEgress: 'allow' | 'judge';

@@ -3,7 +3,8 @@ import { decodeObjects, type ModelObjects } from '../../manifests/decode.js';
 import type { ManifestObject } from '../../manifests/parse.js';
 import { isPlainObject, objectOf } from '../../manifests/plain.js';
 import type { ResolvedManifests } from '../../manifests/read.js';
-import { Directory, worldOf } from './directory.js';
+import { World } from '../../model/world.js';
+import { Directory } from '../../policy/directory.js';
 import type { EngineInput } from './engine.js';
 
 export interface PolicyWorld extends EngineInput {
@@ -65,4 +66,16 @@ function needsAddress(value: ManifestObject['value']): boolean {
   if (status.phase === 'Succeeded' || status.phase === 'Failed') return false;
   const listed = Array.isArray(status.podIPs) && status.podIPs.some(isPlainObject);
   return !listed && typeof status.podIP !== 'string';
+}
+
+/** Of several objects of one name the last counts (the later life, where uids tell lives apart). */
+export function worldOf(model: ModelObjects): World {
+  const world = new World();
+  for (const namespace of model.namespaces) world.put('namespace', namespace);
+  for (const node of model.nodes) world.put('node', node);
+  for (const pod of model.pods) world.put('pod', pod);
+  for (const policy of model.policies) world.put('policy', policy);
+  for (const service of model.services) world.put('service', service);
+  for (const slice of model.slices) world.put('slice', slice);
+  return world;
 }

@@ -1,22 +1,14 @@
 /** One question of a query file or a batch line: JSON → typed, or what is wrong with it. */
 import { closestName } from '../../errors/closest.js';
-import {
-  type End,
-  isMisread,
-  type Misread,
-  type ProtocolName,
-  parseEnd,
-  portOf,
-  protocolNamed,
-  type Target,
-} from '../ends.js';
+import type { FlowProtocol } from '../../policy/flow.js';
+import { type End, isMisread, type Misread, parseEnd, portOf, protocolNamed, type Target } from '../ends.js';
 
 export interface Query {
   readonly from: End;
   readonly to: End;
   /** Number, or a name that the destination pod or service gives to a port. Absent for ICMP. */
   readonly port?: number | string;
-  readonly protocol: ProtocolName;
+  readonly protocol: FlowProtocol;
   /** Absent: the first family of the source, in the order of its addresses, that the destination has too. */
   readonly family?: 4 | 6;
 }
@@ -59,7 +51,7 @@ function completed(
   from: End,
   to: End,
   port: unknown,
-  protocol: ProtocolName,
+  protocol: FlowProtocol,
   family: 4 | 6 | undefined,
 ): Query | Misread {
   const common = { from, to, protocol, ...(family === undefined ? {} : { family }) };

@@ -11,21 +11,13 @@
  *     connection gets is chance, so "allowed" means allowed at every one of them; the answer lists them one by one.
  *   - A headless Service is only a name for pods: the port stays the one asked for.
  */
-import type { Pod } from '../../model/pod.js';
-import { isFinished } from '../../model/pod.js';
+import { isFinished, type Pod } from '../../model/pod.js';
 import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
 import type { Address } from '../../net/address.js';
-import { type End, formatEnd, type ProtocolName } from '../ends.js';
-import type { Directory } from './directory.js';
+import type { Directory } from '../../policy/directory.js';
+import { addressesOf, commonFamily, type End, formatEnd, podAddresses, podOf } from '../../policy/end.js';
+import type { Flow, FlowProtocol } from '../../policy/flow.js';
 import type { Query } from './query.js';
-
-/** What an engine is asked. `port` is 0 for ICMP. */
-export interface Flow {
-  readonly source: Address;
-  readonly destination: Address;
-  readonly protocol: ProtocolName;
-  readonly port: number;
-}
 
 export type Resolved =
   | { readonly kind: 'flow'; readonly flow: Flow }
@@ -86,59 +78,6 @@ function unplacedNode(directory: Directory, end: End): string | undefined {
   const name = end.kind === 'node' ? end.name : pod?.hostNetwork === true ? pod.nodeName : '';
   if (name === '' || directory.nodeAddresses(name)?.length !== 0) return undefined;
   return pod === undefined || typeof podAddresses(directory, pod) === 'string' ? name : undefined;
-}
-
-/** The addresses of an end in its own order, or the sentence why it has none. */
-function addressesOf(directory: Directory, end: End): readonly Address[] | string {
-  switch (end.kind) {
-    case 'address':
-      return [end.address];
-    case 'node': {
-      const addresses = directory.nodeAddresses(end.name);
-      if (addresses === undefined) return `There is no node ${end.name}.`;
-      return addresses.length > 0 ? addresses : `No address of node ${end.name} is known.`;
-    }
-    case 'pod': {
-      const pod = directory.pod(end.namespace, end.name);
-      return pod === undefined ? `There is no pod ${formatEnd(end)}.` : podAddresses(directory, pod);
-    }
-    case 'service':
-      return `${formatEnd(end)} is a Service and has no place here.`;
-  }
-}
-
-function podAddresses(directory: Directory, pod: Pod): readonly Address[] | string {
-  const name = `${pod.namespace}/${pod.name}`;
-  if (isFinished(pod)) return `Pod ${name} has finished (${pod.phase}), so no address is its own.`;
-  if (pod.hostNetwork) {
-    if (pod.addresses.length > 0) return pod.addresses;
-    if (pod.hostAddresses.length > 0) return pod.hostAddresses;
-    const node = directory.nodeAddresses(pod.nodeName) ?? [];
-    return node.length > 0 ? node : `Pod ${name} uses its node's network, and no address of that is known.`;
-  }
-  if (pod.addresses.length === 0) return `Pod ${name} has no address.`;
-  const own = pod.addresses.filter((address) => directory.podAt(address) === pod);
-  if (own.length > 0) return own;
-  const owner = directory.podAt(pod.addresses[0]!);
-  const whose = owner === undefined ? 'a node' : `${owner.namespace}/${owner.name}`;
-  return `The address of pod ${name} belongs to ${whose}.`;
-}
-
-function podOf(directory: Directory, end: End): Pod | undefined {
-  return end.kind === 'pod' ? directory.pod(end.namespace, end.name) : undefined;
-}
-
-function commonFamily(
-  source: readonly Address[],
-  destination: readonly Address[],
-  family: 4 | 6 | undefined,
-): { source: Address; destination: Address } | undefined {
-  for (const from of source) {
-    if (family !== undefined && from.family !== family) continue;
-    const to = destination.find((address) => address.family === from.family);
-    if (to !== undefined) return { source: from, destination: to };
-  }
-  return undefined;
 }
 
 function noFamily(query: Query): string {
@@ -306,7 +245,7 @@ function selectedPods(directory: Directory, service: Service): readonly Pod[] {
 function serviceAt(
   directory: Directory,
   address: Address,
-  protocol: ProtocolName,
+  protocol: FlowProtocol,
   port: number,
 ): { service: Service; port: ServicePort } | undefined {
   const at = (place: string) => directory.frontends().get(`${protocol} ${place} ${port}`);

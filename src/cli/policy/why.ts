@@ -2,13 +2,13 @@
 import { closestName } from '../../errors/closest.js';
 import { WeftError } from '../../errors/problem.js';
 import { nameOf, objectOf, objectsOf, textOf } from '../../manifests/plain.js';
+import { describeAsked, explainFlow, type SideExplanation } from '../../policy/explain.js';
+import type { Flow, FlowVerdict } from '../../policy/flow.js';
 import { type End, endGrammar, formatEnd, isMisread, parseEnd, parseTarget, withPort } from '../ends.js';
 import { type Answer, answerOne } from './answer.js';
-import { type EngineOptions, type FlowVerdict, referenceEngine } from './engine.js';
-import { describeAsked, explainFlow, type SideExplanation } from './explain.js';
+import { type EngineOptions, referenceEngine } from './engine.js';
 import type { PolicyWorld } from './load.js';
 import { queryOf } from './query.js';
-import type { Flow } from './resolve.js';
 
 export interface Explanation {
   readonly from: string;

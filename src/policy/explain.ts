@@ -2,17 +2,16 @@
  * Why a flow is allowed or denied, told from the policies' own text: who is selected, which rule matched, and of every rule that did not,
  * the part that stood in the way. The verdict itself is an engine's; this only explains it, over the typed policies with their places.
  */
-import type { SourceRef } from '../../errors/problem.js';
-import { keyOf } from '../../model/event.js';
-import type { Labels } from '../../model/labels.js';
-import { namespaceNameLabel } from '../../model/namespace.js';
-import type { Pod } from '../../model/pod.js';
-import type { NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule } from '../../model/policy.js';
-import { describeSelector, matches } from '../../model/selector.js';
-import { contains } from '../../net/cidr.js';
+import type { SourceRef } from '../errors/problem.js';
+import { keyOf } from '../model/event.js';
+import type { Labels } from '../model/labels.js';
+import { namespaceNameLabel } from '../model/namespace.js';
+import type { Pod } from '../model/pod.js';
+import type { NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule } from '../model/policy.js';
+import { describeSelector, matches } from '../model/selector.js';
+import { contains } from '../net/cidr.js';
 import type { Directory } from './directory.js';
-import type { FlowVerdict, SideVerdict } from './engine.js';
-import type { Flow } from './resolve.js';
+import type { Flow, FlowVerdict, SideVerdict } from './flow.js';
 
 export interface Place {
   readonly file: string;

@@ -3,25 +3,12 @@
  * asked by address, as packets are, so this is where names become addresses; what a policy says about them is the engines' business.
  */
 
-import type { ModelObjects } from '../../manifests/decode.js';
-import { keyOf } from '../../model/event.js';
-import { hostAddresses } from '../../model/node.js';
-import { compareClaims, isFinished, type Pod } from '../../model/pod.js';
-import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
-import { World } from '../../model/world.js';
-import type { Address } from '../../net/address.js';
-
-/** Of several objects of one name the last counts (the later life, where uids tell lives apart). */
-export function worldOf(model: ModelObjects): World {
-  const world = new World();
-  for (const namespace of model.namespaces) world.put('namespace', namespace);
-  for (const node of model.nodes) world.put('node', node);
-  for (const pod of model.pods) world.put('pod', pod);
-  for (const policy of model.policies) world.put('policy', policy);
-  for (const service of model.services) world.put('service', service);
-  for (const slice of model.slices) world.put('slice', slice);
-  return world;
-}
+import { keyOf } from '../model/event.js';
+import { hostAddresses } from '../model/node.js';
+import { compareClaims, isFinished, type Pod } from '../model/pod.js';
+import type { EndpointSlice, Service, ServicePort } from '../model/service.js';
+import type { World } from '../model/world.js';
+import type { Address } from '../net/address.js';
 
 export interface Frontend {
   readonly service: Service;
