@@ -81,6 +81,8 @@ interface OpenWatch {
   /** The next change to send is the first after this version. */
   version: number;
   readonly bookmarks: boolean;
+  /** Nothing reaches its client any more, and nobody notices. */
+  stalled: boolean;
 }
 
 export class ApiServer {
@@ -255,6 +257,11 @@ export class ApiServer {
     }
   }
 
+  /** The open watches stay open and say nothing any more, as behind a proxy that lost the other side. */
+  stall(): void {
+    for (const watch of this.#watches) watch.stalled = true;
+  }
+
   /** Sends raw bytes on the open watches of a kind. */
   say(resource: string, bytes: string | Buffer): void {
     for (const watch of this.#watches) if (watch.resource === resource) watch.response.write(bytes);
@@ -288,6 +295,7 @@ export class ApiServer {
   }
 
   #write(watch: OpenWatch, type: string, object: unknown): void {
+    if (watch.stalled) return;
     for (const bytes of this.encode(JSON.stringify({ type, object }), watch.resource))
       watch.response.write(bytes);
   }
@@ -440,6 +448,7 @@ export class ApiServer {
       response,
       version: from,
       bookmarks: query.get('allowWatchBookmarks') === 'true',
+      stalled: false,
     };
     const [apiVersion, kind] = this.#served(resource);
     if (initial)
