@@ -88,7 +88,7 @@ int run() {
   if (!answered.answer) return away(answered.refusal);
   if (!write_all(STDOUT_FILENO, answered.answer->output)) return 1;
   if (command == "ADD" && answered.answer->exit_status == 0)
-    connection.send("{\"type\":\"cni-taken\",\"id\":2}\n", deadline);
+    connection.send("{\"type\":\"cni-taken\",\"id\":1}\n", deadline);
   return answered.answer->exit_status;
 }
 

@@ -16,6 +16,7 @@ import type { Config } from '../config/options.js';
 import type { Acknowledge, Welcome } from '../dataplane/protocol.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
 import type { Leases, Wish } from '../ipam/leases.js';
+import type { WorldEvent } from '../model/event.js';
 import type { Source } from '../model/source.js';
 import { type Attachment, type AttachmentDetails, attachOrder, podKey } from './attachment.js';
 import { Attachments } from './attachments.js';
@@ -65,6 +66,21 @@ export interface AgentOptions {
 export interface Attached {
   readonly attachment: Attachment;
   readonly revision: number;
+  /** false: it was attached before, and this was a repetition. */
+  readonly created: boolean;
+}
+
+/** What an attach that is under way waits for. */
+interface Attaching {
+  readonly attachment: Attachment;
+  readonly key: string;
+  /** The first desired state that has it. */
+  readonly from: number;
+  /** Whether the server that was asked for the pod did not answer. */
+  readonly asked: { readonly away: boolean };
+  /** How much of the rules was seen when the port had come up: so much has to be in force too. null: it is not up yet. */
+  rules: number | null;
+  readonly abandoned: AbortSignal | undefined;
 }
 
 interface SourceState {
@@ -96,8 +112,12 @@ export class Agent {
   /** Image file that the switch has acknowledged last. */
   #inForce: string | null = null;
   #imageError: string | null = null;
-  #localPodsAt = new Map<number, ReadonlySet<string>>();
+  /** Counts events that change how pods are judged: of policies, of namespaces, and of pods that are being attached. */
+  #rulesSeen = 0;
+  /** What each desired state knew that no acknowledgement has come for. */
+  readonly #knownAt = new Map<number, { readonly pods: ReadonlySet<string>; readonly rules: number }>();
   #acknowledgedPods: ReadonlySet<string> = new Set();
+  #acknowledgedRules = 0;
   /** Attachments whose ADD is under way, with how many. */
   readonly #attaching = new Map<string, number>();
   #stopped = false;
@@ -129,6 +149,7 @@ export class Agent {
       state.source.start({
         apply: (events) => {
           if (!this.state.apply(events)) return;
+          if (events.some((event) => this.#changesRules(event))) this.#rulesSeen++;
           if (this.#options.network.follow(this.state)) this.#repooled();
           this.#changed();
         },
@@ -156,8 +177,11 @@ export class Agent {
 
   // ---- what clients ask
 
-  /** Resolves once the pod's port is live at a published state that knows the pod; rejects with a WeftError otherwise, undone. */
-  async attach(request: AttachRequest): Promise<Attached> {
+  /**
+   * Resolves once the pod's port is live at a published state that knows the pod and every policy that was seen by then; rejects with
+   * a WeftError otherwise, undone. `abandoned`: nobody waits for the answer any more, which is undone too.
+   */
+  async attach(request: AttachRequest, abandoned?: AbortSignal): Promise<Attached> {
     const started = this.#options.now();
     const order = attachOrder(request, this.#config.network.mtu);
     const key = podKey(order);
@@ -173,27 +197,64 @@ export class Agent {
     this.#changed();
     const from = this.#revision + 1;
     const asked = this.#lookUp(attachment, key);
+    const waiting: Attaching = { attachment, key, from, asked, rules: null, abandoned };
     const patience = request.timeoutMilliseconds ?? this.#config.agent.attachTimeout / 1000;
+    const settle = () => this.#waiters.settle();
+    abandoned?.addEventListener('abort', settle);
     try {
       const revision = await this.#waiters.wait(
         patience,
-        () => this.#attachOutcome(attachment, key, from, asked),
+        () => this.#attachOutcome(waiting),
         () => this.#attachComplaint(attachment, key),
       );
       this.#options.observer.attached(this.#options.now() - started);
-      return { attachment, revision };
+      return { attachment, revision, created: !existed };
     } catch (error) {
       // Undo only what this request did: an attachment that was there before stays for its DEL.
-      if (!existed && this.attachments.get(attachment.id) === attachment) {
-        this.attachments.remove(attachment);
-        this.#changed();
-      }
+      if (!existed) this.#undo(attachment, 1);
       throw error;
     } finally {
+      abandoned?.removeEventListener('abort', settle);
       const others = (this.#attaching.get(attachment.id) ?? 1) - 1;
       if (others > 0) this.#attaching.set(attachment.id, others);
       else this.#attaching.delete(attachment.id);
     }
+  }
+
+  isAttaching(id: string): boolean {
+    return this.#attaching.has(id);
+  }
+
+  /** Takes back an attach that its caller has not taken note of. */
+  abandon(attachment: Attachment): void {
+    this.#undo(attachment, 0);
+  }
+
+  /** The address first; the port goes with the next desired state. Not where somebody else is attaching the same (`own` are ours). */
+  #undo(attachment: Attachment, own: number): void {
+    if (this.attachments.get(attachment.id) !== attachment) return;
+    if ((this.#attaching.get(attachment.id) ?? 0) > own) return;
+    this.attachments.remove(attachment);
+    this.#changed();
+  }
+
+  /** Resolves when the port is live by the switch's own word of now; with what is wrong after `patience` milliseconds, or at once. */
+  async portTrouble(id: string, patience: number): Promise<string | null> {
+    if (this.link !== null && !this.#publisher.busy)
+      this.attachments.observed(await this.link.query('ports'));
+    return this.#waiters
+      .wait(
+        patience,
+        () => {
+          const status = this.attachments.status(id);
+          if (status === undefined) return null;
+          return {
+            value: status.status === 'live' ? null : (status.error?.message ?? 'The port has failed.'),
+          };
+        },
+        () => this.#syncComplaint(),
+      )
+      .catch((error: Error) => error.message);
   }
 
   /** Idempotent. Resolves when the switch has let the port go, or after a while when it does not answer: desired state does the rest. */
@@ -363,7 +424,7 @@ export class Agent {
     // Without any image there is nothing to publish: ports would only take what is then dropped.
     if (this.#policy.image === null) return;
     this.#revision++;
-    this.#localPodsAt.set(this.#revision, this.state.localPods());
+    this.#knownAt.set(this.#revision, { pods: this.state.localPods(), rules: this.#rulesSeen });
     this.#publisher.want({
       revision: this.#revision,
       image: this.#policy.image,
@@ -418,9 +479,11 @@ export class Agent {
         this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });
     }
     this.#acknowledged = acknowledge.revision;
-    this.#acknowledgedPods = this.#localPodsAt.get(acknowledge.revision) ?? new Set();
-    for (const revision of this.#localPodsAt.keys())
-      if (revision < acknowledge.revision) this.#localPodsAt.delete(revision);
+    const known = this.#knownAt.get(acknowledge.revision);
+    this.#acknowledgedPods = known?.pods ?? new Set();
+    this.#acknowledgedRules = known?.rules ?? 0;
+    for (const revision of this.#knownAt.keys())
+      if (revision < acknowledge.revision) this.#knownAt.delete(revision);
     this.#waiters.settle();
     if (this.#dirty) this.#changed();
   }
@@ -453,12 +516,10 @@ export class Agent {
     return asked;
   }
 
-  #attachOutcome(
-    attachment: Attachment,
-    key: string,
-    from: number,
-    asked: { readonly away: boolean },
-  ): { readonly value: number } | null {
+  #attachOutcome(waiting: Attaching): { readonly value: number } | null {
+    const { attachment, key, from, asked, abandoned } = waiting;
+    if (abandoned?.aborted === true)
+      throw new WeftError('attach-abandoned', `Nobody waits for ${key} to be attached any more.`);
     if (this.attachments.get(attachment.id) !== attachment)
       throw new WeftError(
         'attach-replaced',
@@ -477,7 +538,20 @@ export class Agent {
         status.error?.message ?? `The switch could not bring up the port of ${key}.`,
       );
     if (this.#imageError !== null || this.#policy.error !== null) return null;
-    return this.#acknowledgedPods.has(key) ? { value: this.#acknowledged } : null;
+    if (!this.#acknowledgedPods.has(key)) return null;
+    // A policy that came while the port was made has to be in force as well; one round of it, or a stream of them would never end.
+    waiting.rules ??= this.#rulesSeen;
+    return this.#acknowledgedRules >= waiting.rules ? { value: this.#acknowledged } : null;
+  }
+
+  #changesRules(event: WorldEvent): boolean {
+    if (event.kind === 'policy' || event.kind === 'namespace') return true;
+    if (event.kind !== 'pod' || this.#attaching.size === 0) return false;
+    const { namespace, name } = event.type === 'upsert' ? event.object : event;
+    return [...this.#attaching.keys()].some((id) => {
+      const details = this.attachments.get(id)?.details;
+      return details?.namespace === namespace && details.name === name;
+    });
   }
 
   #attachComplaint(attachment: Attachment, key: string): WeftError {

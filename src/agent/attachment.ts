@@ -25,6 +25,10 @@ export interface AttachmentDetails {
   readonly hostPorts?: readonly HostPort[];
   /** Absent where nothing is limited. */
   readonly bandwidth?: Bandwidth;
+  /** Of a container that no source tells of; absent for pods. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Name of the CNI network; absent outside of CNI. */
+  readonly network?: string;
 }
 
 export type Attachment = Lease<AttachmentDetails>;
@@ -73,6 +77,15 @@ export function attachOrder(request: AttachRequest, defaultMtu: number): AttachO
   if (addresses.length > 2 || (addresses[1] !== undefined && addresses[0]?.family === addresses[1].family))
     wrong('addresses', 'at most one IPv4 and one IPv6 address');
   if (mtu < 1280 && addresses.some(({ family }) => family === 6)) wrong('mtu', 'at least 1280 for IPv6');
+  const { labels, network } = request;
+  if (
+    labels !== undefined &&
+    (typeof labels !== 'object' ||
+      labels === null ||
+      !Object.values(labels).every((value) => typeof value === 'string'))
+  )
+    wrong('labels', 'an object of text');
+  if (network !== undefined && typeof network !== 'string') wrong('network', 'text');
   const hostPorts = checkedHostPorts(request.hostPorts, wrong);
   const bandwidth = checkedBandwidth(request.bandwidth, wrong);
   return {
@@ -89,6 +102,8 @@ export function attachOrder(request: AttachRequest, defaultMtu: number): AttachO
       mtu,
       ...(hostPorts === undefined ? {} : { hostPorts }),
       ...(bandwidth === undefined ? {} : { bandwidth }),
+      ...(labels === undefined ? {} : { labels }),
+      ...(network === undefined ? {} : { network }),
     },
   };
 }

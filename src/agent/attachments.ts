@@ -5,6 +5,7 @@
 import type { PortSpec, PortStatus } from '../dataplane/protocol.js';
 import { problemError, WeftError } from '../errors/problem.js';
 import type { Leases, Wish } from '../ipam/leases.js';
+import { labelsOf } from '../model/labels.js';
 import {
   type Attachment,
   type AttachmentDetails,
@@ -64,11 +65,19 @@ export class Attachments {
   add(order: AttachOrder, wish: Wish, most: number): Attachment {
     const { id, details } = order;
     const key = podKey(order);
+    const known = this.get(id);
+    // Asked for twice at once, it is one attachment; who waits for it goes on waiting.
+    if (
+      known !== undefined &&
+      JSON.stringify(known.details) === JSON.stringify(details) &&
+      meets(known, wish)
+    )
+      return known;
     for (const other of this.list()) {
       if (podKey(other) === key && other.details.ifname === details.ifname && other.id !== id)
         this.remove(other);
     }
-    if (this.get(id) === undefined && this.count >= most)
+    if (known === undefined && this.count >= most)
       throw new WeftError(
         'ports-exhausted',
         `This node carries ${this.count} ports already and limits.ports is ${most}, ${key} cannot be added. Raise limits.ports, or place the pod elsewhere.`,
@@ -136,8 +145,27 @@ export class Attachments {
     return over;
   }
 
+  /** A pod with several interfaces has the addresses of all of them. */
   #lay(attachment: Attachment): void {
-    const { namespace, name, uid } = attachment.details;
-    this.#state.attach({ namespace, name, uid, addresses: attachment.addresses });
+    const { namespace, name, uid, labels } = attachment.details;
+    const key = podKey(attachment);
+    const addresses = this.list()
+      .filter((other) => podKey(other) === key)
+      .flatMap((other) => other.addresses);
+    this.#state.attach({
+      namespace,
+      name,
+      uid,
+      addresses,
+      ...(labels === undefined ? {} : { labels: labelsOf(labels) }),
+    });
   }
+}
+
+function meets({ addresses }: Attachment, wish: Wish): boolean {
+  return (
+    wish.addresses.length === 0 ||
+    (wish.addresses.length === addresses.length &&
+      wish.addresses.every(({ text }) => addresses.some((held) => held.text === text)))
+  );
 }

@@ -6,6 +6,7 @@
  * compiler needs to know nothing of attachments.
  */
 import { type Kind, keyOf, type Objects, type WorldEvent } from '../model/event.js';
+import type { Labels } from '../model/labels.js';
 import type { Node } from '../model/node.js';
 import type { Pod } from '../model/pod.js';
 import { World } from '../model/world.js';
@@ -19,6 +20,8 @@ export interface AttachedPod {
   /** '' where the caller did not know it. */
   readonly uid: string;
   readonly addresses: readonly Address[];
+  /** Set for a container that no source has to tell of: it is known by them. */
+  readonly labels?: Labels;
 }
 
 export interface ThisNode {
@@ -61,7 +64,8 @@ export class NodeState {
   knows(key: string): boolean {
     const attached = this.#attached.get(key);
     const pod = this.#pods.get(key);
-    return attached !== undefined && pod !== undefined && sameLife(attached, pod);
+    if (attached === undefined) return false;
+    return pod === undefined ? attached.labels !== undefined : sameLife(attached, pod);
   }
 
   /** The pod as its source tells it. */
@@ -113,14 +117,16 @@ export class NodeState {
   }
 
   #refreshPod(key: string): void {
-    const pod = this.#pods.get(key);
+    const attached = this.#attached.get(key);
+    const pod =
+      this.#pods.get(key) ??
+      (attached?.labels === undefined ? undefined : plainPod(attached, attached.labels));
     const held = this.world.get('pod', key);
     if (pod === undefined) {
       if (held !== undefined)
         this.world.apply({ type: 'delete', kind: 'pod', namespace: held.namespace, name: held.name });
       return;
     }
-    const attached = this.#attached.get(key);
     const effective = attached !== undefined && sameLife(attached, pod) ? this.#overlay(pod, attached) : pod;
     if (held === undefined || !samePod(held, effective)) this.#put('pod', effective, held);
   }
@@ -162,8 +168,28 @@ export class NodeState {
   }
 }
 
+/** A container without Kubernetes: nothing of it is known but what its runtime said. */
+function plainPod({ namespace, name, uid }: AttachedPod, labels: Labels): Pod {
+  return {
+    namespace,
+    name,
+    uid,
+    labels,
+    addresses: [],
+    hostAddresses: [],
+    hostNetwork: false,
+    nodeName: '',
+    phase: 'Running',
+    terminating: false,
+    ready: true,
+    created: '',
+    ports: [],
+  };
+}
+
+/** The kubelet and its runtime know a static pod by the hash of its manifest, not by its mirror's uid. */
 function sameLife(attached: AttachedPod, pod: Pod): boolean {
-  return attached.uid === '' || pod.uid === '' || attached.uid === pod.uid;
+  return attached.uid === '' || pod.uid === '' || attached.uid === pod.uid || attached.uid === pod.configHash;
 }
 
 /** Shallow: members of pods are shared, frozen values. */

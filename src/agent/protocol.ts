@@ -61,6 +61,10 @@ export interface AttachRequest {
   readonly mtu?: number;
   readonly hostPorts?: readonly HostPort[];
   readonly bandwidth?: Bandwidth;
+  /** Of a container that no source tells of: with them it is a pod in its own right. Absent: it waits for a source to know it. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Name of the CNI network that it belongs to; absent outside of CNI. */
+  readonly network?: string;
   /** How long to wait for the port to be live and the pod to be known; absent: `agent.attachTimeout`. */
   readonly timeoutMilliseconds?: number;
 }
@@ -74,6 +78,27 @@ export interface DetachRequest {
   readonly namespace?: string;
   readonly name?: string;
   readonly ifname?: string;
+}
+
+/**
+ * A call of the CNI plugin, as the runtime made it. ADD holds the connection: when it closes before the answer, or before `cni-taken`
+ * has said that the answer was handed on, the ADD is undone.
+ */
+export interface CniRequest {
+  readonly type: 'cni';
+  readonly id: number;
+  /** The variables whose names begin with CNI_. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The network configuration. */
+  readonly stdin: string;
+  /** What the plugin saw in the network namespace (native/cni/namespace.h); for ADD and CHECK. */
+  readonly namespace?: object;
+}
+
+/** The runtime has the answer to the ADD of this id. Not answered. */
+export interface CniTakenRequest {
+  readonly type: 'cni-taken';
+  readonly id: number;
 }
 
 /** Answers once everything that is in the sources now is published and acknowledged by the switch. */
@@ -142,6 +167,8 @@ export interface CaptureRequest {
 export type AgentRequest =
   | AttachRequest
   | DetachRequest
+  | CniRequest
+  | CniTakenRequest
   | SyncRequest
   | StatusRequest
   | PortsRequest
@@ -181,6 +208,14 @@ export interface DetachedAnswer {
   readonly id: number;
   /** false: nothing of that name was attached. */
   readonly found: boolean;
+}
+
+export interface CniAnswer {
+  readonly type: 'cni';
+  readonly id: number;
+  readonly exitStatus: number;
+  /** What the plugin prints. */
+  readonly stdout: string;
 }
 
 export interface SyncedAnswer {
@@ -410,6 +445,7 @@ export type AgentAnswer =
   | ErrorAnswer
   | AttachedAnswer
   | DetachedAnswer
+  | CniAnswer
   | SyncedAnswer
   | StatusAnswer
   | PortsAnswer
@@ -423,6 +459,7 @@ export type AgentAnswer =
 export interface AgentAnswers {
   readonly attach: AttachedAnswer;
   readonly detach: DetachedAnswer;
+  readonly cni: CniAnswer;
   readonly sync: SyncedAnswer;
   readonly status: StatusAnswer;
   readonly ports: PortsAnswer;

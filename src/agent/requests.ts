@@ -3,6 +3,7 @@ import { gateway4, gateway6, gatewayMac } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
 import type { Agent } from './agent.js';
 import { portSpec } from './attachment.js';
+import { CniRequests } from './cni-requests.js';
 import { type Flows, ruleName } from './flows.js';
 import { type Names, protocolName } from './names.js';
 import type {
@@ -36,6 +37,7 @@ export interface RequestServices {
 const observerBacklog = 1024 * 1024;
 
 export function requestHandler(services: RequestServices): HandleMessage {
+  const cni = new CniRequests(services);
   let observers = 0;
   return (message, client) => {
     const id = typeof message.id === 'number' ? message.id : 0;
@@ -51,7 +53,7 @@ export function requestHandler(services: RequestServices): HandleMessage {
       client.onClose(() => observers--);
       return start(client);
     };
-    respond(services, message as unknown as AgentRequest, id, client, answer, subscribe).catch(
+    respond(services, cni, message as unknown as AgentRequest, id, client, answer, subscribe).catch(
       (error: unknown) => {
         const expected = error instanceof WeftError;
         if (!expected)
@@ -72,6 +74,7 @@ type Subscribe = (start: (client: Client) => Promise<() => void>) => Promise<() 
 
 async function respond(
   services: RequestServices,
+  cni: CniRequests,
   request: AgentRequest,
   id: number,
   client: Client,
@@ -97,6 +100,12 @@ async function respond(
     }
     case 'detach':
       answer({ type: 'detached', found: await agent.detach(request) } as Omit<AgentAnswer, 'id'>);
+      return;
+    case 'cni':
+      answer((await cni.handle(request, id, client)) as Omit<AgentAnswer, 'id'>);
+      return;
+    case 'cni-taken':
+      cni.taken(client, id);
       return;
     case 'sync': {
       const revision = await agent.sync(request.timeoutMilliseconds);

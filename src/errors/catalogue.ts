@@ -35,6 +35,7 @@ export const errorCodes = {
   'run-directory': 'The run directory cannot be made.',
   'observers-exhausted': 'As many clients follow as agent.observers allows.',
   'attach-invalid': 'A field of an attach request is not valid.',
+  'attach-abandoned': 'Whoever asked for a pod to be attached has gone before it was.',
   'attach-replaced': 'The pod was detached or attached anew while it was being attached.',
   'pod-unknown': 'No source knows the pod that is to be attached.',
   'port-unknown': 'The pod is not attached to this node.',

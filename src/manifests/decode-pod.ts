@@ -38,6 +38,7 @@ export function decodePod(value: KubernetesObject, origin?: ManifestObject): Pod
     ready: isReady(status),
     created: textOf(metadata.creationTimestamp),
     ports: containerPorts(spec),
+    ...configHash(metadata),
     ...sourceAt(origin, ['metadata', 'name']),
   };
 }
@@ -47,6 +48,13 @@ function isReady(status: PlainObject): boolean {
   const condition = objectsOf(status.conditions).find((entry) => entry.type === 'Ready');
   if (condition !== undefined) return condition.status === 'True';
   return status.phase === undefined || status.phase === 'Running';
+}
+
+/** Only a mirror has it by the kubelet's word; on any other pod the annotation is whatever somebody wrote. */
+function configHash(metadata: PlainObject): Pick<Pod, 'configHash'> {
+  const annotations = objectOf(metadata.annotations);
+  const hash = textOf(annotations['kubernetes.io/config.hash']);
+  return hash !== '' && textOf(annotations['kubernetes.io/config.mirror']) !== '' ? { configHash: hash } : {};
 }
 
 /** Ports of containers and of restartable init containers; an init container that ends serves nobody. */

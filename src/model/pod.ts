@@ -16,6 +16,8 @@ export interface Pod {
   readonly name: string;
   /** '' where the source has none; then the name alone is the pod's identity. */
   readonly uid: string;
+  /** Of the mirror of a static pod: what the kubelet calls its uid (annotation kubernetes.io/config.hash). Absent for others. */
+  readonly configHash?: string;
   readonly labels: Labels;
   /** Every address of the pod, either family; of a hostNetwork pod its node's. Empty until it has one. */
   readonly addresses: readonly Address[];
