@@ -310,6 +310,10 @@ export class Agent {
   get progress(): { readonly revision: number; readonly acknowledged: number; readonly generation: string } {
     return { revision: this.#revision, acknowledged: this.#acknowledged, generation: this.#generation };
   }
+  /** Whether something has changed that no desired state carries yet. */
+  get pending(): boolean {
+    return this.#dirty;
+  }
   get imageError(): string | null {
     return this.#imageError;
   }

@@ -12,6 +12,8 @@ import type { SwitchStatus } from '../dataplane/protocol.js';
 import type { DropReasonName } from '../errors/drop-reasons.js';
 import type { Problem } from '../errors/problem.js';
 import type { WatchState } from '../model/source.js';
+import type { SideExplanation } from '../policy/explain.js';
+import type { FlowProtocol } from '../policy/flow.js';
 
 export const agentProtocolVersion = 1;
 
@@ -152,6 +154,25 @@ export interface FlowsRequest {
   readonly name?: string;
 }
 
+/** An end of a question, by name or by address. */
+export type QuestionEnd =
+  | { readonly kind: 'pod'; readonly namespace: string; readonly name: string }
+  | { readonly kind: 'service'; readonly namespace: string; readonly name: string }
+  | { readonly kind: 'node'; readonly name: string }
+  | { readonly kind: 'address'; readonly address: string };
+
+/** What would become of a connection now, as the switch itself says, told with what the agent knows of its ends. */
+export interface WhyRequest {
+  readonly type: 'why';
+  readonly id: number;
+  readonly from: QuestionEnd;
+  readonly to: QuestionEnd;
+  /** Number, or the name of a port of the destination; absent: the only one that it has. */
+  readonly port?: number | string;
+  readonly protocol?: FlowProtocol;
+  readonly family?: 4 | 6;
+}
+
 export interface CaptureRequest {
   readonly type: 'capture';
   readonly id: number;
@@ -176,6 +197,7 @@ export type AgentRequest =
   | MetricsRequest
   | ReloadRequest
   | FlowsRequest
+  | WhyRequest
   | CaptureRequest;
 
 // ----------------------------------------------------------------------------------------------------------------- answers
@@ -343,6 +365,59 @@ export interface ConnectionsAnswer {
   readonly connections: readonly ConnectionRow[];
 }
 
+/** To the destination, or to one backend of the Service that it is. */
+export interface WhyFlow {
+  /** Addresses. */
+  readonly source: string;
+  readonly destination: string;
+  /** Pod, node or address, for people. */
+  readonly destinationName: string;
+  readonly port: number;
+  readonly protocol: FlowProtocol;
+  readonly allowed: boolean;
+  /** Why it would be dropped. */
+  readonly reason?: DropReasonName;
+  /** Empty where it leads nowhere. */
+  readonly sides: readonly SideExplanation[];
+}
+
+/** One end that is a pod of this node. */
+export interface WhyPort {
+  readonly end: 'from' | 'to';
+  readonly pod: string;
+  readonly status: 'live' | 'pending' | 'failed';
+  readonly error?: string;
+  /** What the switch has dropped of what the port sent; only reasons that were counted. */
+  readonly drops: Readonly<Partial<Record<DropReasonName, number>>>;
+}
+
+export interface WhyAnswer {
+  readonly type: 'why';
+  readonly id: number;
+  readonly node: string;
+  /** As they were understood. */
+  readonly from: string;
+  readonly to: string;
+  /** By this node's switch; null: it has no say, `reason` tells why. A Service is allowed if each of its backends is. */
+  readonly allowed: boolean | null;
+  readonly reason?: string;
+  readonly notes: readonly string[];
+  /** The state that the answer is of, and the latest one. */
+  readonly generation: string;
+  readonly acknowledged: number;
+  readonly revision: number;
+  /** What the switch does not know yet, and other reasons why the answer may soon be another. */
+  readonly unsettled: readonly string[];
+  /** `namespace/name:port` of the Service that the switch translates. */
+  readonly service?: string;
+  readonly flows: readonly WhyFlow[];
+  readonly ports: readonly WhyPort[];
+  /** Nodes whose switches judge an end that is not here. */
+  readonly alsoAsk: readonly string[];
+  /** The latest events of this connection, oldest first. */
+  readonly recent: readonly FlowRecord[];
+}
+
 export interface MetricsAnswer {
   readonly type: 'metrics';
   readonly id: number;
@@ -450,6 +525,7 @@ export type AgentAnswer =
   | StatusAnswer
   | PortsAnswer
   | ConnectionsAnswer
+  | WhyAnswer
   | MetricsAnswer
   | ReloadedAnswer
   | SubscribedAnswer
@@ -464,6 +540,7 @@ export interface AgentAnswers {
   readonly status: StatusAnswer;
   readonly ports: PortsAnswer;
   readonly connections: ConnectionsAnswer;
+  readonly why: WhyAnswer;
   readonly metrics: MetricsAnswer;
   readonly reload: ReloadedAnswer;
 }

@@ -16,6 +16,7 @@ import type {
   StatusAnswer,
 } from './protocol.js';
 import type { Client, HandleMessage } from './server.js';
+import { why } from './why.js';
 
 export interface RequestServices {
   readonly agent: Agent;
@@ -129,6 +130,9 @@ async function respond(
         AgentAnswer,
         'id'
       >);
+      return;
+    case 'why':
+      answer({ type: 'why', ...(await why(services, request)) } as Omit<AgentAnswer, 'id'>);
       return;
     case 'metrics':
       answer({ type: 'metrics', text: await services.metrics() } as Omit<AgentAnswer, 'id'>);

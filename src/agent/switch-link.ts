@@ -10,6 +10,7 @@ import {
   type CaptureFilter,
   type FlowEvent,
   type FlowFilter,
+  type FlowQuestion,
   maximumFrameBytes,
   type PublishRequest,
   type QueryAnswers,
@@ -84,7 +85,7 @@ export class SwitchLink {
 
   async query<What extends QueryName>(
     what: What,
-    options: { readonly port?: string; readonly limit?: number } = {},
+    options: { readonly port?: string; readonly limit?: number; readonly flow?: FlowQuestion } = {},
   ): Promise<QueryAnswers[What]> {
     const asked = this.#request({ type: 'query', what, ...options });
     const answer = await withPatience(asked, queryPatience);

@@ -12,6 +12,11 @@ export function formatOption(): Option {
     .default('table');
 }
 
+/** `--json`, which every command with data takes: the same as `-o json`. */
+export function jsonOption(): Option {
+  return new Option('--json', 'print JSON (the same as -o json)');
+}
+
 export interface Column<Row> {
   readonly title: string;
   readonly value: (row: Row) => string | number;

@@ -73,9 +73,11 @@ function explainSide(
     address: other,
     destination: directory.podAt(flow.destination),
   };
-  const policies = verdict.isolatedBy.map((key): PolicyExplanation => {
-    const policy = directory.world.get('policy', key)!;
-    return {
+  const policies = verdict.isolatedBy.flatMap((key): PolicyExplanation[] => {
+    // A running switch may enforce a policy for a moment that the world has lost already.
+    const policy = directory.world.get('policy', key);
+    if (policy === undefined) return [];
+    const explanation = {
       policy: key,
       place: placeOf(policy.source, 'metadata.name'),
       rules: (policy[direction] ?? []).map((rule, index) => ({
@@ -83,8 +85,10 @@ function explainSide(
         ...explainRule(rule, policy, judge),
       })),
     };
+    return [explanation];
   });
-  const change = verdict.allowed ? undefined : changeNeeded(direction, pod, policies, judge);
+  const change =
+    verdict.allowed || policies.length === 0 ? undefined : changeNeeded(direction, pod, policies, judge);
   return { direction, subject, verdict, policies, ...(change === undefined ? {} : { change }) };
 }
 
@@ -193,16 +197,16 @@ function changeNeeded(
   const near = policies
     .flatMap(({ rules, policy: key }) => rules.map((rule) => ({ key, rule })))
     .find(({ rule }) => rule.portsOnly);
-  const at = (place: Place) => (place.line > 0 ? `${place.file}:${place.line}` : place.file);
+  const at = ({ file, line }: Place) => (file === '' ? '' : ` (${line > 0 ? `${file}:${line}` : file})`);
   if (near !== undefined && flow.protocol !== 'ICMP') {
-    return `Add {protocol: ${flow.protocol}, port: ${flow.port}} to the ports of ${near.rule.place.path} in ${near.key} (${at(near.rule.place)}); that rule admits the ${direction === 'egress' ? 'destination' : 'source'} already.`;
+    return `Add {protocol: ${flow.protocol}, port: ${flow.port}} to the ports of ${near.rule.place.path} in ${near.key}${at(near.rule.place)}; that rule admits the ${direction === 'egress' ? 'destination' : 'source'} already.`;
   }
   const peer = peerText(judge, pod.namespace);
   const ports =
     flow.protocol === 'ICMP'
       ? 'without ports (ICMP is only allowed by a rule that names none)'
       : `with ports: [{protocol: ${flow.protocol}, port: ${flow.port}}]`;
-  return `Add a rule to spec.${direction} of ${policy.policy} (${at(policy.place)}), or of another policy that selects ${pod.namespace}/${pod.name}: ${peersField}: [${peer}] ${ports}.`;
+  return `Add a rule to spec.${direction} of ${policy.policy}${at(policy.place)}, or of another policy that selects ${pod.namespace}/${pod.name}: ${peersField}: [${peer}] ${ports}.`;
 }
 
 function peerText({ peer, address }: Judge, ownNamespace: string): string {

@@ -9,7 +9,9 @@ import { Lines } from '../../src/dataplane/lines.js';
 import {
   type Acknowledge,
   type CaptureEvent,
+  type ExplainReport,
   type FlowEvent,
+  type FlowQuestion,
   maximumFrameBytes,
   type PortReport,
   type PortStatus,
@@ -33,6 +35,8 @@ export class SwitchDouble {
   namespaceState: (netns: string) => PortReport['namespace'] = () => 'there';
   /** Set: images are refused with this message. */
   refuseImage: string | null = null;
+  /** What `explain` answers. */
+  explain: (flow: FlowQuestion) => ExplainReport = () => ({ generation: '1', image: false, ways: [] });
   /** Queries are not answered while true. */
   silent = false;
   /** Acknowledgements wait while true. */
@@ -143,7 +147,12 @@ export class SwitchDouble {
         return;
       case 'query':
         if (this.silent) return;
-        lines.send({ id, type: 'answer', what: request.what, data: this.#data(request.what) });
+        lines.send({
+          id,
+          type: 'answer',
+          what: request.what,
+          data: request.what === 'explain' ? this.explain(request.flow!) : this.#data(request.what),
+        });
         return;
       case 'subscribe':
         lines.send({ id, type: 'done' });

@@ -1,58 +1,100 @@
+/** `weft why`: the verdict on one connection, by the switch of this node as it runs, or with `-f` by files. */
 import { type Command, Option } from 'commander';
+import { WeftError } from '../../errors/problem.js';
 import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
-import { type Format, formatOption, printData } from '../output.js';
+import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
+import { askWhy, printLiveWhy } from '../live-why.js';
+import { type Format, formatOption, jsonOption, print, printData } from '../output.js';
 import { policyWorld } from '../policy/load.js';
 import { refuseUnreadable, reportProblems } from '../policy/problems.js';
 import { explainWhy, printWhy } from '../policy/why.js';
 
-interface WhyOptions {
-  readonly file: string[];
+interface WhyOptions extends AgentOptions {
+  readonly file?: string[];
   readonly output: Format;
   readonly json?: boolean;
   readonly family?: string;
-  readonly ownNodeEgress: 'allow' | 'judge';
+  readonly ownNodeEgress?: 'allow' | 'judge';
 }
 
 export function register(program: Command): void {
-  program
-    .command('why')
-    .description(
-      'Explain why a connection is allowed or denied: the policies, the rule, and what would have to change.',
-    )
-    .argument('<from>', 'NAMESPACE/POD, an address, or node/NAME')
-    .argument('<to>', 'the same or svc/NAMESPACE/NAME, then :PORT and /PROTOCOL: db/mysql:3306/TCP')
-    .requiredOption('-f, --file <path...>', 'manifests: files, folders, - for standard input')
-    .addOption(formatOption())
-    .option('--json', 'print JSON (the same as -o json)')
-    .addOption(new Option('--family <family>', 'IPv4 or IPv6, where the ends have both').choices(['4', '6']))
-    .addOption(
-      new Option(
-        '--own-node-egress <mode>',
-        'what a pod may send to its own node, as the option policy.ownNodeEgress',
+  withAgentOptions(
+    program
+      .command('why')
+      .description(
+        'Explain why a connection is allowed or denied: the policies, the rule, and what would have to change.',
       )
-        .choices(['allow', 'judge'])
-        .default('allow'),
-    )
+      .argument('<from>', 'NAMESPACE/POD, an address, or node/NAME')
+      .argument('<to>', 'the same or svc/NAMESPACE/NAME, then :PORT and /PROTOCOL: db/mysql:3306/TCP')
+      .option('-f, --file <path...>', 'judge manifests instead: files, folders, - for standard input')
+      .addOption(formatOption())
+      .addOption(jsonOption())
+      .addOption(
+        new Option('--family <family>', 'IPv4 or IPv6, where the ends have both').choices(['4', '6']),
+      )
+      .addOption(
+        new Option(
+          '--own-node-egress <mode>',
+          'with -f: what a pod may send to its own node, as the option policy.ownNodeEgress (default allow)',
+        ).choices(['allow', 'judge']),
+      ),
+  )
     .addHelpText(
       'after',
-      '\nExit status: 0 allowed, 1 denied, 2 no answer.\n\nExample:\n  weft why web/frontend db/mysql:3306/TCP -f manifests/',
+      `
+Without -f the running switch of this node is asked, which answers by the structure that it judges packets with.
+Exit status: 0 allowed, 1 denied, 2 no answer.
+
+Examples:
+  weft why web/frontend db/mysql:3306/TCP
+  weft why web/frontend svc/db/mysql:3306
+  weft why web/frontend db/mysql:3306/TCP -f manifests/`,
     )
-    .action((from: string, to: string, options: WhyOptions) => {
-      const manifests = readManifests(options.file);
-      refuseUnreadable(manifests);
-      reportProblems(
-        validateObjects(manifests.written).filter((problem) => problem.severity === 'error'),
-        manifests.texts,
-        process.stderr,
-      );
-      const explanation = explainWhy(policyWorld(manifests, 'assign'), from, to, {
-        ownNodeEgress: options.ownNodeEgress,
-        ...(options.family === undefined ? {} : { family: options.family === '4' ? 4 : 6 }),
-      });
+    .action(async (from: string, to: string, options: WhyOptions) => {
       const format = options.json === true ? 'json' : options.output;
-      if (format === 'json' || format === 'yaml') printData(format, explanation);
-      else process.stdout.write(printWhy(explanation));
-      process.exitCode = explanation.allowed === null ? 2 : explanation.allowed ? 0 : 1;
+      const family = options.family === undefined ? undefined : options.family === '4' ? 4 : 6;
+      const [answer, text] =
+        options.file === undefined
+          ? await live(from, to, family, options)
+          : ofFiles(from, to, family, options.file, options);
+      if (format === 'json' || format === 'yaml') printData(format, answer);
+      else print(text());
+      process.exitCode = answer.allowed === null ? 2 : answer.allowed ? 0 : 1;
     });
+}
+
+type Answered = readonly [answer: { readonly allowed: boolean | null }, text: () => string];
+
+async function live(
+  from: string,
+  to: string,
+  family: 4 | 6 | undefined,
+  options: WhyOptions,
+): Promise<Answered> {
+  if (options.ownNodeEgress !== undefined)
+    throw new WeftError('usage', '--own-node-egress goes with -f; the running switch has its own setting.');
+  const answer = await withAgent(options, (agent) => askWhy(agent, from, to, family));
+  return [answer, () => printLiveWhy(answer)];
+}
+
+function ofFiles(
+  from: string,
+  to: string,
+  family: 4 | 6 | undefined,
+  files: string[],
+  options: WhyOptions,
+): Answered {
+  const manifests = readManifests(files);
+  refuseUnreadable(manifests);
+  reportProblems(
+    validateObjects(manifests.written).filter((problem) => problem.severity === 'error'),
+    manifests.texts,
+    process.stderr,
+  );
+  const explanation = explainWhy(policyWorld(manifests, 'assign'), from, to, {
+    ownNodeEgress: options.ownNodeEgress ?? 'allow',
+    ...(family === undefined ? {} : { family }),
+  });
+  return [explanation, () => printWhy(explanation)];
 }

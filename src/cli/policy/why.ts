@@ -180,13 +180,21 @@ export function printWhy(explanation: Explanation): string {
   return `${lines.join('\n')}\n`;
 }
 
-function sideLines(side: SideExplanation, flow: FlowExplanation): string[] {
+/** One direction, as lines. `flow` is what was asked. */
+export function sideLines(
+  side: SideExplanation,
+  flow: { readonly port: number; readonly protocol: string },
+): string[] {
   const head =
     side.direction === 'egress'
       ? `  Leaving ${side.subject} (egress)`
       : `  Entering ${side.subject} (ingress)`;
   const { verdict } = side;
   if (verdict.reason === 'no-pod') return [`${head}: not judged, ${side.subject} is no pod.`];
+  if (verdict.reason === 'elsewhere')
+    return [`${head}: not judged here, the switch of its own node does that.`];
+  if (verdict.reason === 'unknown')
+    return [`${head}: denied, the policy in force does not know the pod yet.`];
   if (verdict.reason === 'self') return [`${head}: allowed, a pod may always reach itself.`];
   if (verdict.reason === 'own-node') return [`${head}: allowed, a pod and its own node may always talk.`];
   if (verdict.reason === 'not-isolated')
@@ -197,12 +205,12 @@ function sideLines(side: SideExplanation, flow: FlowExplanation): string[] {
       : `${head}: denied, no rule of the policies that isolate it allows ${side.direction === 'egress' ? 'the destination' : 'the source'} on ${describeAsked(flow)}.`,
   ];
   for (const policy of side.policies) {
-    lines.push(`    ${policy.policy} selects it  ${where(policy.place)}`);
+    lines.push(`    ${policy.policy} selects it${where(policy.place)}`);
     if (policy.rules.length === 0) lines.push(`      has no ${side.direction} rules, so it allows nothing`);
     for (const rule of policy.rules) {
-      if (rule.matched) lines.push(`      ${rule.place.path} matches  ${where(rule.place)}`);
+      if (rule.matched) lines.push(`      ${rule.place.path} matches${where(rule.place)}`);
       else {
-        lines.push(`      ${rule.place.path} does not match  ${where(rule.place)}`);
+        lines.push(`      ${rule.place.path} does not match${where(rule.place)}`);
         for (const reason of rule.reasons) lines.push(`        - ${reason}`);
       }
     }
@@ -212,5 +220,5 @@ function sideLines(side: SideExplanation, flow: FlowExplanation): string[] {
 }
 
 function where(place: { file: string; line: number }): string {
-  return place.file === '' ? '' : `(${place.file}${place.line > 0 ? `:${place.line}` : ''})`;
+  return place.file === '' ? '' : `  (${place.file}${place.line > 0 ? `:${place.line}` : ''})`;
 }

@@ -24,6 +24,12 @@ test('well-formed frames come out as they went in', () => {
     { ...publish, settings: { flowSampling: 0, timeouts: { 'udp-stream': 0.5 } } },
     { id: 2, type: 'query', what: 'status' },
     { id: 2, type: 'query', what: 'connections', port: 'abc', limit: 5 },
+    {
+      id: 2,
+      type: 'query',
+      what: 'explain',
+      flow: { source: '10.0.0.1', destination: '10.0.0.2', protocol: 6, port: 80 },
+    },
     { id: 3, type: 'subscribe', what: 'flows', filter: { denied: true } },
     { id: 3, type: 'subscribe', what: 'capture', filter: { port: 'abc', drops: true, snapLength: 96 } },
     { id: 4, type: 'unsubscribe', subscription: 3 },
@@ -63,6 +69,12 @@ test('a port that is written as in the publication before is the same value; one
 });
 
 test('every field out of its form is refused by name', () => {
+  const explain = (change: object) => ({
+    id: 1,
+    type: 'query',
+    what: 'explain',
+    flow: { source: '10.0.0.1', destination: '10.0.0.2', protocol: 6, port: 80, ...change },
+  });
   const frame = (change: object) => ({ ...publish, ...change });
   const withPort = (change: object) => frame({ ports: [{ ...port, ...change }] });
   const rows: readonly (readonly [object, RegExp])[] = [
@@ -74,6 +86,11 @@ test('every field out of its form is refused by name', () => {
     [{ id: 1, type: 'hello', role: 'agent', epoch: 0 }, /^epoch /],
     [{ id: 1, type: 'query', what: 'secrets' }, /^what is none of/],
     [{ id: 1, type: 'query', what: 'connections', limit: 0 }, /^limit /],
+    [{ id: 1, type: 'query', what: 'explain' }, /^flow is not an object/],
+    [explain({ source: 'web' }), /^flow\.source 'web' is no address/],
+    [explain({ destination: 'fd00::1' }), /different families/],
+    [explain({ protocol: 256 }), /^flow\.protocol /],
+    [explain({ port: 65_536 }), /^flow\.port /],
     [{ id: 1, type: 'subscribe', what: 'capture' }, /^port /],
     [{ id: 1, type: 'subscribe', what: 'capture', filter: { port: 'a', snapLength: 1 } }, /^snapLength /],
     [frame({ image: 'relative' }), /^image is not an absolute path/],

@@ -1,0 +1,92 @@
+/** `weft why` without files: the running switch's answer, told to a person. */
+import type { AgentClient } from '../agent/client.js';
+import type { QuestionEnd, WhyAnswer, WhyPort } from '../agent/protocol.js';
+import { dropReasons } from '../errors/drop-reasons.js';
+import { WeftError } from '../errors/problem.js';
+import { type End, endGrammar, isMisread, parseEnd, parseTarget, withPort } from './ends.js';
+import { formatFlow } from './flow-lines.js';
+import { sideLines } from './policy/why.js';
+
+export type LiveExplanation = Omit<WhyAnswer, 'type' | 'id'>;
+
+/** Throws `usage`, and what the agent refuses. */
+export async function askWhy(
+  agent: AgentClient,
+  fromText: string,
+  toText: string,
+  family: 4 | 6 | undefined,
+): Promise<LiveExplanation> {
+  const from = parseEnd(fromText);
+  if (isMisread(from)) throw new WeftError('usage', from.error);
+  if (from.kind === 'service')
+    throw new WeftError(
+      'usage',
+      `A Service starts no connections; name a pod, a node or an address. Write ${endGrammar}.`,
+    );
+  const target = parseTarget(toText);
+  if (isMisread(target)) throw new WeftError('usage', target.error);
+  const {
+    type: _type,
+    id: _id,
+    ...answer
+  } = await agent.request('why', {
+    from: plain(from),
+    to: plain(target.end),
+    ...(target.port === undefined ? {} : { port: target.port }),
+    ...(target.protocol === undefined ? {} : { protocol: target.protocol }),
+    ...(family === undefined ? {} : { family }),
+  });
+  return answer;
+}
+
+function plain(end: End): QuestionEnd {
+  return end.kind === 'address' ? { kind: 'address', address: end.address.text } : end;
+}
+
+/** The answer as text. Exported for its test. */
+export function printLiveWhy(answer: LiveExplanation): string {
+  const word = answer.allowed === null ? 'NO ANSWER' : answer.allowed ? 'ALLOWED' : 'DENIED';
+  const lines = [
+    `${word}: ${answer.from} -> ${answer.to}`,
+    `  (as the switch of node ${answer.node} enforces it now: revision ${answer.acknowledged}, generation ${answer.generation || '-'})`,
+  ];
+  if (answer.reason !== undefined) lines.push(`  ${answer.reason}`);
+  for (const note of answer.notes) lines.push(`  (${note})`);
+  for (const sentence of answer.unsettled) lines.push(`  Not settled: ${sentence}`);
+  if (answer.alsoAsk.length > 0) lines.push(`  Ask on node ${answer.alsoAsk.join(' and ')}, too.`);
+  if (answer.service !== undefined)
+    lines.push('', `  Service ${answer.service} is translated to ${backends(answer.flows.length)}.`);
+  for (const flow of answer.flows) {
+    if (answer.service !== undefined || answer.flows.length > 1) {
+      const address = withPort(flow.destination, flow.port);
+      const name = flow.destinationName === flow.destination ? '' : ` (${flow.destinationName})`;
+      const why = flow.reason === undefined ? '' : `, ${flow.reason}`;
+      lines.push('', `  backend ${address}${name}: ${flow.allowed ? 'allowed' : 'denied'}${why}`);
+    }
+    for (const side of flow.sides) lines.push('', ...sideLines(side, flow));
+  }
+  const dropped = answer.ports.map(dropLine).filter((line) => line !== '');
+  if (dropped.length > 0) lines.push('', '  Dropped so far of what these pods sent:', ...dropped);
+  lines.push('', answer.recent.length === 0 ? '  No recent event of it.' : '  Latest events of it:');
+  for (const flow of answer.recent) lines.push(`    ${formatFlow(flow)}`);
+  return `${lines.join('\n')}\n`;
+}
+
+const noise: ReadonlySet<string> = new Set(
+  dropReasons.filter(({ kind }) => kind === 'noise').map(({ name }) => name),
+);
+
+/** Without the chatter that every pod makes. */
+function dropLine({ pod, drops }: WhyPort): string {
+  const reasons = Object.entries(drops).filter(([reason]) => !noise.has(reason));
+  if (reasons.length === 0) return '';
+  return `    ${pod}: ${reasons.map(([reason, count]) => `${count} ${reason}`).join(', ')}`;
+}
+
+function backends(count: number): string {
+  return count === 0
+    ? 'nobody: it has no ready endpoint'
+    : count === 1
+      ? 'one backend'
+      : `one of ${count} backends`;
+}
