@@ -112,6 +112,7 @@ Result<Attached> DataPlane::finish_attach(const PortConfig& config, io::Tap tap)
   spec.kind = config.kind;
   spec.mac = config.tap.mac;
   spec.mtu = config.tap.mtu;
+  spec.bandwidth = config.bandwidth;
   for (const io::NetworkAddress& address : config.tap.addresses) spec.addresses.push_back(address.address);
   LivePort live{config, {}, tap.identity, tap.descriptor.get(), tap.pinned};
   auto added = switch_->add_port(

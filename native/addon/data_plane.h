@@ -39,6 +39,7 @@ struct PortConfig {
   std::string id;
   PortKind kind = PortKind::pod;
   io::TapConfig tap;
+  Bandwidth bandwidth;
 };
 
 struct Attached {

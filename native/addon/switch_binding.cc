@@ -48,6 +48,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
         {InstanceMethod<&SwitchBinding::start>("start"), InstanceMethod<&SwitchBinding::stop>("stop"),
          InstanceMethod<&SwitchBinding::attach>("attach"), InstanceMethod<&SwitchBinding::detach>("detach"),
          InstanceMethod<&SwitchBinding::update_addresses>("updateAddresses"),
+         InstanceMethod<&SwitchBinding::set_bandwidth>("setBandwidth"),
          InstanceMethod<&SwitchBinding::load_image>("loadImage"),
          InstanceMethod<&SwitchBinding::configure>("configure"),
          InstanceMethod<&SwitchBinding::broken_ports>("brokenPorts"),
@@ -148,6 +149,17 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     return settlement->promise();
   }
 
+  // Of a live port; of one that has just gone there is nothing to limit.
+  Napi::Value set_bandwidth(const Napi::CallbackInfo& info) {
+    const auto config = read_port(info[0].As<Napi::Object>(), options_);
+    if (!config.ok()) {
+      raise(info.Env(), config.error());
+    } else if (const auto handle = plane_->port_handle(config.value().id)) {
+      [[maybe_unused]] const Status set = plane_->core().set_bandwidth(*handle, config.value().bandwidth);
+    }
+    return info.Env().Undefined();
+  }
+
   // {status, error?}
   Napi::Value load_image(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
@@ -237,6 +249,8 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
       item.Set("answers", to_number(env, totals.answers));
       item.Set("connections", to_number(env, totals.connections));
       item.Set("workerNanoseconds", to_number(env, totals.busy_ns));
+      item.Set("throttledNanoseconds", to_number(env, totals.throttled_ns));
+      item.Set("policedPackets", to_number(env, totals.policed));
       item.Set("drops", to_drops(env, totals));
       ports.Set(next++, item);
     }

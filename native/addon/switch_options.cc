@@ -154,6 +154,12 @@ Result<PortConfig> read_port(const Napi::Object& object, const DataPlaneOptions&
       config.tap.routes.push_back(route);
     }
   }
+  if (const Napi::Value limits = object.Get("bandwidth"); limits.IsObject()) {
+    const auto bits = [&](const char* key) {
+      return static_cast<uint64_t>(number_of(limits.As<Napi::Object>(), key, 0));
+    };
+    config.bandwidth = {bits("ingressRate"), bits("ingressBurst"), bits("egressRate"), bits("egressBurst")};
+  }
   return config;
 }
 

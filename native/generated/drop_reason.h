@@ -72,10 +72,11 @@ enum class DropReason : uint8_t {
   icmp_rate_limit = 60,
   internal = 61,
   sctp_fragment = 62,
+  bandwidth = 63,
 };
 
 // How many values there are, `none` included: the size of a counter array indexed by the reason.
-inline constexpr size_t drop_reason_count = 63;
+inline constexpr size_t drop_reason_count = 64;
 
 inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = {
     "none",
@@ -141,6 +142,7 @@ inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = 
     "icmp-rate-limit",
     "internal",
     "sctp-fragment",
+    "bandwidth",
 };
 
 // The metric label: "policy-egress". A value outside of the list (never made by this code) reads "unknown".

@@ -10,6 +10,8 @@ void PortTotals::add(const PortCounters& counters) noexcept {
   answers += counters.answers.value();
   connections += counters.connections.value();
   busy_ns += counters.busy_ns.value();
+  throttled_ns += counters.throttled_ns.value();
+  policed += counters.policed.value();
   for (size_t i = 0; i < drops.size(); ++i) drops[i] += counters.drops[i].value();
 }
 
@@ -21,6 +23,8 @@ void PortTotals::add(const PortTotals& totals) noexcept {
   answers += totals.answers;
   connections += totals.connections;
   busy_ns += totals.busy_ns;
+  throttled_ns += totals.throttled_ns;
+  policed += totals.policed;
   for (size_t i = 0; i < drops.size(); ++i) drops[i] += totals.drops[i];
 }
 

@@ -31,6 +31,8 @@ struct alignas(64) PortCounters {
   Counter answers;                               // ARP, ND, ICMP and resets by the switch itself
   Counter connections;                           // connections that this port began
   Counter busy_ns;                               // time the worker spent on this port's packets
+  Counter throttled_ns;                          // time that the port was left unread for its bandwidth
+  Counter policed;                               // packets to the port beyond its bandwidth; see `drops`
   std::array<Counter, drop_reason_count> drops;  // by DropReason; `none` stays 0
 };
 
@@ -39,6 +41,7 @@ struct PortTotals {
   uint64_t rx_packets = 0, rx_bytes = 0;
   uint64_t tx_packets = 0, tx_bytes = 0;
   uint64_t answers = 0, connections = 0, busy_ns = 0;
+  uint64_t throttled_ns = 0, policed = 0;
   std::array<uint64_t, drop_reason_count> drops{};
 
   void add(const PortCounters& counters) noexcept;

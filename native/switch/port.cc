@@ -12,6 +12,9 @@ Port::Port(PortSpec port_spec, std::unique_ptr<Device> port_device, PortIndex po
       index(port_index),
       instance(port_instance),
       worker(owner),
-      counters(std::make_unique<PortCounters[]>(workers)) {}
+      counters(std::make_unique<PortCounters[]>(workers)) {
+  ingress.set(spec.bandwidth.ingress_rate, spec.bandwidth.ingress_burst);
+  egress.set(spec.bandwidth.egress_rate, spec.bandwidth.egress_burst);
+}
 
 }  // namespace weft

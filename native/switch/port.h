@@ -13,6 +13,7 @@
 #include "switch/capture.h"
 #include "switch/counters.h"
 #include "switch/device.h"
+#include "switch/rate_limit.h"
 #include "switch/token_bucket.h"
 
 namespace weft {
@@ -28,6 +29,7 @@ struct PortSpec {
   MacAddress mac{};                // of the far side's interface
   std::vector<Address> addresses;  // the far side's own at first; each belongs to one port (View::routes)
   uint32_t mtu = 1500;             // of the far side's interface: largest IP packet, bytes
+  Bandwidth bandwidth{};           // at first (Switch::set_bandwidth)
 };
 
 enum class PortStatus : uint8_t {
@@ -49,6 +51,11 @@ struct Port {
   std::atomic<PortStatus> status{PortStatus::live};
   std::atomic<CaptureMode> capture{CaptureMode::off};
   std::atomic<uint32_t> snap_length{0};
+
+  // To the pod: what is beyond it is dropped. From the pod: its queue is left unread, which its own kernel
+  // feels as a slow link.
+  RateLimit ingress;
+  RateLimit egress;
 
   // One block for each worker.
   std::unique_ptr<PortCounters[]> counters;

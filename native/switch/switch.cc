@@ -136,6 +136,8 @@ Result<std::unique_ptr<Device>> Switch::remove_port(PortHandle handle) {
   addresses_.erase(handle.index);
   workers_[port->worker]->poller().remove(*port->device);
   publish(std::move(next));
+  // Once more: a worker may have asked for it anew, when a pause of the port was over.
+  workers_[port->worker]->poller().remove(*port->device);
   // No worker knows the port any more: nothing can be inserted for it behind this.
   table_.release_port({handle.index, handle.instance});
   for (size_t i = 0; i < workers_.size(); ++i) removed_.add(port->counters[i]);
@@ -156,6 +158,15 @@ Status Switch::update_addresses(PortHandle handle, std::span<const Address> addr
   std::unique_ptr<View> next = next_view();
   begin_generation(*next);
   publish(std::move(next));
+  return Ok{};
+}
+
+Status Switch::set_bandwidth(PortHandle handle, const Bandwidth& bandwidth) {
+  Port* port = find(handle);
+  if (port == nullptr)
+    return Error{"port-unknown", "There is no such port; it may have been removed already."};
+  port->ingress.set(bandwidth.ingress_rate, bandwidth.ingress_burst);
+  port->egress.set(bandwidth.egress_rate, bandwidth.egress_burst);
   return Ok{};
 }
 

@@ -106,6 +106,9 @@ class Switch {
   // Errors: "port-unknown", "address-taken".
   Status update_addresses(PortHandle handle, std::span<const Address> addresses);
 
+  // From the next packet on. Errors: "port-unknown".
+  Status set_bandwidth(PortHandle handle, const Bandwidth& bandwidth);
+
   // Takes effect at each port's next turn.
   void configure(const LiveSettings& live);
 

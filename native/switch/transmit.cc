@@ -53,6 +53,10 @@ DropReason Forwarder::check_leave(Passage& way, const Port& out) noexcept {
 
 DropReason Forwarder::transmit(Passage& way, Port& out) noexcept {
   Packet& packet = way.packet;
+  if (out.ingress.limits() && !out.ingress.admit(way.now_ns, packet.length)) [[unlikely]] {
+    counters(out).policed.add(packet.segments());
+    return DropReason::bandwidth;
+  }
   if (!decrement_ttl(packet)) return DropReason::ttl_exceeded;
   set_macs(packet, settings_.gateway_mac, out.spec.mac);
   if (out.capture.load(std::memory_order_relaxed) == CaptureMode::all) [[unlikely]]

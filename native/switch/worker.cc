@@ -31,6 +31,7 @@ Worker::Worker(const Settings& settings, ConnectionTable& table, Balancer& balan
       buffer_(kVnetHeaderLength + kMaxFrameLength + 64 + Forwarder::kBatch * kLargeFrame),
       ready_(kReadyAtOnce) {
   arrived_.reserve(Forwarder::kBatch);
+  paused_.reserve(settings.max_ports);
 }
 
 Worker::~Worker() {
@@ -60,6 +61,10 @@ void Worker::run() noexcept {
 }
 
 uint32_t Worker::round(int64_t timeout_ns) noexcept {
+  if (!paused_.empty()) [[unlikely]] {
+    resume(clock_.now_ns());
+    timeout_ns = until_resume(timeout_ns);
+  }
   const uint32_t count = poller_->wait(ready_, timeout_ns);
   if (timeout_ns != 0) wakeups_.add(1);
   uint32_t frames = 0;
@@ -86,6 +91,11 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
   uint64_t now_ns = start_ns;
   uint32_t frames = 0;
   bool gone = false;
+  const bool limited = port->egress.limits();
+  if (limited && !keep_to_bandwidth(*port, start_ns)) [[unlikely]] {
+    view_.leave(index_);
+    return 0;
+  }
   const bool lone = port->lone && start_ns - port->turn_end_ns > kLoneGapNs;
   port->lone = false;
   while (frames < settings_.drain_frames) {
@@ -96,6 +106,12 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
     // turns are far apart, and a port with a backlog would be held to one frame a round.
     port->lone = frames == 1 && arrived_.size() == 1 && arrived_.front().length < kLargeFrame &&
                  status == ReceiveStatus::empty;
+    if (limited) [[unlikely]] {
+      uint64_t bytes = 0;
+      for (const Arrived& frame : arrived_) bytes += frame.length - std::min(frame.length, kVnetHeaderLength);
+      port->egress.pay(now_ns, bytes);
+      if (status == ReceiveStatus::frame && !keep_to_bandwidth(*port, clock_.now_ns())) break;
+    }
     if (lone && status == ReceiveStatus::frame) break;
     if (status != ReceiveStatus::frame) {
       // A broken device that cannot be read would be reported for ever.

@@ -46,6 +46,10 @@ class Worker {
   void run() noexcept;
   uint32_t drain(const Ready& ready) noexcept;
   ReceiveStatus receive(Port& port, uint32_t limit) noexcept;
+  // pause.cc
+  bool keep_to_bandwidth(Port& port, uint64_t now_ns) noexcept;
+  void resume(uint64_t now_ns) noexcept;
+  [[nodiscard]] int64_t until_resume(int64_t timeout_ns) noexcept;
   void keep_house(uint64_t now_ns) noexcept;
 
   const Settings& settings_;
@@ -58,6 +62,14 @@ class Worker {
   std::vector<uint8_t> buffer_;   // frames of one batch, one behind the other
   std::vector<Arrived> arrived_;  // what lies there
   std::vector<Ready> ready_;
+  // Ports that are left unread for their bandwidth; one entry for a port index, room for all.
+  struct Paused {
+    PortIndex index = kNoPort;
+    PortInstance instance = 0;
+    uint64_t since_ns = 0;
+    uint64_t until_ns = 0;
+  };
+  std::vector<Paused> paused_;
   uint64_t last_frame_ns_ = 0;
   uint64_t last_sweep_ns_ = 0;
   Counter wakeups_, turns_;

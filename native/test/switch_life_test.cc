@@ -198,6 +198,21 @@ TEST_CASE("a port whose turns are one frame each has one taken, and the rest in 
   CHECK(lab.totals("b").tx_packets == 11);
 }
 
+TEST_CASE("a port in a conversation that gets a backlog has it drained from its second turn on") {
+  Life lab;
+  const Bytes packet = frame(lab.link("a"), "udp 10.0.0.1:1000 > 10.0.0.2:9");
+  lab.device("a").push(packet);
+  lab.sw->worker(0).round(0);
+  CHECK(lab.device("a").waiting() == 0);
+  // Turns far apart, as beside a flood of another port.
+  for (int i = 0; i < 100; ++i) lab.device("a").push(packet);
+  for (int round = 0; round < 2; ++round) {
+    lab.pass(100'000);
+    lab.sw->worker(0).round(0);
+  }
+  CHECK(lab.device("a").waiting() <= 100 - 65);
+}
+
 TEST_CASE("answers to one port have a rate; another port's are untouched") {
   Harness::Options options;
   options.settings.live.answers_per_second = 10;

@@ -1,4 +1,5 @@
 /** What an attach request may say of host ports and bandwidth, checked field by field. */
+import type { PortBandwidth } from '../dataplane/protocol.js';
 import { parseAddress } from '../net/address.js';
 import type { Bandwidth, HostPort } from './protocol.js';
 
@@ -58,4 +59,23 @@ export function checkedBandwidth(value: unknown, wrong: Wrong): Bandwidth | unde
     if (checked[`${direction}Rate`] === undefined) delete checked[`${direction}Burst`];
   }
   return Object.keys(checked).length === 0 ? undefined : checked;
+}
+
+/** The least that runtimes give as a burst where the pod's annotations name only a rate: the largest number of 31 or 32 bits. */
+const unspecifiedBurst = 2 ** 31 - 1;
+
+/** For the switch, which has its own idea of a burst that nobody has chosen. Half a gigabyte would be no limit for most connections. */
+export function portBandwidth({
+  ingressRate,
+  ingressBurst,
+  egressRate,
+  egressBurst,
+}: Bandwidth): PortBandwidth {
+  const chosen = (burst: number | undefined) => burst !== undefined && burst < unspecifiedBurst;
+  return {
+    ...(ingressRate === undefined ? {} : { ingressRate }),
+    ...(chosen(ingressBurst) ? { ingressBurst } : {}),
+    ...(egressRate === undefined ? {} : { egressRate }),
+    ...(chosen(egressBurst) ? { egressBurst } : {}),
+  } as PortBandwidth;
 }

@@ -8,7 +8,7 @@ import { WeftError } from '../errors/problem.js';
 import type { Lease } from '../ipam/leases.js';
 import { keyOf } from '../model/event.js';
 import { type Address, parseAddress } from '../net/address.js';
-import { checkedBandwidth, checkedHostPorts } from './attachment-limits.js';
+import { checkedBandwidth, checkedHostPorts, portBandwidth } from './attachment-limits.js';
 import type { AttachRequest, Bandwidth, DetachRequest, HostPort } from './protocol.js';
 
 /** What the lease holds besides the addresses. */
@@ -126,7 +126,7 @@ export function macOf(id: string): string {
 }
 
 export function portSpec(attachment: Attachment): PortSpec {
-  const { namespace, name, netns, ifname, mac, mtu } = attachment.details;
+  const { namespace, name, netns, ifname, mac, mtu, bandwidth } = attachment.details;
   return {
     id: attachment.id,
     namespace,
@@ -137,6 +137,7 @@ export function portSpec(attachment: Attachment): PortSpec {
     mtu,
     addresses: attachment.addresses.map(({ text }) => text),
     kind: 'pod',
+    ...(bandwidth === undefined ? {} : { bandwidth: portBandwidth(bandwidth) }),
   };
 }
 

@@ -142,7 +142,7 @@ export function collectCounters(
   for (const port of counters.ports) {
     const labels = labelled.get(port.id) ?? other;
     const key = `${labels.namespace}/${labels.pod}`;
-    const sum = sums.get(key) ?? { labels, values: [0, 0, 0, 0, 0], drops: new Map<string, number>() };
+    const sum = sums.get(key) ?? { labels, values: [0, 0, 0, 0, 0, 0, 0], drops: new Map<string, number>() };
     sums.set(key, sum);
     const values = [
       port.receivedPackets,
@@ -150,6 +150,8 @@ export function collectCounters(
       port.sentPackets,
       port.sentBytes,
       port.workerNanoseconds / 1e9,
+      port.throttledNanoseconds / 1e9,
+      port.policedPackets,
     ];
     sum.values = sum.values.map((value, index) => value + values[index]!);
     for (const [reason, count = 0] of Object.entries(port.drops)) {
@@ -165,6 +167,8 @@ export function collectCounters(
     'weft_port_sent_packets_total',
     'weft_port_sent_bytes_total',
     'weft_port_worker_seconds_total',
+    'weft_port_throttled_seconds_total',
+    'weft_port_policed_packets_total',
   ] as const;
   for (const [index, name] of names.entries())
     registry.replace(

@@ -322,6 +322,10 @@ export interface PortRow {
   readonly answers?: number;
   /** Time that the switch's workers have spent on frames of this port. */
   readonly workerSeconds?: number;
+  /** Time for which the pod's queue was left unread, to keep to its egress bandwidth. */
+  readonly throttledSeconds?: number;
+  /** Packets to the pod that were dropped for its ingress bandwidth. */
+  readonly policedPackets?: number;
 }
 
 export interface PortsAnswer {

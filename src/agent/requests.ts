@@ -219,6 +219,8 @@ async function portRows(agent: Agent): Promise<readonly PortRow[]> {
             connections: counted.connections,
             answers: counted.answers,
             workerSeconds: counted.workerNanoseconds / 1e9,
+            throttledSeconds: counted.throttledNanoseconds / 1e9,
+            policedPackets: counted.policedPackets,
           }),
     };
   });

@@ -126,6 +126,8 @@ export interface NativeSwitch {
   detach(spec: PortSpec): Promise<void>;
   /** Addresses and routes of a live port, for the next packet; the device stays. */
   updateAddresses(spec: PortSpec): Promise<void>;
+  /** The bandwidth of a live port, for the next packet. */
+  setBandwidth(spec: PortSpec): void;
   /** Copies, validates whole, swaps in. A refused image leaves the old one; the bytes of the old one change nothing. */
   loadImage(bytes: Uint8Array): LoadedImage;
   configure(settings: SwitchSettings): void;

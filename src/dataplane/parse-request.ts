@@ -10,6 +10,7 @@ import {
   type FlowFilter,
   type FlowQuestion,
   type HelloRequest,
+  type PortBandwidth,
   type PortRoute,
   type PortSpec,
   type PublishRequest,
@@ -188,6 +189,9 @@ export function parsePort(value: unknown, where: string): PortSpec {
     addresses: addresses.map((entry) => entry.text),
     mtu: whole(fields, 'mtu', smallest, 65_521, where),
     kind,
+    ...(fields.bandwidth === undefined || kind === 'host'
+      ? {}
+      : { bandwidth: parseBandwidth(object(fields.bandwidth, `${where}.bandwidth`), `${where}.bandwidth`) }),
     ...(fields.routes === undefined || kind === 'pod'
       ? {}
       : {
@@ -196,6 +200,13 @@ export function parsePort(value: unknown, where: string): PortSpec {
           ),
         }),
   };
+}
+
+function parseBandwidth(fields: Fields, where: string): PortBandwidth {
+  const bandwidth: Record<string, number> = {};
+  for (const name of ['ingressRate', 'ingressBurst', 'egressRate', 'egressBurst'] as const)
+    if (fields[name] !== undefined) bandwidth[name] = whole(fields, name, 1, Number.MAX_SAFE_INTEGER, where);
+  return bandwidth;
 }
 
 function parseRoute(value: unknown, where: string): PortRoute {

@@ -1,7 +1,7 @@
 /**
  * The ports of the switch, brought to the desired state. Each call compares what is wanted with what is there and does the difference:
  * ports that are not listed are removed, new ones attached, ports that had failed tried again. A port's identity is its id together with
- * everything that would need another device (namespace path, interface name, MAC, MTU, kind); addresses and routes change in place.
+ * everything that would need another device (namespace path, interface name, MAC, MTU, kind); addresses, routes and bandwidth change in place.
  *
  * One port's failure is its own: it is reported in its status and costs no other port anything.
  */
@@ -19,7 +19,10 @@ interface Entry {
 }
 
 /** What the reconciler needs of the switch. */
-export type PortDriver = Pick<NativeSwitch, 'attach' | 'detach' | 'updateAddresses' | 'brokenPorts'>;
+export type PortDriver = Pick<
+  NativeSwitch,
+  'attach' | 'detach' | 'updateAddresses' | 'setBandwidth' | 'brokenPorts'
+>;
 
 export class Ports {
   readonly #driver: PortDriver;
@@ -103,6 +106,8 @@ export class Ports {
     if (entry?.status === 'live') {
       const before = entry.spec;
       entry.spec = spec;
+      if (JSON.stringify(before.bandwidth) !== JSON.stringify(spec.bandwidth))
+        this.#driver.setBandwidth(spec);
       if (sameAddresses(before, spec)) return;
       try {
         await this.#driver.updateAddresses(spec);

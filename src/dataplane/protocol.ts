@@ -33,6 +33,17 @@ export interface PortRoute {
   readonly source?: string;
 }
 
+/**
+ * Token buckets, seen from the pod: ingress is what it receives. Rates in bits a second; absent: no limit. Bursts in bits; absent:
+ * what the rate gives in a tenth of a second. A bucket may be overdrawn by one frame (64 KB), so that any burst works.
+ */
+export interface PortBandwidth {
+  readonly ingressRate?: number;
+  readonly ingressBurst?: number;
+  readonly egressRate?: number;
+  readonly egressBurst?: number;
+}
+
 export interface PortSpec {
   /** Unique among all ports, at most 64 characters of `[A-Za-z0-9._:-]`; the CNI uses container id and interface name. */
   readonly id: string;
@@ -50,6 +61,8 @@ export interface PortSpec {
   /** 1280 to 65521 (576 where the port has no IPv6 address). */
   readonly mtu: number;
   readonly kind: PortKind;
+  /** Pods only; can change while the port is live. */
+  readonly bandwidth?: PortBandwidth;
   /** Host ports only. */
   readonly routes?: readonly PortRoute[];
 }
@@ -264,6 +277,10 @@ export interface PortCounters {
   readonly connections: number;
   /** Nanoseconds of worker time spent on frames of this port. */
   readonly workerNanoseconds: number;
+  /** Nanoseconds for which the pod's queue was left unread, to keep to its egress bandwidth. */
+  readonly throttledNanoseconds: number;
+  /** Packets to the port that were dropped for its ingress bandwidth; their reason is counted at the ports they came from. */
+  readonly policedPackets: number;
   /** Only reasons that were counted. */
   readonly drops: Readonly<Partial<Record<DropReasonName, number>>>;
 }

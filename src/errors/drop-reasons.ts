@@ -169,6 +169,7 @@ export const dropReasons = [
     'limit',
     'A fragmented SCTP packet would need another port, and a fragment alone does not allow to renew its checksum.',
   ),
+  reason('bandwidth', 'limit', "The destination pod's ingress bandwidth is used up."),
 ] as const satisfies readonly DropReason[];
 
 export type DropReasonName = (typeof dropReasons)[number]['name'];

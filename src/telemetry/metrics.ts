@@ -97,6 +97,14 @@ export const metrics = {
     "Time of the switch's workers that frames of the pod have cost.",
     pod,
   ),
+  weft_port_throttled_seconds_total: counter(
+    "Time for which the pod's frames waited in its own queue, to keep to its egress bandwidth.",
+    pod,
+  ),
+  weft_port_policed_packets_total: counter(
+    'Packets to the pod that were dropped for its ingress bandwidth; in weft_drops_total their reason is `bandwidth`.',
+    pod,
+  ),
 } as const satisfies Readonly<Record<string, MetricDefinition>>;
 
 export type MetricName = keyof typeof metrics;

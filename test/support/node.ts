@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { portId } from '../../src/agent/attachment.js';
 import { AgentClient } from '../../src/agent/client.js';
-import { type FlowRecord, maxLineBytes } from '../../src/agent/protocol.js';
+import { type Bandwidth, type FlowRecord, maxLineBytes } from '../../src/agent/protocol.js';
 import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
 import {
   maximumFrameBytes,
@@ -68,6 +68,7 @@ export interface PodOptions {
   /** Served by responders that answer with the pod's name, such as `80/TCP`. */
   readonly ports?: readonly `${number}/${Protocol}`[];
   readonly mtu?: number;
+  readonly bandwidth?: Bandwidth;
 }
 
 export interface TestPod {
@@ -260,7 +261,7 @@ export class TestNode {
     }
     await this.#sync();
     await Promise.all(
-      Object.entries(wanted).map(async ([name, { mtu }]) => {
+      Object.entries(wanted).map(async ([name, { mtu, bandwidth }]) => {
         const { netns, v4, v6, port } = this.pod(name);
         const answer = await this.agent.request('attach', {
           namespace: 'test',
@@ -270,6 +271,7 @@ export class TestNode {
           ifname: 'eth0',
           addresses: [v4, v6],
           ...(mtu === undefined ? {} : { mtu }),
+          ...(bandwidth === undefined ? {} : { bandwidth }),
         });
         assert.equal(answer.port, port);
         this.pods.set(name, { ...this.pod(name), mac: String(answer.mac) });

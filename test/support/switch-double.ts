@@ -204,6 +204,8 @@ export class SwitchDouble {
             answers: 0,
             connections: 1,
             workerNanoseconds: 1_000_000,
+            throttledNanoseconds: 0,
+            policedPackets: 0,
             drops: { 'policy-egress': 3 },
           })),
           drops: { 'policy-egress': 1 },

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { attachOrder } from '../../../src/agent/attachment.js';
+import { portBandwidth } from '../../../src/agent/attachment-limits.js';
 import type { AttachRequest } from '../../../src/agent/protocol.js';
 import { WeftError } from '../../../src/errors/problem.js';
 
@@ -69,4 +70,11 @@ test('a wrong field is refused by its name', () => {
         error.message.includes(`: ${field} has`),
       JSON.stringify(change),
     );
+});
+
+test("a burst that nobody chose is the switch's own: runtimes give the largest number where annotations name a rate", () => {
+  const rates = { ingressRate: 1000, egressRate: 2000 };
+  for (const most of [2 ** 31 - 1, 2 ** 32 - 1])
+    assert.deepEqual(portBandwidth({ ...rates, ingressBurst: most, egressBurst: most }), rates);
+  assert.deepEqual(portBandwidth({ egressRate: 1, egressBurst: 5 }), { egressRate: 1, egressBurst: 5 });
 });

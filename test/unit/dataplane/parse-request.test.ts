@@ -21,6 +21,7 @@ test('well-formed frames come out as they went in', () => {
     { id: 1, type: 'hello', role: 'observer' },
     publish,
     { ...publish, image: null, ports: [] },
+    { ...publish, ports: [{ ...port, bandwidth: { ingressRate: 1, egressRate: 2 ** 40, egressBurst: 9 } }] },
     { ...publish, settings: { flowSampling: 0, timeouts: { 'udp-stream': 0.5 } } },
     { id: 2, type: 'query', what: 'status' },
     { id: 2, type: 'query', what: 'connections', port: 'abc', limit: 5 },
@@ -117,6 +118,8 @@ test('every field out of its form is refused by name', () => {
     [withPort({ netns: '/run/netns/x\0y' }), /zero byte/],
     [withPort({ kind: 'host' }), /^ports\[0\]\.netns is not empty/],
     [withPort({ kind: 'bridge' }), /^ports\[0\]\.kind is none of/],
+    [withPort({ bandwidth: [] }), /^ports\[0\]\.bandwidth is not an object/],
+    [withPort({ bandwidth: { egressRate: 0 } }), /^ports\[0\]\.bandwidth\.egressRate /],
     [withPort({ mtu: 1279 }), /^ports\[0\]\.mtu .* 1280 to 65521/],
     [withPort({ mtu: 65_522 }), /^ports\[0\]\.mtu /],
     [

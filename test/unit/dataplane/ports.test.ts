@@ -39,6 +39,9 @@ class Script implements PortDriver {
     this.calls.push(`update ${id}`);
     this.#fail(`update ${id}`);
   };
+  setBandwidth = ({ id, bandwidth }: PortSpec) => {
+    this.calls.push(`bandwidth ${id} ${JSON.stringify(bandwidth ?? null)}`);
+  };
   brokenPorts = () => this.broken;
 
   taken(): string[] {
@@ -163,4 +166,17 @@ test('what would be removed is known before it is, so that it can be written dow
     ports.leaving([spec('b', { mtu: 9000 }), spec('c')]).map(({ id }) => id),
     ['a', 'b'],
   );
+});
+
+test('bandwidth changes in place: neither device nor addresses are touched', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([spec('a')]);
+  driver.taken();
+  const limited = { ...spec('a'), bandwidth: { egressRate: 1000 } };
+  await ports.apply([limited]);
+  assert.deepEqual(driver.taken(), ['bandwidth a {"egressRate":1000}']);
+  await ports.apply([{ ...limited, bandwidth: { egressRate: 1000 } }]);
+  assert.deepEqual(driver.taken(), []);
+  await ports.apply([spec('a')]);
+  assert.deepEqual(driver.taken(), ['bandwidth a null']);
 });

@@ -52,6 +52,8 @@ const counted = (id: string, receivedPackets: number, denied: number): PortCount
   answers: 0,
   connections: 0,
   workerNanoseconds: 1_500_000_000,
+  throttledNanoseconds: 250_000_000,
+  policedPackets: 4,
   drops: { 'policy-egress': denied },
 });
 const lines = (text: string, name: string) =>
