@@ -42,6 +42,8 @@ export interface AgentObserver {
   /** Called when the switch is there (again), with the link for flows and queries. */
   connected(link: SwitchLink): void;
   attached(milliseconds: number): void;
+  /** The switch has the latest desired state in force, or has said what of it is not. */
+  acknowledged(): void;
   /** So many attachments were removed whose pod went without a DEL. */
   leaked(count: number): void;
 }
@@ -57,6 +59,8 @@ export interface AgentOptions {
   /** The node's share of the pod network, whose pools `leases` are. */
   readonly network: PodNetwork;
   readonly observer: AgentObserver;
+  /** What is wrong with the host around the switch. */
+  readonly hostProblems: () => readonly Problem[];
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
   /** Another agent has taken over: this one can only end. */
@@ -330,6 +334,7 @@ export class Agent {
     return [
       ...this.#sources.flatMap(({ problems }) => problems),
       ...(this.#synced ? this.#options.network.problems : []),
+      ...this.#options.hostProblems(),
       ...this.#policy.problems,
     ];
   }
@@ -382,6 +387,13 @@ export class Agent {
     if (gone.length > 0 || failed || this.#imageError !== null || this.#policy.error !== null)
       this.#changed();
     return gone;
+  }
+
+  /** The host's own addresses may be others since. */
+  refreshNode(): void {
+    if (!this.#options.network.refresh()) return;
+    this.state.setNode(this.#options.network.node);
+    this.#changed();
   }
 
   // ---- configuration
@@ -488,6 +500,7 @@ export class Agent {
     this.#acknowledgedRules = known?.rules ?? 0;
     for (const revision of this.#knownAt.keys())
       if (revision < acknowledge.revision) this.#knownAt.delete(revision);
+    this.#options.observer.acknowledged();
     this.#waiters.settle();
     if (this.#dirty) this.#changed();
   }

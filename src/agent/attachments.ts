@@ -4,6 +4,7 @@
  */
 import type { PortSpec, PortStatus } from '../dataplane/protocol.js';
 import { problemError, WeftError } from '../errors/problem.js';
+import { collide } from '../host/host-port.js';
 import type { Leases, Wish } from '../ipam/leases.js';
 import { labelsOf } from '../model/labels.js';
 import {
@@ -16,7 +17,7 @@ import {
 } from './attachment.js';
 import type { NodeState } from './node-state.js';
 import type { PodNetwork } from './pod-network.js';
-import type { DetachRequest } from './protocol.js';
+import type { DetachRequest, HostPort } from './protocol.js';
 
 export class Attachments {
   readonly #leases: Leases<AttachmentDetails>;
@@ -77,6 +78,7 @@ export class Attachments {
       if (podKey(other) === key && other.details.ifname === details.ifname && other.id !== id)
         this.remove(other);
     }
+    for (const wish of details.hostPorts ?? []) this.#refuseTaken(id, key, wish);
     if (known === undefined && this.count >= most)
       throw new WeftError(
         'ports-exhausted',
@@ -143,6 +145,19 @@ export class Attachments {
     });
     for (const attachment of over) this.remove(attachment);
     return over;
+  }
+
+  /** Two pods cannot have one port of the host; the scheduler sees to that, and who goes round it is told. */
+  #refuseTaken(id: string, key: string, wish: HostPort): void {
+    const holder = this.list().find(
+      (other) => other.id !== id && other.details.hostPorts?.some((held) => collide(held, wish)),
+    );
+    if (holder === undefined) return;
+    const at = wish.hostIP === '' ? '' : ` at ${wish.hostIP}`;
+    throw new WeftError(
+      'host-port-taken',
+      `The host port ${wish.hostPort}/${wish.protocol}${at} that ${key} asks for leads to the pod ${podKey(holder)}. Give one of them another hostPort, or have them on different nodes.`,
+    );
   }
 
   /** A pod with several interfaces has the addresses of all of them. */

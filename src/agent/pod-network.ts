@@ -50,6 +50,13 @@ export class PodNetwork {
     this.#node = this.#here();
   }
 
+  /** Looks at the host's interfaces again; true: the node's addresses are others. */
+  refresh(): boolean {
+    const before = this.#node.addresses.map(({ text }) => text).join();
+    this.#node = this.#here();
+    return this.#node.addresses.map(({ text }) => text).join() !== before;
+  }
+
   /** To be called after events: takes over the CIDRs of this node's Node object; true: they are new. */
   follow(state: NodeState): boolean {
     this.#state = state;
@@ -98,7 +105,11 @@ export class PodNetwork {
   }
 
   #here(): ThisNode {
-    return thisNode(this.#config, this.#leases.cidrs);
+    const node = thisNode(this.#config, this.#leases.cidrs);
+    // The one that others know the node by comes first: its sockets are seen by pods with that.
+    const told = new Set(this.#state?.sourceNode?.addresses.map(({ text }) => text));
+    const known = node.addresses.filter(({ text }) => told.has(text));
+    return { ...node, addresses: [...known, ...node.addresses.filter(({ text }) => !told.has(text))] };
   }
 
   /** Of the Node object, the first of each family. */

@@ -12,6 +12,7 @@ import type { Config } from '../config/options.js';
 import type { Overrides } from '../config/parse.js';
 import { switchSocketName } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
+import { Host } from '../host/host.js';
 import { Leases } from '../ipam/leases.js';
 import { TelemetryServer } from '../telemetry/http.js';
 import type { Logger } from '../telemetry/log.js';
@@ -23,6 +24,7 @@ import type { Compile } from './compile.js';
 import { nextEpoch } from './epoch.js';
 import { Flows } from './flows.js';
 import { Heap, ownHeap } from './heap.js';
+import { hostState, setsUpHost } from './host-state.js';
 import { ImageFiles } from './image-files.js';
 import type { HasWriter } from './manifest-source.js';
 import { Names } from './names.js';
@@ -97,6 +99,24 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     const fromApi = sources.some(({ assignsAddresses }) => !assignsAddresses);
     const network = new PodNetwork(config, leases, fromApi);
     const registry = new MetricsRegistry();
+    const host = setsUpHost(config, options.environment ?? process.env)
+      ? new Host({
+          runDirectory: run,
+          root: config.host.root,
+          log: (level, message, fields) => log[level](fields ?? {}, message),
+          applied: (seconds, failures) => {
+            registry.observe('weft_host_apply_seconds', seconds);
+            registry.set('weft_host_applied', failures === 0 ? 1 : 0);
+            if (failures > 0) registry.increment('weft_host_failures_total', {}, 1);
+          },
+        })
+      : null;
+    const setUpHost = () => {
+      const state = host === null ? null : hostState(agent);
+      if (state === null) return;
+      registry.set('weft_host_ports', state.hostPorts.length);
+      host?.want(state);
+    };
     let fence: (error: Error) => void = () => {};
     const fenced = new Promise<Error>((resolve) => {
       fence = resolve;
@@ -110,6 +130,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       compile: options.compile,
       openSwitch: () => SwitchLink.open(join(run, switchSocketName)),
       network,
+      hostProblems: () => host?.problems ?? [],
       now: () => performance.now(),
       fenced: (error) => fence(error),
       observer: {
@@ -119,6 +140,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
           heap.stirred();
           log.debug({ milliseconds: lastMilliseconds, bytes: imageBytes }, 'policy compiled');
         },
+        acknowledged: setUpHost,
         leaked: (count) => registry.increment('weft_ipam_leaked_total', {}, count),
         attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),
         connected: (link) => {
@@ -168,6 +190,10 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     }
     agent.start();
     const reconciling = setInterval(() => {
+      agent.refreshNode();
+      host
+        ?.reconcile()
+        .catch((error: Error) => log.warn({ error: error.message }, 'looking at the host failed'));
       agent
         .reconcile(goneGrace)
         .catch((error: Error) => log.warn({ error: error.message }, 'reconciling failed'));
@@ -183,6 +209,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         clearInterval(reconciling);
         heap.stop();
         agent.stop();
+        await host?.stop();
         await telemetry.server?.close();
         await server.close();
       },

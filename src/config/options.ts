@@ -89,6 +89,36 @@ export const options = section('Configuration of weft: one file for the agent an
           : 'it has to be an http or https URL without query',
     }),
   }),
+  host: section(
+    "The host around the switch: masquerade, hostPort, what else keeps pods' traffic from passing the host.",
+    {
+      enabled: choice({
+        help: '`on`: the agent sets the host up (nft table `weft`, kernel settings, rules for forwarding, network managers). `off`: it touches nothing of it. `auto`: where objects come from the Kubernetes API.',
+        choices: ['auto', 'on', 'off'],
+        default: 'auto',
+        reload: 'restart',
+      }),
+      masquerade: flag({
+        help: 'Give what pods send out of the cluster an address of the node. Off where the network around the node routes to pods.',
+        default: true,
+        reload: 'live',
+      }),
+      clusterCIDRs: list({
+        what: 'a CIDR such as 10.42.0.0/16',
+        help: 'What pods reach with their own address. Addresses of nodes are never part of it. Empty: the pod CIDRs of all nodes.',
+        default: [],
+        reload: 'live',
+        check: isCidr,
+      }),
+      root: text({
+        what: 'an absolute path',
+        help: "Where the host's file system is seen, for the files that tell NetworkManager, systemd-networkd and dhcpcd to leave network.hostInterface alone.",
+        default: '/',
+        reload: 'restart',
+        check: absolutePath,
+      }),
+    },
+  ),
   policy: section('What policies do where Kubernetes leaves it to the implementation.', {
     ownNodeEgress: choice({
       help: 'Traffic from a pod to its own node: `allow` it always (kubelet, node-local DNS and host-network pods stay reachable), or `judge` it by egress policy like any other.',

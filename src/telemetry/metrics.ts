@@ -79,6 +79,15 @@ export const metrics = {
   weft_ipam_addresses: gauge('Addresses of a pod CIDR that can be given to pods.', ['cidr']),
   weft_ipam_addresses_used: gauge('Addresses of a pod CIDR that pods have.', ['cidr']),
   weft_ipam_leaked_total: counter('Pods that went away without a CNI DEL, whose addresses were taken back.'),
+  weft_host_applied: gauge(
+    '1 while the host is as the agent wants it: nft table, kernel settings, forwarding; 0 while something of it has failed and is tried again.',
+  ),
+  weft_host_apply_seconds: histogram(
+    'Time to bring the host to a new state.',
+    [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
+  ),
+  weft_host_failures_total: counter('Attempts to set up the host that failed in part.'),
+  weft_host_ports: gauge('Ports of the host that lead to pods, each address family by itself.'),
   weft_switch_starts_total: counter('Starts of the switch since boot; grows with each restart.'),
   weft_switch_workers: gauge('Threads that move packets.'),
   weft_switch_ports: gauge('Ports of the switch: live or failed.', ['status']),

@@ -24,7 +24,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { portId } from '../../src/agent/attachment.js';
 import { AgentClient } from '../../src/agent/client.js';
-import { type Bandwidth, type FlowRecord, maxLineBytes } from '../../src/agent/protocol.js';
+import { type Bandwidth, type FlowRecord, type HostPort, maxLineBytes } from '../../src/agent/protocol.js';
 import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
 import {
   maximumFrameBytes,
@@ -59,6 +59,8 @@ export interface NodeOptions {
   readonly supervised?: boolean;
   /** false: no agent; the test publishes. */
   readonly agent?: boolean;
+  /** Network namespace in which switch and agent run, by path; absent: the test's own. */
+  readonly netns?: string;
   /** As in config/default.yaml, over what the node needs. */
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
@@ -69,6 +71,8 @@ export interface PodOptions {
   readonly ports?: readonly `${number}/${Protocol}`[];
   readonly mtu?: number;
   readonly bandwidth?: Bandwidth;
+  /** Ports of the host that lead to the pod. */
+  readonly hostPorts?: readonly HostPort[];
 }
 
 export interface TestPod {
@@ -111,7 +115,7 @@ export class TestNode {
     try {
       const config = {
         ...options.config,
-        node: { name: 'node', addresses: ['192.0.2.1', '2001:db8::1'] },
+        node: { name: 'node', addresses: ['192.0.2.1', '2001:db8::1'], ...options.config?.node },
         network: { podCIDRs: ['10.99.0.0/24', 'fd99::/112'], hostInterface: '', ...options.config?.network },
         kubernetes: { mode: 'off', ...options.config?.kubernetes },
         telemetry: { enabled: false },
@@ -211,7 +215,9 @@ export class TestNode {
   #spawn(name: 'switch' | 'agent', command: readonly string[]): void {
     assert.ok(!this.#ending);
     const log = openSync(join(this.folder, `${name}.log`), 'a');
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
+    const { netns } = this.#options;
+    const within = netns === undefined ? [] : ['nsenter', `--net=${netns}`, '--'];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...within, ...command], {
       stdio: ['ignore', log, log],
     });
     closeSync(log);
@@ -261,7 +267,7 @@ export class TestNode {
     }
     await this.#sync();
     await Promise.all(
-      Object.entries(wanted).map(async ([name, { mtu, bandwidth }]) => {
+      Object.entries(wanted).map(async ([name, { mtu, bandwidth, hostPorts }]) => {
         const { netns, v4, v6, port } = this.pod(name);
         const answer = await this.agent.request('attach', {
           namespace: 'test',
@@ -272,6 +278,7 @@ export class TestNode {
           addresses: [v4, v6],
           ...(mtu === undefined ? {} : { mtu }),
           ...(bandwidth === undefined ? {} : { bandwidth }),
+          ...(hostPorts === undefined ? {} : { hostPorts }),
         });
         assert.equal(answer.port, port);
         this.pods.set(name, { ...this.pod(name), mac: String(answer.mac) });

@@ -107,7 +107,7 @@ test("the switch's verdict comes with the policies' own rules and what stood in 
   );
   const text = printLiveWhy(answer);
   assert.match(text, /^DENIED: shop\/web -> shop\/db-0:3307\/TCP\n/);
-  assert.match(text, /shop\/db selects it\n      spec\.ingress\[0\] does not match\n/);
+  assert.match(text, /shop\/db selects it\n {6}spec\.ingress\[0\] does not match\n/);
   assert.ok(!/ +$/m.test(text), 'no spaces at the end of a line');
 });
 

@@ -11,7 +11,7 @@ const rows: readonly (readonly string[])[] = [
   ['lab'],
   ['agent'],
   ['kube'],
-  ['manifests', 'dataplane', 'cni', 'ipam', 'config', 'telemetry'],
+  ['manifests', 'dataplane', 'cni', 'ipam', 'host', 'config', 'telemetry'],
   ['image'],
   ['policy'],
   ['identity'],
