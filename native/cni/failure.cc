@@ -4,6 +4,9 @@
 
 namespace weft::cni {
 
+// By which an installer knows our programs (src/cni/installation.ts). Nothing reads it here.
+[[gnu::used, gnu::retain]] extern const char kProgramMark[] = "weft CNI program";
+
 bool is_supported_version(std::string_view version) {
   for (const std::string_view known : kVersions)
     if (known == version) return true;

@@ -6,6 +6,7 @@ import { register as completion } from './completion.js';
 import { register as conntrack } from './conntrack.js';
 import { register as drops } from './drops.js';
 import { register as flows } from './flows.js';
+import { register as install } from './install.js';
 import { register as lab } from './lab.js';
 import { register as metrics } from './metrics.js';
 import { register as policy } from './policy.js';
@@ -27,6 +28,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   conntrack,
   metrics,
   tune,
+  install,
   agent,
   runSwitch,
   completion,
