@@ -207,7 +207,7 @@ test('a server that answers nothing at all is given up after our own patience', 
   const server = await apiServer(t);
   let silent = true;
   server.misbehave = () => (silent ? 'silence' : undefined);
-  const it = watching(t, server, { patience: 40 });
+  const it = watching(t, server, { patience: 150 });
   await eventually('it is told', () =>
     it.problems().some(({ message }) => message.includes('did not answer')),
   );
@@ -220,11 +220,11 @@ test('a watch that is never answered is given up too', async (t) => {
   server.put('pods', pod('a'));
   let silent = true;
   server.misbehave = ({ query }) => (silent && query.watch !== undefined ? 'silence' : undefined);
-  const it = watching(t, server, { patience: 40 });
+  const it = watching(t, server, { patience: 150 });
   await eventually('it is told', () =>
     it.problems().some(({ message }) => message.includes('did not begin to answer')),
   );
-  assert.equal(it.synced(), true, 'the lists were enough');
+  await eventually('the lists are enough', () => it.synced());
   silent = false;
   await it.caughtUp();
 });
