@@ -27,19 +27,16 @@ export interface Resource<K extends Kind = Kind> {
   /** Versions in the order in which they are tried; the first that the server has is used. */
   readonly versions: readonly string[];
   readonly namespaced: boolean;
+  /** Single objects are asked for by name, beside the watch. */
+  readonly asked: boolean;
 }
 
+const core = { group: '', versions: ['v1'] } as const;
+
 export const resources: readonly Resource[] = [
-  {
-    kind: 'namespace',
-    name: 'Namespace',
-    group: '',
-    resource: 'namespaces',
-    versions: ['v1'],
-    namespaced: false,
-  },
-  { kind: 'node', name: 'Node', group: '', resource: 'nodes', versions: ['v1'], namespaced: false },
-  { kind: 'pod', name: 'Pod', group: '', resource: 'pods', versions: ['v1'], namespaced: true },
+  { ...core, kind: 'namespace', name: 'Namespace', resource: 'namespaces', namespaced: false, asked: true },
+  { ...core, kind: 'node', name: 'Node', resource: 'nodes', namespaced: false, asked: false },
+  { ...core, kind: 'pod', name: 'Pod', resource: 'pods', namespaced: true, asked: true },
   {
     kind: 'policy',
     name: 'NetworkPolicy',
@@ -47,8 +44,9 @@ export const resources: readonly Resource[] = [
     resource: 'networkpolicies',
     versions: ['v1'],
     namespaced: true,
+    asked: false,
   },
-  { kind: 'service', name: 'Service', group: '', resource: 'services', versions: ['v1'], namespaced: true },
+  { ...core, kind: 'service', name: 'Service', resource: 'services', namespaced: true, asked: false },
   {
     kind: 'slice',
     name: 'EndpointSlice',
@@ -57,6 +55,7 @@ export const resources: readonly Resource[] = [
     // v1 came with Kubernetes 1.21, v1beta1 went with 1.25.
     versions: ['v1', 'v1beta1'],
     namespaced: true,
+    asked: false,
   },
 ];
 
@@ -81,9 +80,15 @@ export function objectPath(
   return `${root}${within}/${resource}/${encodeURIComponent(name)}`;
 }
 
-/** The rule of a ClusterRole without which weft cannot watch the kind. */
-export function ruleFor({ group, resource }: Resource): string {
-  return `apiGroups: ["${group}"], resources: ["${resource}"], verbs: ["get", "list", "watch"]`;
+/** What weft does with a kind, as RBAC calls it. */
+export function verbsFor({ asked }: Resource): readonly string[] {
+  return asked ? ['get', 'list', 'watch'] : ['list', 'watch'];
+}
+
+/** The rule of a ClusterRole without which weft cannot watch the kind. deploy/rbac.yaml holds them all. */
+export function ruleFor(resource: Resource): string {
+  const verbs = verbsFor(resource).map((verb) => `"${verb}"`);
+  return `apiGroups: ["${resource.group}"], resources: ["${resource.resource}"], verbs: [${verbs.join(', ')}]`;
 }
 
 /** What is left of an object of the API. */

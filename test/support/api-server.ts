@@ -33,8 +33,9 @@ interface Change {
 interface Collection {
   readonly kind: string;
   readonly objects: Map<string, ApiObject>;
+  /** Everything, since open watches may have some of it still to come. */
   history: Change[];
-  /** Changes up to this version are forgotten. */
+  /** Nobody is told of changes up to this version any more. */
   compacted: number;
 }
 
@@ -201,12 +202,9 @@ export class ApiServer {
     return [...this.#collection(resource).objects.values()];
   }
 
-  /** Forgets history: watches that begin before now, and continue tokens of lists before now, get 410. Open watches go on. */
+  /** Forgets history: watches that begin before now, and continue tokens of lists before now, get 410. Open watches lose nothing. */
   compact(): void {
-    for (const collection of this.#collections.values()) {
-      collection.compacted = this.#version;
-      collection.history = [];
-    }
+    for (const collection of this.#collections.values()) collection.compacted = this.#version;
   }
 
   /** As after a datastore was put back from a backup: versions begin again at `version`. */

@@ -156,7 +156,7 @@ test('403 names the rule that is missing; once it is there all goes on', async (
   assert.match(problem?.message ?? '', /may not watch endpointslices.*cannot list/);
   assert.match(
     problem?.fix ?? '',
-    /apiGroups: \["discovery.k8s.io"\], resources: \["endpointslices"\], verbs: \["get", "list", "watch"\]/,
+    /apiGroups: \["discovery.k8s.io"\], resources: \["endpointslices"\], verbs: \["list", "watch"\]/,
   );
   assert.equal(it.synced(), false);
   denied = false;
