@@ -76,6 +76,7 @@ class DataPlane {
   ~DataPlane();
 
   [[nodiscard]] Switch& core() { return *switch_; }
+  [[nodiscard]] const Switch& core() const { return *switch_; }
   [[nodiscard]] const SharedMemoryReport& report() const { return report_; }
 
   // Starts the workers and waits until each is scheduled.

@@ -5,6 +5,7 @@
 
 #include "addon/data_plane.h"
 #include "addon/explanation.h"
+#include "addon/flow_value.h"
 #include "addon/switch_options.h"
 #include "addon/value.h"
 
@@ -43,24 +44,27 @@ Napi::Object to_drops(Napi::Env env, const PortTotals& totals) {
 class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "Switch",
-        {InstanceMethod<&SwitchBinding::start>("start"), InstanceMethod<&SwitchBinding::stop>("stop"),
-         InstanceMethod<&SwitchBinding::attach>("attach"), InstanceMethod<&SwitchBinding::detach>("detach"),
-         InstanceMethod<&SwitchBinding::update_addresses>("updateAddresses"),
-         InstanceMethod<&SwitchBinding::set_bandwidth>("setBandwidth"),
-         InstanceMethod<&SwitchBinding::load_image>("loadImage"),
-         InstanceMethod<&SwitchBinding::configure>("configure"),
-         InstanceMethod<&SwitchBinding::broken_ports>("brokenPorts"),
-         InstanceMethod<&SwitchBinding::release_unclaimed>("releaseUnclaimed"),
-         InstanceMethod<&SwitchBinding::figures>("figures"),
-         InstanceMethod<&SwitchBinding::counters>("counters"),
-         InstanceMethod<&SwitchBinding::connections>("connections"),
-         InstanceMethod<&SwitchBinding::explain>("explain"),
-         InstanceMethod<&SwitchBinding::take_flows>("takeFlows"),
-         InstanceMethod<&SwitchBinding::start_capture>("startCapture"),
-         InstanceMethod<&SwitchBinding::take_capture>("takeCapture"),
-         InstanceMethod<&SwitchBinding::stop_capture>("stopCapture")});
+    return DefineClass(env, "Switch",
+                       {InstanceMethod<&SwitchBinding::start>("start"),
+                        InstanceMethod<&SwitchBinding::stop>("stop"),
+                        InstanceMethod<&SwitchBinding::attach>("attach"),
+                        InstanceMethod<&SwitchBinding::detach>("detach"),
+                        InstanceMethod<&SwitchBinding::update_addresses>("updateAddresses"),
+                        InstanceMethod<&SwitchBinding::set_bandwidth>("setBandwidth"),
+                        InstanceMethod<&SwitchBinding::load_image>("loadImage"),
+                        InstanceMethod<&SwitchBinding::configure>("configure"),
+                        InstanceMethod<&SwitchBinding::broken_ports>("brokenPorts"),
+                        InstanceMethod<&SwitchBinding::release_unclaimed>("releaseUnclaimed"),
+                        InstanceMethod<&SwitchBinding::figures>("figures"),
+                        InstanceMethod<&SwitchBinding::counters>("counters"),
+                        InstanceMethod<&SwitchBinding::connections>("connections"),
+                        InstanceMethod<&SwitchBinding::explain>("explain"),
+                        InstanceMethod<&SwitchBinding::take_flows>("takeFlows"),
+                        InstanceMethod<&SwitchBinding::take_trial>("takeTrial"),
+                        InstanceMethod<&SwitchBinding::end_trial>("endTrial"),
+                        InstanceMethod<&SwitchBinding::start_capture>("startCapture"),
+                        InstanceMethod<&SwitchBinding::take_capture>("takeCapture"),
+                        InstanceMethod<&SwitchBinding::stop_capture>("stopCapture")});
   }
 
   explicit SwitchBinding(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -160,27 +164,44 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     return info.Env().Undefined();
   }
 
-  // {status, error?}
+  // (image or null, {trial, bytes} or nothing) → {status, error?, shadow?: {status, error?}}
   Napi::Value load_image(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    const auto bytes = info[0].As<Napi::Uint8Array>();
-    const std::span<const uint8_t> given(bytes.Data(), bytes.ByteLength());
+    Switch& core = plane_->core();
     Napi::Object answer = Napi::Object::New(env);
-    if (const Image* current = plane_->core().image(); current != nullptr && current->holds(given)) {
-      answer.Set("status", "unchanged");
-      return answer;
+    auto image = next_image(env, info[0], core.shared_image(), answer);
+    if (!image) return answer;
+    std::optional<Switch::Shadow> shadow;
+    if (info.Length() > 1 && info[1].IsObject()) {
+      const auto wanted = info[1].As<Napi::Object>();
+      Napi::Object told = Napi::Object::New(env);
+      if (auto beside = next_image(env, wanted.Get("bytes"), core.shadow(), told); beside && *beside)
+        shadow = {static_cast<uint64_t>(number_of(wanted, "trial")), std::move(*beside)};
+      answer.Set("shadow", told);
     }
-    auto image = Image::load(given);
+    if (*image) image_bytes_ = (*image)->size();
+    core.set_images(std::move(*image), std::move(shadow));
+    return answer;
+  }
+
+  // The image of these bytes, which is `current` where they are its own or there are none; `answer` is told
+  // which. Nothing where they are refused.
+  static std::optional<std::shared_ptr<const Image>> next_image(Napi::Env env, const Napi::Value& given,
+                                                                const std::shared_ptr<const Image>& current,
+                                                                Napi::Object& answer) {
+    answer.Set("status", "unchanged");
+    if (!given.IsTypedArray()) return current;
+    const auto array = given.As<Napi::Uint8Array>();
+    const std::span<const uint8_t> bytes(array.Data(), array.ByteLength());
+    if (current != nullptr && current->holds(bytes)) return current;
+    auto image = Image::load(bytes);
     if (!image.ok()) {
       answer.Set("status", "refused");
       answer.Set("error", to_error(env, image.error()).Value());
-      return answer;
+      return std::nullopt;
     }
-    std::shared_ptr<const Image> shared = std::move(image).value();
-    image_bytes_ = shared->size();
-    plane_->core().set_image(std::move(shared));
     answer.Set("status", "loaded");
-    return answer;
+    return std::shared_ptr<const Image>(std::move(image).value());
   }
 
   Napi::Value configure(const Napi::CallbackInfo& info) {
@@ -214,6 +235,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     Napi::Object answer = Napi::Object::New(env);
     answer.Set("generation", std::to_string(snapshot.generation));
     answer.Set("workers", to_number(env, snapshot.workers.size()));
+    answer.Set("trial", to_number(env, plane_->core().trial()));
     answer.Set("connectionsUsed", to_number(env, snapshot.connections.used));
     answer.Set("connectionsCapacity", to_number(env, snapshot.connections.capacity));
     answer.Set("connectionsRecovered", to_number(env, plane_->report().recovered));
@@ -316,7 +338,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     const double offset = monotonic_to_realtime_ns();
     plane_->core().drain_flows(info[0].ToNumber().Uint32Value(), [&](const FlowEvent& event) {
       suppressed += event.suppressed;
-      events.Set(next++, to_flow(env, event, offset));
+      events.Set(next++, to_flow(env, *plane_, event, offset));
     });
     const uint64_t lost = plane_->core().lost_flows();
     Napi::Object answer = Napi::Object::New(env);
@@ -325,33 +347,30 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     return answer;
   }
 
-  Napi::Object to_flow(Napi::Env env, const FlowEvent& event, double offset) {
-    constexpr const char* kVerdicts[] = {"allowed", "denied", "dropped"};
-    constexpr double kMillisecondNs = 1e6;
-    Napi::Object item = Napi::Object::New(env);
-    item.Set("time", to_number(env, (static_cast<double>(event.time_ns) + offset) / kMillisecondNs));
-    item.Set("verdict", kVerdicts[static_cast<size_t>(event.verdict)]);
-    if (event.reason != DropReason::none) item.Set("reason", std::string(drop_reason_name(event.reason)));
-    const FlowTuple& flow = event.tuple;
-    item.Set("protocol", to_number(env, flow.protocol));
-    item.Set("family", to_number(env, flow.family));
-    item.Set("source", to_end(env, flow.source, flow.source_port, flow.protocol));
-    item.Set("destination", to_end(env, flow.destination, flow.destination_port, flow.protocol));
-    if (event.backend != flow.destination && !event.backend.is_unspecified())
-      item.Set("translated", to_end(env, event.backend, event.backend_port, flow.protocol));
-    if (const std::string* id = plane_->port_id(event.in_port)) item.Set("fromPort", *id);
-    if (const std::string* id = plane_->port_id(event.out_port)) item.Set("toPort", *id);
-    const std::shared_ptr<const Image> image = plane_->core().image_of(event.generation);
-    if (const Napi::Value rule = to_rule(env, image.get(), event.egress_rule); !rule.IsUndefined())
-      item.Set("egress", rule);
-    if (const Napi::Value rule = to_rule(env, image.get(), event.ingress_rule); !rule.IsUndefined())
-      item.Set("ingress", rule);
-    if (event.verdict == FlowVerdict::denied && image) {
-      const bool egress = event.direction == Direction::egress;
-      const uint32_t program = egress ? event.source_program : event.destination_program;
-      item.Set("isolatedBy", to_policies(env, *image, program, event.direction));
-    }
-    return item;
+  // {events, counts}
+  Napi::Value take_trial(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    Napi::Array events = Napi::Array::New(env);
+    uint32_t next = 0;
+    const double offset = monotonic_to_realtime_ns();
+    plane_->core().drain_trial(info[0].ToNumber().Uint32Value(), [&](const TrialEvent& event) {
+      events.Set(next++, to_trial(env, *plane_, event, offset));
+    });
+    const TrialCounts counts = plane_->core().trial_counts();
+    Napi::Object sums = Napi::Object::New(env);
+    sums.Set("judged", to_number(env, counts.judged));
+    sums.Set("denied", to_number(env, counts.denied));
+    sums.Set("allowed", to_number(env, counts.allowed));
+    sums.Set("unnamed", to_number(env, counts.unnamed));
+    Napi::Object answer = Napi::Object::New(env);
+    answer.Set("events", events);
+    answer.Set("counts", sums);
+    return answer;
+  }
+
+  Napi::Value end_trial(const Napi::CallbackInfo& info) {
+    plane_->core().set_images(plane_->core().shared_image(), std::nullopt);
+    return info.Env().Undefined();
   }
 
   Napi::Value start_capture(const Napi::CallbackInfo& info) {

@@ -67,6 +67,7 @@ struct Port {
   TokenBucket openings;  // of events of new connections
   uint32_t suppressed_openings = 0;
   TokenBucket trials;        // of events of a trial
+  TokenBucket trial_kinds;   // of those that tell of ends or a port for the first time
   bool lone = false;         // its last turn was one small frame
   uint64_t turn_end_ns = 0;  // of its last turn
 };

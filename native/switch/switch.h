@@ -134,6 +134,7 @@ class Switch {
 
   // The one in force, or null. Valid until the next set_image().
   [[nodiscard]] const Image* image() const noexcept;
+  [[nodiscard]] std::shared_ptr<const Image> shared_image() const { return view_.current()->image; }
   [[nodiscard]] uint64_t generation() const noexcept;
   // The image of that generation if it is the current one or the one before; for naming what events refer to.
   [[nodiscard]] std::shared_ptr<const Image> image_of(uint64_t generation) const;

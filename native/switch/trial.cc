@@ -34,17 +34,20 @@ void Forwarder::compare(const Passage& way, const Port& from, const Port& to, co
   const bool differs = passes != would_pass;
   if (judged_before && !differs) return;
   // A connection that nothing sets apart is known by its generation and needs no place in the memory.
-  if ((differs || !passes) &&
-      !trial_->note(table_.hash_of(told), (passes ? 1u : 0u) | (would_pass ? 2u : 0u) | 4u))
-    return;
+  const uint64_t mark = (passes ? 1u : 0u) | (would_pass ? 2u : 0u) | 4u;
+  if ((differs || !passes) && !trial_->note(table_.hash_of(told), mark)) return;
   if (!judged_before) {
     trial_->judged.add(1);
     if (differs) (passes ? trial_->denied : trial_->allowed).add(1);
   }
   if (!differs) return;
-  // A rate of its own: a flood neither hides what other pods' flows would meet nor what is really denied.
+  // Rates of their own: a flood neither hides what other pods' flows would meet, nor what the same pod's
+  // flows to elsewhere would, nor what is really denied.
   Port& in = way.in;
-  if (!in.trials.take(way.now_ns, way.view.live.flows_per_second, way.view.live.flow_burst)) {
+  FlowTuple kind = told;
+  kind.source_port = 0;
+  TokenBucket& rate = trial_->note_kind(table_.hash_of(kind), mark) ? in.trial_kinds : in.trials;
+  if (!rate.take(way.now_ns, way.view.live.flows_per_second, way.view.live.flow_burst)) {
     trial_->unnamed.add(1);
     return;
   }

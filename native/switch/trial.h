@@ -57,6 +57,15 @@ class TrialLog {
     return true;
   }
 
+  // Worker. False: a flow of the same ends and port is remembered with this mark already.
+  bool note_kind(uint64_t kind_hash, uint64_t mark) noexcept {
+    const uint64_t word = (kind_hash | kMarks) ^ mark;
+    uint64_t& slot = kinds_[kind_hash >> 8 & (kinds_.size() - 1)];
+    if (slot == word) return false;
+    slot = word;
+    return true;
+  }
+
   Counter judged, denied, allowed, unnamed;
 
   // Worker pushes, control thread pops.
@@ -65,6 +74,7 @@ class TrialLog {
  private:
   static constexpr uint64_t kMarks = 7;
   std::array<uint64_t, 4096> recent_{};
+  std::array<uint64_t, 1024> kinds_{};
   Ring<TrialEvent> events_;
 };
 

@@ -198,10 +198,13 @@ TEST_CASE("a flood of flows that would change neither fills the log for other po
   }
   const std::string other = "tcp 10.0.0.4:9 > 10.0.0.2:80 S";
   CHECK_EQ(tried.send("d", other), "b: " + other);
-  tried.counted(101, 101, 0, 97);
+  // Nor those of its own to elsewhere.
+  CHECK_EQ(tried.send("a", "tcp 10.0.0.1:7 > 10.96.0.1:443 S"), "b: tcp 10.0.0.1:7 > 10.0.0.2:80 S");
+  tried.counted(102, 102, 0, 96);
   const auto events = tried.told();
-  REQUIRE_EQ(events.size(), 4);
-  CHECK_EQ(events[3].actual.in_port, tried.handle("d").index);
+  REQUIRE_EQ(events.size(), 6);
+  CHECK_EQ(events[4].actual.in_port, tried.handle("d").index);
+  CHECK_EQ(events[5].actual.tuple.destination, address("10.96.0.1"));
 }
 
 TEST_CASE_FIXTURE(Tried, "after a restart of the switch there is no trial, and policy is the real image's") {

@@ -13,7 +13,7 @@
  * with the attachments in them, the image in force, the epoch.
  */
 import type { Config } from '../config/options.js';
-import type { Acknowledge, Welcome } from '../dataplane/protocol.js';
+import type { Acknowledge, ImageStatus, ShadowSpec, Welcome } from '../dataplane/protocol.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
 import type { Leases, Wish } from '../ipam/leases.js';
 import type { WorldEvent } from '../model/event.js';
@@ -27,6 +27,7 @@ import type { PodNetwork } from './pod-network.js';
 import { type CompileFigures, PolicyStage } from './policy-stage.js';
 import type { AttachRequest, DetachRequest, SourceStatus } from './protocol.js';
 import { type Desired, Publisher } from './publisher.js';
+import type { ShadowStage } from './shadow-stage.js';
 import type { SwitchLink } from './switch-link.js';
 import { switchSettings } from './switch-settings.js';
 import { Waiters } from './waiters.js';
@@ -120,6 +121,9 @@ export class Agent {
   #rulesSeen = 0;
   /** What each desired state knew that no acknowledgement has come for. */
   readonly #knownAt = new Map<number, { readonly pods: ReadonlySet<string>; readonly rules: number }>();
+  #shadow: { readonly stage: ShadowStage; failed(error: WeftError): void } | null = null;
+  /** What the switch said of the trial's image at the revision acknowledged. */
+  #shadowStatus: ImageStatus | undefined;
   #acknowledgedPods: ReadonlySet<string> = new Set();
   #acknowledgedRules = 0;
   /** Attachments whose ADD is under way, with how many. */
@@ -297,6 +301,36 @@ export class Agent {
     );
   }
 
+  /**
+   * A trial: from the next publication on the stage's image judges beside the real one; null ends it. Resolves once the switch has taken it
+   * up. `failed` is told when there is no image any more, and then the trial is over.
+   */
+  async setShadow(stage: ShadowStage | null, failed: (error: WeftError) => void = () => {}): Promise<void> {
+    if (stage === null && this.#shadow === null) return;
+    let refused: WeftError | null = null;
+    this.#shadow =
+      stage === null
+        ? null
+        : {
+            stage,
+            failed: (error) => {
+              refused = error;
+              failed(error);
+            },
+          };
+    this.#changed();
+    if (stage === null) return;
+    const from = this.#revision + 1;
+    await this.#waiters.wait(
+      this.#config.agent.attachTimeout / 1000,
+      () => {
+        if (refused !== null) throw refused;
+        return this.#acknowledged >= from && this.#shadowStatus !== undefined ? { value: null } : null;
+      },
+      () => this.#syncComplaint(),
+    );
+  }
+
   // ---- what it knows
 
   get config(): Config {
@@ -441,11 +475,13 @@ export class Agent {
     if (this.#policy.image === null) return;
     this.#revision++;
     this.#knownAt.set(this.#revision, { pods: this.state.localPods(), rules: this.#rulesSeen });
+    const shadow = this.#nextShadow();
     this.#publisher.want({
       revision: this.#revision,
       image: this.#policy.image,
       ports: this.attachments.ports,
       settings: switchSettings(this.#config),
+      ...(shadow === null ? {} : { shadow }),
     });
     this.#flushed = this.#options.now();
   }
@@ -458,6 +494,21 @@ export class Agent {
       podCIDRs: network.node.podCidrs.map(({ text }) => text),
     });
     for (const { code, message } of network.problems) observer.log('warn', message, { code });
+  }
+
+  #nextShadow(): ShadowSpec | null {
+    if (this.#shadow === null) return null;
+    const { stage } = this.#shadow;
+    stage.update(this.state, this.#config);
+    if (stage.error !== null) this.#shadowFailed(stage.error);
+    return stage.image === null ? null : { trial: stage.trial, image: stage.image };
+  }
+
+  #shadowFailed(error: WeftError): void {
+    const { failed } = this.#shadow!;
+    this.#shadow = null;
+    failed(error);
+    this.#waiters.settle();
   }
 
   // ---- switch → agent
@@ -489,7 +540,19 @@ export class Agent {
     if (refused)
       this.#options.observer.log('error', 'the switch refused the policy image', { error: image.error });
     else this.#inForce = desired.image;
-    this.#options.images.keepOnly([this.#inForce, this.#policy.image]);
+    this.#options.images.keepOnly([
+      this.#inForce,
+      this.#policy.image,
+      this.#shadow === null ? null : this.#shadow.stage.image,
+    ]);
+    this.#shadowStatus = acknowledge.shadow;
+    if (this.#shadow !== null && acknowledge.shadow?.status === 'refused')
+      this.#shadowFailed(
+        new WeftError(
+          'image-refused',
+          acknowledge.shadow.error?.message ?? 'The switch refused the image of the trial.',
+        ),
+      );
     for (const port of acknowledge.ports) {
       if (port.status === 'failed')
         this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });

@@ -10,6 +10,7 @@ import {
   type CaptureRequest,
   type FlowsRequest,
   maxLineBytes,
+  type TrialRequest,
 } from './protocol.js';
 
 type RequestOf<Type extends keyof AgentAnswers> = Omit<Extract<AgentRequest, { type: Type }>, 'type' | 'id'>;
@@ -64,7 +65,7 @@ export class AgentClient {
 
   /** Resolves when the subscription has ended: by itself, or with the connection (`close`). Rejects when it is refused. */
   async subscribe(
-    request: Unnumbered<FlowsRequest | CaptureRequest>,
+    request: Unnumbered<FlowsRequest | CaptureRequest | TrialRequest>,
     event: (event: AgentEvent) => void,
   ): Promise<void> {
     let over: (error: Error | null) => void = () => {};

@@ -34,6 +34,7 @@ import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
 import { SwitchLink } from './switch-link.js';
 import { podCidrs } from './this-node.js';
+import { Trials } from './trials.js';
 
 export const agentSocketName = 'agent.sock';
 /** Milliseconds. */
@@ -47,6 +48,8 @@ export interface AgentProcessOptions {
   readonly overrides: Overrides<Config>;
   readonly config: Config;
   readonly compile: Compile;
+  /** A compiler of its own for a trial, which follows another World. Absent: `compile`, which then serves both. */
+  readonly trialCompiler?: () => Compile;
   readonly identifyPeer: IdentifyPeer;
   /** Absent: unknown of every file, which then waits a moment before it is read. */
   readonly hasWriter?: HasWriter;
@@ -121,12 +124,13 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     const fenced = new Promise<Error>((resolve) => {
       fence = resolve;
     });
+    const images = new ImageFiles(run, epoch);
     const agent = new Agent({
       config,
       epoch,
       sources,
       leases,
-      images: new ImageFiles(run, epoch),
+      images,
       compile: options.compile,
       openSwitch: () => SwitchLink.open(join(run, switchSocketName)),
       network,
@@ -152,6 +156,13 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     });
     const names = new Names(agent.state.world);
     const flows = new Flows(names, () => agent.config.agent.flowHistory);
+    const trials = new Trials({
+      agent,
+      names,
+      images,
+      compiler: options.trialCompiler ?? (() => options.compile),
+      log: (message, fields) => log.info(fields, message),
+    });
     registry.replace('weft_build_info', [{ labels: { version: options.version }, value: 1 }]);
 
     const metricsText = async () => {
@@ -171,6 +182,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     handle = requestHandler({
       agent,
       flows,
+      trials,
       names,
       version: options.version,
       epoch,

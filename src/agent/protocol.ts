@@ -185,6 +185,21 @@ export interface CaptureRequest {
   readonly count?: number;
 }
 
+/**
+ * `weft policy try`: judges live flows by other policies beside those in force, enforcing nothing. Answers `subscribed` when both judge, then
+ * pushes `trial` events, at last `trial-over` and `end`. The trial is over when the connection closes. One at a time.
+ */
+export interface TrialRequest {
+  readonly type: 'trial';
+  readonly id: number;
+  /** NetworkPolicies, added or in place of those of the same name; objects of other kinds are left out. */
+  readonly manifests: readonly { readonly file: string; readonly text: string }[];
+  /** `namespace/name` of policies that are left out. */
+  readonly remove: readonly string[];
+  /** At most `agent.trials.longest`. */
+  readonly seconds: number;
+}
+
 export type AgentRequest =
   | AttachRequest
   | DetachRequest
@@ -198,7 +213,8 @@ export type AgentRequest =
   | ReloadRequest
   | FlowsRequest
   | WhyRequest
-  | CaptureRequest;
+  | CaptureRequest
+  | TrialRequest;
 
 // ----------------------------------------------------------------------------------------------------------------- answers
 
@@ -503,6 +519,86 @@ export interface PacketEvent {
   readonly packet: PacketRecord;
 }
 
+/** One end of the flows of a row. */
+export interface TrialEnd {
+  readonly kind: FlowEnd['kind'];
+  /** `namespace/workload` of a pod, name of a node or Service; of what is external, the address of a server and '' for clients. */
+  readonly name: string;
+}
+
+export interface TrialVerdict {
+  readonly verdict: 'allowed' | 'denied';
+  /** Which direction denies. */
+  readonly reason?: DropReasonName;
+  /** The rules that allow; a direction that is not isolated has none. */
+  readonly rules: readonly RuleName[];
+  /** When denied: the policies that isolate, none of whose rules allows it. */
+  readonly isolatedBy: readonly string[];
+}
+
+/** Flows of the same ends, port and cause whose verdict would change. */
+export interface TrialRow {
+  /** Of this trial; a row that is told again replaces the one of its number. */
+  readonly id: number;
+  /** What would become of them. */
+  readonly change: 'allowed' | 'denied';
+  readonly source: TrialEnd;
+  /** Where the packets really go. */
+  readonly destination: TrialEnd;
+  /** `namespace/name` of the Service that led there. */
+  readonly service?: string;
+  readonly protocol: string;
+  /** Of the destination; 0 where the protocol has none. */
+  readonly port: number;
+  readonly now: TrialVerdict;
+  readonly then: TrialVerdict;
+  readonly flows: number;
+  /** RFC 3339, UTC. */
+  readonly first: string;
+  readonly last: string;
+  /** The first of them. */
+  readonly example: {
+    readonly source: FlowEnd;
+    readonly destination: FlowEnd;
+    readonly translated?: FlowEnd;
+  };
+}
+
+/** Flows since the trial began, each once. */
+export interface TrialTotals {
+  /** Judged by both: new ones, and connections from before that had a packet. */
+  readonly judged: number;
+  /** Of these: allowed now, and would be denied. */
+  readonly denied: number;
+  /** Of these: denied now, and would be allowed. */
+  readonly allowed: number;
+  /** Differences that were counted without learning whose (the rate of a port, or a slow reader). */
+  readonly unnamed: number;
+  /** Differences beyond the rows that are kept. */
+  readonly unlisted: number;
+}
+
+export interface TrialEvent {
+  readonly type: 'event';
+  readonly id: number;
+  readonly event: 'trial';
+  /** New or grown. */
+  readonly rows: readonly TrialRow[];
+  readonly totals: TrialTotals;
+}
+
+/** `time`: as long as asked; `asked`: the client ended it; `switch`: its switch has gone; `failed`: no image of it any more. */
+export interface TrialOver {
+  readonly reason: 'time' | 'asked' | 'switch' | 'failed';
+  readonly message?: string;
+}
+
+export interface TrialOverEvent extends TrialOver {
+  readonly type: 'event';
+  readonly id: number;
+  readonly event: 'trial-over';
+}
+
 /** The observer was too slow, or the switch's ring overran: this many events are missing here. */
 export interface LostEvent {
   readonly type: 'event';
@@ -518,7 +614,7 @@ export interface EndEvent {
   readonly event: 'end';
 }
 
-export type AgentEvent = FlowEvent | PacketEvent | LostEvent | EndEvent;
+export type AgentEvent = FlowEvent | PacketEvent | TrialEvent | TrialOverEvent | LostEvent | EndEvent;
 
 export type AgentAnswer =
   | ErrorAnswer

@@ -8,7 +8,7 @@
  *
  * A switch that has seen a higher epoch refuses us: another agent has taken over. The publisher then stops for good (`fenced`).
  */
-import type { Acknowledge, PortSpec, SwitchSettings, Welcome } from '../dataplane/protocol.js';
+import type { Acknowledge, PortSpec, ShadowSpec, SwitchSettings, Welcome } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
 import type { SwitchLink } from './switch-link.js';
 
@@ -19,6 +19,8 @@ export interface Desired {
   readonly image: string | null;
   readonly ports: readonly PortSpec[];
   readonly settings: SwitchSettings;
+  /** Of a trial that runs. */
+  readonly shadow?: ShadowSpec;
 }
 
 export interface PublisherHandlers {

@@ -14,13 +14,16 @@ import type {
   FlowsRequest,
   PortRow,
   StatusAnswer,
+  TrialRequest,
 } from './protocol.js';
 import type { Client, HandleMessage } from './server.js';
+import type { Trials } from './trials.js';
 import { why } from './why.js';
 
 export interface RequestServices {
   readonly agent: Agent;
   readonly flows: Flows;
+  readonly trials: Trials;
   readonly names: Names;
   readonly version: string;
   readonly epoch: number;
@@ -145,6 +148,9 @@ async function respond(
       return;
     case 'capture':
       await subscribe(() => capture(agent, request, id, client));
+      return;
+    case 'trial':
+      await subscribe(() => tryPolicies(services.trials, request, id, client));
       return;
     default:
       throw new WeftError(
@@ -340,6 +346,52 @@ async function capture(
   link.ended.then(end);
   if (ended) stop();
   return stop;
+}
+
+async function tryPolicies(
+  trials: Trials,
+  request: TrialRequest,
+  id: number,
+  client: Client,
+): Promise<() => void> {
+  let gone = false;
+  let end = () => {};
+  client.onClose(() => {
+    gone = true;
+    end();
+  });
+  end = await trials.start(trialRequest(request), {
+    send: (event) => {
+      if (client.backlog > observerBacklog) return false;
+      client.send({ type: 'event', id, event: 'trial', ...event });
+      return true;
+    },
+    over: (how) => {
+      client.send({ type: 'event', id, event: 'trial-over', ...how });
+      client.send({ type: 'event', id, event: 'end' });
+    },
+  });
+  client.send({ type: 'subscribed', id });
+  if (gone) end();
+  return end;
+}
+
+function trialRequest(request: TrialRequest): TrialRequest {
+  const { manifests, remove, seconds } = request;
+  const texts = (list: unknown, form: (item: unknown) => boolean) => Array.isArray(list) && list.every(form);
+  if (
+    typeof seconds === 'number' &&
+    texts(remove, (item) => typeof item === 'string') &&
+    texts(manifests, (item) => {
+      const { file, text } = (item ?? {}) as { file?: unknown; text?: unknown };
+      return typeof file === 'string' && typeof text === 'string';
+    })
+  )
+    return request;
+  throw new WeftError(
+    'request-invalid',
+    'A trial has manifests (file and text each), remove (a list of names) and seconds.',
+  );
 }
 
 function needLink(agent: Agent) {

@@ -18,6 +18,8 @@ import {
   type SwitchAnswer,
   type SwitchEvent,
   type SwitchRequest,
+  type TrialCounts,
+  type TrialEvent,
   type Welcome,
 } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
@@ -101,6 +103,15 @@ export class SwitchLink {
   async capture(filter: CaptureFilter, handlers: SubscriptionHandlers<CaptureEvent>): Promise<() => void> {
     return this.#subscribe({ type: 'subscribe', what: 'capture', filter }, (event) => {
       if (event.what === 'capture') handlers.events(event.events, event.lost);
+    });
+  }
+
+  /** Rejects with `frame-invalid` where the switch knows no trials. */
+  async trial(
+    handle: (events: readonly TrialEvent[], lost: number, counts: TrialCounts) => void,
+  ): Promise<() => void> {
+    return this.#subscribe({ type: 'subscribe', what: 'trial' }, (event) => {
+      if (event.what === 'trial') handle(event.events, event.lost, event.counts);
     });
   }
 

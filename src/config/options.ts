@@ -392,6 +392,23 @@ export const options = section('Configuration of weft: one file for the agent an
       maximum: 1024,
       reload: 'live',
     }),
+    trials: section('Trials of policies (`weft policy try`), one at a time.', {
+      longest: duration({
+        help: 'The longest that a trial may last. While one runs every change of policy is compiled twice.',
+        default: '1h',
+        minimum: '1s',
+        maximum: '1d',
+        reload: 'live',
+      }),
+      rows: integer({
+        help: 'Rows of the report; flows that would be in further ones are only counted.',
+        unit: 'rows',
+        default: 1000,
+        minimum: 1,
+        maximum: 100_000,
+        reload: 'live',
+      }),
+    }),
   }),
   limits: section('Bounds of what one node carries. At its edge the new thing fails, the old things go on.', {
     ports: integer({

@@ -21,6 +21,8 @@ import type {
   FlowEvent,
   PortSpec,
   SwitchSettings,
+  TrialCounts,
+  TrialEvent,
 } from './protocol.js';
 
 /** What the addon rejects and throws: `code` is stable, `message` names call, object and errno, `errno` is 0 without a call. */
@@ -79,6 +81,8 @@ export interface AttachedPort {
 export interface LoadedImage {
   readonly status: 'loaded' | 'unchanged' | 'refused';
   readonly error?: { readonly code: string; readonly message: string };
+  /** Where one was given. */
+  readonly shadow?: Omit<LoadedImage, 'shadow'>;
 }
 
 /** As the protocol's CaptureEvent, with the frame as bytes. */
@@ -87,6 +91,8 @@ export type NativeCapture = Omit<CaptureEvent, 'data'> & { readonly data: Uint8A
 export interface SwitchFigures {
   readonly generation: string;
   readonly workers: number;
+  /** Number of the trial that runs; 0: none. */
+  readonly trial: number;
   readonly connectionsUsed: number;
   readonly connectionsCapacity: number;
   /** What became of the table that the previous switch left. */
@@ -128,8 +134,18 @@ export interface NativeSwitch {
   updateAddresses(spec: PortSpec): Promise<void>;
   /** The bandwidth of a live port, for the next packet. */
   setBandwidth(spec: PortSpec): void;
-  /** Copies, validates whole, swaps in. A refused image leaves the old one; the bytes of the old one change nothing. */
-  loadImage(bytes: Uint8Array): LoadedImage;
+  /**
+   * Copies, validates whole, swaps in. A refused image leaves the old one and the trial that runs; the bytes of the old one, or null, change
+   * nothing. With `shadow` a trial runs from the same moment on (another one than before, if the number is another), without it none; a
+   * shadow that is refused is none, and costs the image nothing.
+   */
+  loadImage(
+    bytes: Uint8Array | null,
+    shadow?: { readonly trial: number; readonly bytes: Uint8Array },
+  ): LoadedImage;
+  endTrial(): void;
+  /** Counts are 0 outside of a trial. */
+  takeTrial(limit: number): { readonly events: readonly TrialEvent[]; readonly counts: TrialCounts };
   configure(settings: SwitchSettings): void;
   /** Live ports whose device or namespace is gone; they wait to be detached. Some system calls a port: asked once a second. */
   brokenPorts(): readonly { readonly id: string; readonly code: string; readonly message: string }[];

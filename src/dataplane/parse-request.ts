@@ -17,6 +17,7 @@ import {
   type QueryName,
   type QueryRequest,
   queryNames,
+  type ShadowSpec,
   type SubscribeRequest,
   type SwitchRequest,
   type SwitchSettings,
@@ -74,7 +75,14 @@ function parsePublish(id: number, frame: Fields, parser: PortParser): PublishReq
     image,
     ports,
     ...(frame.settings === undefined ? {} : { settings: parseSettings(object(frame.settings, 'settings')) }),
+    ...(frame.shadow === undefined ? {} : { shadow: parseShadow(object(frame.shadow, 'shadow')) }),
   };
+}
+
+function parseShadow(fields: Fields): ShadowSpec {
+  const image = text(fields, 'image', 4096, 'shadow');
+  if (!image.startsWith('/')) throw new FrameInvalid('shadow.image is not an absolute path');
+  return { trial: whole(fields, 'trial', 1, Number.MAX_SAFE_INTEGER, 'shadow'), image };
 }
 
 function parseQuery(id: number, frame: Fields): QueryRequest {
@@ -109,7 +117,8 @@ function parseQuestion(flow: Fields): FlowQuestion {
 }
 
 function parseSubscribe(id: number, frame: Fields): SubscribeRequest {
-  const what = oneOf(frame, 'what', ['flows', 'capture'] as const);
+  const what = oneOf(frame, 'what', ['flows', 'capture', 'trial'] as const);
+  if (what === 'trial') return { id, type: 'subscribe', what };
   const filter = frame.filter === undefined ? {} : object(frame.filter, 'filter');
   if (what === 'flows') {
     const parsed: FlowFilter = {

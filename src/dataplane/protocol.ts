@@ -126,6 +126,19 @@ export interface PublishRequest {
   readonly image: string | null;
   readonly ports: readonly PortSpec[];
   readonly settings?: SwitchSettings;
+  /**
+   * A trial: this image judges beside the real one and nothing that it says is enforced. In force together with `image`, so that both are
+   * of one world. Absent: no trial. It needs a subscription `trial` that is there already, and ends with the last one: whoever
+   * began it may vanish. Not kept over a restart of the switch.
+   */
+  readonly shadow?: ShadowSpec;
+}
+
+export interface ShadowSpec {
+  /** Of the agent's choice; another number is another trial, which counts from nothing. At least 1. */
+  readonly trial: number;
+  /** Absolute path of an image file. */
+  readonly image: string;
 }
 
 export const queryNames = ['status', 'ports', 'counters', 'connections', 'image', 'explain'] as const;
@@ -176,7 +189,8 @@ export type SubscribeRequest =
       readonly type: 'subscribe';
       readonly what: 'capture';
       readonly filter: CaptureFilter;
-    };
+    }
+  | { readonly id: number; readonly type: 'subscribe'; readonly what: 'trial' };
 
 /** Ends the subscription that the request `subscription` started. */
 export interface UnsubscribeRequest {
@@ -230,6 +244,8 @@ export interface Acknowledge {
   readonly revision: number;
   readonly generation: string;
   readonly image: ImageStatus;
+  /** Where the publication had one. */
+  readonly shadow?: ImageStatus;
   /** One for each port of the publication, in its order. */
   readonly ports: readonly PortStatus[];
 }
@@ -245,6 +261,8 @@ export interface SwitchStatus {
   readonly ports: { readonly live: number; readonly failed: number };
   readonly connections: { readonly used: number; readonly capacity: number };
   readonly workers: number;
+  /** Number of the trial that runs; 0: none. */
+  readonly trial: number;
   /** Whether ports have UDP segmentation offload (Linux 6.2). */
   readonly udpSegmentation: boolean;
   /** Whether `weft-supervise` keeps duplicates of the descriptors. */
@@ -426,6 +444,31 @@ export interface FlowEvent {
   readonly isolatedBy?: readonly string[];
 }
 
+/** A flow that the image in force and the shadow of a trial judge differently. */
+export interface TrialEvent {
+  /** What happened to it; allowed or denied. */
+  readonly actual: FlowEvent;
+  readonly shadow: {
+    readonly verdict: 'allowed' | 'denied';
+    readonly reason?: DropReasonName;
+    readonly egress?: RuleName;
+    readonly ingress?: RuleName;
+    readonly isolatedBy?: readonly string[];
+  };
+}
+
+/** Since the trial began. A flow counts once, however many packets it has and however often it is tried. */
+export interface TrialCounts {
+  /** Flows that both images have judged: new ones, and connections from before at their next packet. */
+  readonly judged: number;
+  /** Of these: allowed, and the shadow denies. */
+  readonly denied: number;
+  /** Of these: denied, and the shadow allows. */
+  readonly allowed: number;
+  /** Differences that were counted, and not told because of the port's rate or a full ring. */
+  readonly unnamed: number;
+}
+
 export interface CaptureEvent {
   /** Nanoseconds since 1970, decimal. */
   readonly time: string;
@@ -459,6 +502,14 @@ export type SwitchEvent =
       readonly what: 'capture';
       readonly events: readonly CaptureEvent[];
       readonly lost: number;
+    }
+  | {
+      readonly type: 'event';
+      readonly subscription: number;
+      readonly what: 'trial';
+      readonly events: readonly TrialEvent[];
+      readonly lost: number;
+      readonly counts: TrialCounts;
     };
 
 /** The codes of `error` frames; each with its remedy in its message. */

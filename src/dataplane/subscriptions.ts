@@ -1,10 +1,19 @@
 /**
- * Flow events and captured packets, from the addon's rings to the clients that asked. The rings are bounded and drop for themselves; each
+ * Flow events, captured packets and what a trial finds, from the addon's rings to the clients that asked. The rings are bounded and drop for themselves; each
  * client has a queue of its own, bounded too: a client that reads slowly loses its oldest events, is told how many, and costs
  * the others and the packets nothing. While nobody listens no timer runs.
  */
 import type { NativeCapture, NativeSwitch } from './addon.js';
-import type { CaptureEvent, CaptureFilter, FlowEnd, FlowEvent, FlowFilter, SwitchEvent } from './protocol.js';
+import type {
+  CaptureEvent,
+  CaptureFilter,
+  FlowEnd,
+  FlowEvent,
+  FlowFilter,
+  SwitchEvent,
+  TrialCounts,
+  TrialEvent,
+} from './protocol.js';
 
 /**
  * How often rings are emptied; a person who follows the flows sees no delay, and a batch is worth its frame. Rings that were found empty
@@ -38,7 +47,15 @@ interface CaptureSubscription extends Queue<CaptureEvent> {
   readonly capture: number;
 }
 
-export type EventSource = Pick<NativeSwitch, 'takeFlows' | 'startCapture' | 'takeCapture' | 'stopCapture'>;
+/** Tells its counts when they have changed, also without an event. */
+interface TrialSubscription extends Queue<TrialEvent> {
+  told: string;
+}
+
+export type EventSource = Pick<
+  NativeSwitch,
+  'takeFlows' | 'startCapture' | 'takeCapture' | 'stopCapture' | 'takeTrial' | 'endTrial'
+>;
 
 export class Subscriptions {
   readonly #source: EventSource;
@@ -46,6 +63,7 @@ export class Subscriptions {
   readonly #podAt: (address: string) => string | undefined;
   readonly #flows = new Set<FlowSubscription>();
   readonly #captures = new Set<CaptureSubscription>();
+  readonly #trials = new Set<TrialSubscription>();
   #timer: NodeJS.Timeout | undefined;
   /** In a row, without an event. */
   #emptyRounds = 0;
@@ -71,6 +89,16 @@ export class Subscriptions {
     this.#run();
   }
 
+  trial(id: number, subscriber: Subscriber): void {
+    this.#trials.add({ id, subscriber, events: [], lost: 0, told: '' });
+    this.#run();
+  }
+
+  /** How many listen to the trial. */
+  get trials(): number {
+    return this.#trials.size;
+  }
+
   /** False when the subscriber has no subscription of that id. */
   end(subscriber: Subscriber, id: number): boolean {
     return this.#endWhere((queue) => queue.subscriber === subscriber && queue.id === id);
@@ -88,6 +116,7 @@ export class Subscriptions {
   /** One round: takes what is there, hands out what can be sent. */
   pump(): void {
     if (this.#flows.size > 0) this.#pumpFlows();
+    if (this.#trials.size > 0) this.#pumpTrial();
     for (const queue of this.#captures) {
       const { events, lost } = this.#source.takeCapture(queue.capture, batch);
       queue.lost += lost;
@@ -126,6 +155,31 @@ export class Subscriptions {
         events: sent,
         lost: missing,
       }));
+    }
+  }
+
+  #pumpTrial(): void {
+    const { events, counts } = this.#source.takeTrial(queueLimit);
+    if (events.length > 0) this.#emptyRounds = 0;
+    const pods = new Map<string, string | undefined>();
+    const named = events.map((event) => ({ ...event, actual: this.#name(event.actual, pods) }));
+    const text = JSON.stringify(counts);
+    for (const queue of this.#trials) {
+      this.#push(queue, named);
+      const frame = (sent: readonly TrialEvent[], missing: number) =>
+        ({
+          type: 'event',
+          subscription: queue.id,
+          what: 'trial',
+          events: sent,
+          lost: missing,
+          counts: counts satisfies TrialCounts,
+        }) as const;
+      const waiting = queue.events.length > 0 || queue.lost > 0;
+      if (waiting) this.#send(queue, frame);
+      else if (queue.told !== text && queue.subscriber.backlog < backlogLimit)
+        queue.subscriber.send(frame([], 0));
+      queue.told = text;
     }
   }
 
@@ -173,7 +227,14 @@ export class Subscriptions {
       this.#source.stopCapture(queue.capture);
       found = true;
     }
-    if (this.#flows.size + this.#captures.size === 0) {
+    for (const queue of this.#trials) {
+      if (!matches(queue)) continue;
+      this.#trials.delete(queue);
+      found = true;
+      // Nobody would learn what it says.
+      if (this.#trials.size === 0) this.#source.endTrial();
+    }
+    if (this.#flows.size + this.#captures.size + this.#trials.size === 0) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     }
@@ -193,7 +254,7 @@ export class Subscriptions {
       this.#emptyRounds++;
       this.pump();
       // A subscriber that ended meanwhile may have been the last.
-      if (this.#flows.size + this.#captures.size > 0) this.#again();
+      if (this.#flows.size + this.#captures.size + this.#trials.size > 0) this.#again();
     }, pause);
   }
 }

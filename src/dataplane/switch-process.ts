@@ -19,6 +19,7 @@ import {
   type QueryAnswer,
   type QueryAnswers,
   type QueryRequest,
+  type ShadowSpec,
   type SubscribeRequest,
   type SwitchSettings,
   type SwitchStatus,
@@ -112,7 +113,7 @@ export class SwitchProcess implements SwitchService {
   async publish(request: PublishRequest): Promise<Acknowledge> {
     const { ports, settings } = request;
     // Policy first: a port must not come up under a policy that does not know it.
-    const image = this.#loadImage(request.image);
+    const { shadow, ...image } = this.#loadImages(request.image, request.shadow);
     if (settings !== undefined && !isDeepStrictEqual(settings, this.#state.settings))
       this.#native.configure(settings);
     const leaving = this.#ports.leaving(ports);
@@ -131,6 +132,7 @@ export class SwitchProcess implements SwitchService {
       revision: request.revision,
       generation: this.generation,
       image,
+      ...(shadow === undefined ? {} : { shadow }),
       ports: statuses,
     };
   }
@@ -142,6 +144,7 @@ export class SwitchProcess implements SwitchService {
 
   subscribe(request: SubscribeRequest, subscriber: Subscriber): void {
     if (request.what === 'flows') this.#subscriptions.flows(request.id, request.filter ?? {}, subscriber);
+    else if (request.what === 'trial') this.#subscriptions.trial(request.id, subscriber);
     else this.#subscriptions.capture(request.id, request.filter, subscriber);
   }
 
@@ -200,31 +203,30 @@ export class SwitchProcess implements SwitchService {
     });
   }
 
-  /**
-   * Reads synchronously: the file is in memory (tmpfs), and each turn through the thread pool would wait for a core that pods hold.
-   */
-  #loadImage(path: string | null): ImageStatus {
-    if (path === null) return { status: this.#hasImage ? 'unchanged' : 'none' };
-    let bytes: Buffer;
-    try {
-      const file = statSync(path);
-      if (!file.isFile()) return refused('image-read', `${path} is no file`);
-      if (file.size > maximumImageBytes)
-        return refused(
-          'image-size',
-          `${path} has ${file.size} bytes; at most ${maximumImageBytes} are loaded`,
-        );
-      bytes = readFileSync(path);
-    } catch (error) {
-      return refused('image-read', `the image cannot be read: ${(error as Error).message}`);
-    }
-    const loaded: LoadedImage = this.#native.loadImage(bytes);
-    if (loaded.error !== undefined) return refused(loaded.error.code, loaded.error.message);
-    if (loaded.status === 'unchanged') return { status: 'unchanged' };
+  #loadImages(path: string | null, shadow: ShadowSpec | undefined): ImageStatus & { shadow?: ImageStatus } {
+    const bytes = path === null ? null : readImage(path);
+    if (bytes !== null && !Buffer.isBuffer(bytes)) return { ...bytes, ...shadowLeft(shadow) };
+    const beside = shadow === undefined ? null : this.#readShadow(shadow);
+    const loaded = this.#native.loadImage(
+      bytes,
+      shadow !== undefined && Buffer.isBuffer(beside) ? { trial: shadow.trial, bytes: beside } : undefined,
+    );
+    if (loaded.error !== undefined)
+      return { ...refused(loaded.error.code, loaded.error.message), ...shadowLeft(shadow) };
+    const ofShadow = beside !== null && !Buffer.isBuffer(beside) ? beside : imageStatus(loaded.shadow);
+    const also = ofShadow === undefined ? {} : { shadow: ofShadow };
+    if (bytes === null && !this.#hasImage) return { status: 'none', ...also };
+    if (bytes === null || loaded.status === 'unchanged') return { status: 'unchanged', ...also };
     this.#hasImage = true;
     // Before the acknowledgement: what an agent has been told is in force stays in force after a crash.
     this.#folder.writeImage(bytes);
-    return { status: 'loaded' };
+    return { status: 'loaded', ...also };
+  }
+
+  #readShadow(shadow: ShadowSpec): Buffer | ImageStatus {
+    if (this.#subscriptions.trials === 0)
+      return refused('trial-unheard', 'a trial needs a subscription to its events; subscribe first');
+    return readImage(shadow.image);
   }
 
   #claim(): void {
@@ -291,12 +293,42 @@ export class SwitchProcess implements SwitchService {
       ports: { live, failed: reports.length - live },
       connections: { used: figures.connectionsUsed, capacity: figures.connectionsCapacity },
       workers: figures.workers,
+      trial: figures.trial,
       udpSegmentation: figures.udpSegmentation,
       supervised: this.#options.supervisorDescriptor >= 0 && figures.supervisorRefused === undefined,
       starts: this.#state.starts,
       lostEvents: figures.lostEvents + this.#subscriptions.lost,
     };
   }
+}
+
+/**
+ * Reads synchronously: the file is in memory (tmpfs), and each turn through the thread pool would wait for a core that pods hold.
+ */
+function readImage(path: string): Buffer | ImageStatus {
+  try {
+    const file = statSync(path);
+    if (!file.isFile()) return refused('image-read', `${path} is no file`);
+    if (file.size > maximumImageBytes)
+      return refused('image-size', `${path} has ${file.size} bytes; at most ${maximumImageBytes} are loaded`);
+    return readFileSync(path);
+  } catch (error) {
+    return refused('image-read', `the image cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function imageStatus(loaded: LoadedImage | undefined): ImageStatus | undefined {
+  if (loaded === undefined) return undefined;
+  return loaded.error === undefined
+    ? { status: loaded.status }
+    : refused(loaded.error.code, loaded.error.message);
+}
+
+/** A shadow that came with an image that was refused would be of another world. */
+function shadowLeft(shadow: ShadowSpec | undefined): { shadow?: ImageStatus } {
+  return shadow === undefined
+    ? {}
+    : { shadow: refused('shadow-left', 'the image that it came with was refused') };
 }
 
 function refused(code: string, message: string): ImageStatus {

@@ -68,6 +68,8 @@ export const errorCodes = {
   'host-failed': 'The host could not be set up for a reason that nobody foresaw.',
   'leases-write': 'A lease cannot be written to the run directory.',
   'leases-damaged': 'A line of the lease journal cannot be read and is left out.',
+  'trial-busy': 'A trial of policies runs on this node already.',
+  'trial-invalid': 'A trial of policies was asked for that cannot be run.',
   'telemetry-listen': 'The metrics cannot be served at the configured address.',
 
   // Kubernetes API
@@ -91,6 +93,7 @@ export const errorCodes = {
   // switch
   'addon-load': 'The native addon cannot be loaded.',
   'switch-away': 'There is no connection to the switch.',
+  'switch-old': 'The switch is of an older version, which does not know what was asked.',
   'switch-slow': 'The switch has not acknowledged the latest state in time.',
   'switch-busy': 'Too many publications wait in the switch.',
   'switch-stopping': 'The switch is ending.',

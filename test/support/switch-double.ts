@@ -17,11 +17,15 @@ import {
   type PortStatus,
   type PublishRequest,
   type SwitchRequest,
+  type TrialCounts,
+  type TrialEvent,
 } from '../../src/dataplane/protocol.js';
 
 export interface Publication extends PublishRequest {
   /** Text of the image file when it was published. */
   readonly imageText: string | null;
+  /** Of the trial's image; null where there was none. */
+  readonly shadowText: string | null;
 }
 
 export class SwitchDouble {
@@ -37,6 +41,10 @@ export class SwitchDouble {
   refuseImage: string | null = null;
   /** What `explain` answers. */
   explain: (flow: FlowQuestion) => ExplainReport = () => ({ generation: '1', image: false, ways: [] });
+  /** Trials are not known, as to a switch of an older version. */
+  old = false;
+  /** Set: shadows of trials are refused with this message. */
+  refuseShadow: string | null = null;
   /** Queries are not answered while true. */
   silent = false;
   /** Acknowledgements wait while true. */
@@ -91,6 +99,13 @@ export class SwitchDouble {
 
   emitCapture(events: readonly CaptureEvent[]): void {
     this.#emit('capture', events, 0);
+  }
+
+  emitTrial(events: readonly TrialEvent[], counts: TrialCounts): void {
+    for (const { what, id, lines } of this.#subscribers) {
+      if (what === 'trial')
+        lines.send({ type: 'event', subscription: id, what: 'trial', events, lost: 0, counts });
+    }
   }
 
   get subscriptions(): readonly string[] {
@@ -155,6 +170,10 @@ export class SwitchDouble {
         });
         return;
       case 'subscribe':
+        if (this.old && request.what === 'trial') {
+          lines.send({ id, type: 'error', code: 'frame-invalid', message: 'what is none of flows, capture' });
+          return;
+        }
         lines.send({ id, type: 'done' });
         this.#subscribers.push({ id, what: request.what, lines, lost: 0 });
         return;
@@ -168,7 +187,8 @@ export class SwitchDouble {
 
   #publish(request: PublishRequest, lines: Lines): void {
     const imageText = request.image === null ? null : readFileSync(request.image, 'utf8');
-    this.publications.push({ ...request, imageText });
+    const shadowText = request.shadow === undefined ? null : readFileSync(request.shadow.image, 'utf8');
+    this.publications.push({ ...request, imageText, shadowText });
     const refused = this.refuseImage !== null;
     const unchanged = !refused && imageText === this.#lastImage;
     if (!refused && !unchanged) {
@@ -183,6 +203,14 @@ export class SwitchDouble {
       image: refused
         ? { status: 'refused', error: { code: 'image-damaged', message: this.refuseImage! } }
         : { status: unchanged ? 'unchanged' : 'loaded' },
+      ...(request.shadow === undefined
+        ? {}
+        : {
+            shadow:
+              this.refuseShadow === null
+                ? { status: 'loaded' }
+                : { status: 'refused', error: { code: 'image-damaged', message: this.refuseShadow } },
+          }),
       ports: request.ports.map(({ id }) => ({ id, ...this.portStatus(id) })),
     };
     const send = () => lines.send(acknowledge);
@@ -248,6 +276,7 @@ export class SwitchDouble {
           ports: { live: ports.length, failed: 0 },
           connections: { used: 1, capacity: 1000 },
           workers: 1,
+          trial: this.last?.shadow?.trial ?? 0,
           udpSegmentation: true,
           supervised: false,
           starts: 1,

@@ -46,6 +46,7 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     overrides,
     config,
     compile: imageCompiler(),
+    trialCompiler: imageCompiler,
     identifyPeer: peerIdentity((descriptor) => addon.peerCredentials(descriptor)),
     hasWriter: (path) => addon.hasWriter(path),
     log,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { NativeCapture } from '../../../src/dataplane/addon.js';
-import type { FlowEvent, SwitchEvent } from '../../../src/dataplane/protocol.js';
+import type { FlowEvent, SwitchEvent, TrialCounts, TrialEvent } from '../../../src/dataplane/protocol.js';
 import { type EventSource, type Subscriber, Subscriptions } from '../../../src/dataplane/subscriptions.js';
 
 const flow = (change: Partial<FlowEvent> = {}): FlowEvent => ({
@@ -34,6 +34,11 @@ class Rings implements EventSource {
     lost: 0,
   });
   stopCapture = (capture: number) => void this.captures.delete(capture);
+  trial: TrialEvent[] = [];
+  counts: TrialCounts = { judged: 0, denied: 0, allowed: 0, unnamed: 0 };
+  trialsEnded = 0;
+  takeTrial = (limit: number) => ({ events: this.trial.splice(0, limit), counts: this.counts });
+  endTrial = () => void this.trialsEnded++;
 }
 
 class Reader implements Subscriber {
@@ -156,4 +161,37 @@ test('empty rings are looked at less often after a second, and as often as befor
   assert.equal(looksWithin(1000), 20);
   subscriptions.endAll(reader);
   assert.equal(looksWithin(1000), 0);
+});
+
+test('what a trial finds goes to those who listen to it, with the counts whenever they change', (t) => {
+  const { rings, subscriptions } = setUp(t);
+  const [reader, other] = [new Reader(), new Reader()];
+  subscriptions.trial(1, reader);
+  subscriptions.flows(2, {}, other);
+  subscriptions.pump();
+  subscriptions.pump();
+  assert.equal(reader.got.length, 1, 'the counts once');
+  rings.counts = { judged: 7, denied: 1, allowed: 0, unnamed: 0 };
+  rings.trial.push({ actual: flow(), shadow: { verdict: 'denied', reason: 'policy-ingress' } });
+  subscriptions.pump();
+  const event = reader.got[1]!;
+  assert.ok(event.what === 'trial');
+  assert.equal(event.counts.judged, 7);
+  assert.equal(event.events[0]?.actual.source.pod, 'web/a');
+  assert.deepEqual(other.got, [], 'a follower of flows sees what happened, not what would have');
+});
+
+test('a trial ends when the last who listened to it has gone, by any way', (t) => {
+  const { rings, subscriptions } = setUp(t);
+  const [one, two] = [new Reader(), new Reader()];
+  subscriptions.trial(1, one);
+  subscriptions.trial(1, two);
+  assert.equal(subscriptions.trials, 2);
+  assert.ok(subscriptions.end(one, 1));
+  assert.equal(rings.trialsEnded, 0);
+  subscriptions.endAll(two);
+  assert.equal(rings.trialsEnded, 1);
+  subscriptions.trial(2, one);
+  subscriptions.close();
+  assert.equal(rings.trialsEnded, 2);
 });

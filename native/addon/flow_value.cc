@@ -1,0 +1,63 @@
+#include "addon/flow_value.h"
+
+#include "addon/value.h"
+
+namespace weft::addon {
+
+namespace {
+
+// Who decided: the rules that allowed, or the policies that isolate the end that was denied.
+void tell_rules(Napi::Object& item, const Image* image, const Ruling& ruling, uint32_t source_program,
+                uint32_t destination_program) {
+  const Napi::Env env = item.Env();
+  if (const Napi::Value rule = to_rule(env, image, ruling.egress_rule); !rule.IsUndefined())
+    item.Set("egress", rule);
+  if (const Napi::Value rule = to_rule(env, image, ruling.ingress_rule); !rule.IsUndefined())
+    item.Set("ingress", rule);
+  if (image == nullptr) return;
+  const bool ingress = ruling.reason == DropReason::policy_ingress;
+  const uint32_t program = ingress ? destination_program : source_program;
+  if ((ingress || ruling.reason == DropReason::policy_egress) && program < image->program_count())
+    item.Set("isolatedBy",
+             to_policies(env, *image, program, ingress ? Direction::ingress : Direction::egress));
+}
+
+}  // namespace
+
+Napi::Object to_flow(Napi::Env env, const DataPlane& plane, const FlowEvent& event, double offset) {
+  constexpr const char* kVerdicts[] = {"allowed", "denied", "dropped"};
+  constexpr double kMillisecondNs = 1e6;
+  Napi::Object item = Napi::Object::New(env);
+  item.Set("time", to_number(env, (static_cast<double>(event.time_ns) + offset) / kMillisecondNs));
+  item.Set("verdict", kVerdicts[static_cast<size_t>(event.verdict)]);
+  if (event.reason != DropReason::none) item.Set("reason", std::string(drop_reason_name(event.reason)));
+  const FlowTuple& flow = event.tuple;
+  item.Set("protocol", to_number(env, flow.protocol));
+  item.Set("family", to_number(env, flow.family));
+  item.Set("source", to_end(env, flow.source, flow.source_port, flow.protocol));
+  item.Set("destination", to_end(env, flow.destination, flow.destination_port, flow.protocol));
+  if (event.backend != flow.destination && !event.backend.is_unspecified())
+    item.Set("translated", to_end(env, event.backend, event.backend_port, flow.protocol));
+  if (const std::string* id = plane.port_id(event.in_port)) item.Set("fromPort", *id);
+  if (const std::string* id = plane.port_id(event.out_port)) item.Set("toPort", *id);
+  const std::shared_ptr<const Image> image = plane.core().image_of(event.generation);
+  if (event.verdict == FlowVerdict::denied && image) item.Set("isolatedBy", Napi::Array::New(env));
+  tell_rules(item, image.get(), {event.reason, event.egress_rule, event.ingress_rule}, event.source_program,
+             event.destination_program);
+  return item;
+}
+
+Napi::Object to_trial(Napi::Env env, const DataPlane& plane, const TrialEvent& event, double offset) {
+  Napi::Object shadow = Napi::Object::New(env);
+  const bool allowed = event.shadow.reason == DropReason::none;
+  shadow.Set("verdict", allowed ? "allowed" : "denied");
+  if (!allowed) shadow.Set("reason", std::string(drop_reason_name(event.shadow.reason)));
+  tell_rules(shadow, plane.core().shadow_of(event.actual.generation).get(), event.shadow,
+             event.source_program, event.destination_program);
+  Napi::Object item = Napi::Object::New(env);
+  item.Set("actual", to_flow(env, plane, event.actual, offset));
+  item.Set("shadow", shadow);
+  return item;
+}
+
+}  // namespace weft::addon

@@ -1,0 +1,16 @@
+// What the switch tells of flows, as JavaScript values of the protocol's form.
+#pragma once
+
+#include <napi.h>
+
+#include "addon/data_plane.h"
+
+namespace weft::addon {
+
+// `offset`: nanoseconds from the workers' clock to 1970. Rules are named by the image that judged, if it is
+// still known.
+Napi::Object to_flow(Napi::Env env, const DataPlane& plane, const FlowEvent& event, double offset);
+// {actual, shadow}
+Napi::Object to_trial(Napi::Env env, const DataPlane& plane, const TrialEvent& event, double offset);
+
+}  // namespace weft::addon
