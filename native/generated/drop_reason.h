@@ -72,11 +72,14 @@ enum class DropReason : uint8_t {
   icmp_rate_limit = 60,
   internal = 61,
   sctp_fragment = 62,
-  bandwidth = 63,
+  service_port = 63,
+  service_no_local_endpoint = 64,
+  service_source_range = 65,
+  service_endpoint_gone = 66,
 };
 
 // How many values there are, `none` included: the size of a counter array indexed by the reason.
-inline constexpr size_t drop_reason_count = 64;
+inline constexpr size_t drop_reason_count = 67;
 
 inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = {
     "none",
@@ -142,7 +145,10 @@ inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = 
     "icmp-rate-limit",
     "internal",
     "sctp-fragment",
-    "bandwidth",
+    "service-port",
+    "service-no-local-endpoint",
+    "service-source-range",
+    "service-endpoint-gone",
 };
 
 // The metric label: "policy-egress". A value outside of the list (never made by this code) reads "unknown".

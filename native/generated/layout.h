@@ -276,27 +276,35 @@ static_assert(offsetof(ImageFrontend, reserved) == 19);
 static_assert(offsetof(ImageFrontend, service) == 20);
 static_assert(std::is_trivially_copyable_v<ImageFrontend>);
 
-// One port of one Service in one family; sorted by name.
+// Endpoints that some addresses of one port of one Service lead to, in one family; sorted by name.
 struct ImageService {
-  uint64_t key;  // hash of the name, the same in every image
+  uint64_t key;  // of the port: hash of the name, the same in every image and for all records of the port
   uint32_t name_offset;  // into service_strings
   uint32_t name_length;
   uint32_t first_backend;  // into backends
-  uint32_t backend_count;  // 0: refused at once
+  uint32_t backend_count;  // of new flows
+  uint32_t kept_count;  // after those: of flows begun earlier only
   uint32_t affinity_seconds;  // 0: none
+  uint32_t first_source;  // into service_sources
+  uint32_t source_count;  // 0: any client
+  uint32_t empty;  // without backends: 0: the client is refused, 1: its packets are dropped
   uint32_t reserved;  // zero
 };
-static_assert(sizeof(ImageService) == 32);
+static_assert(sizeof(ImageService) == 48);
 static_assert(offsetof(ImageService, key) == 0);
 static_assert(offsetof(ImageService, name_offset) == 8);
 static_assert(offsetof(ImageService, name_length) == 12);
 static_assert(offsetof(ImageService, first_backend) == 16);
 static_assert(offsetof(ImageService, backend_count) == 20);
-static_assert(offsetof(ImageService, affinity_seconds) == 24);
-static_assert(offsetof(ImageService, reserved) == 28);
+static_assert(offsetof(ImageService, kept_count) == 24);
+static_assert(offsetof(ImageService, affinity_seconds) == 28);
+static_assert(offsetof(ImageService, first_source) == 32);
+static_assert(offsetof(ImageService, source_count) == 36);
+static_assert(offsetof(ImageService, empty) == 40);
+static_assert(offsetof(ImageService, reserved) == 44);
 static_assert(std::is_trivially_copyable_v<ImageService>);
 
-// A ready endpoint.
+// An endpoint; those of new flows and those kept each ascend by address, then port.
 struct ImageBackend {
   uint8_t address[16];
   uint16_t port;
@@ -307,6 +315,16 @@ static_assert(offsetof(ImageBackend, address) == 0);
 static_assert(offsetof(ImageBackend, port) == 16);
 static_assert(offsetof(ImageBackend, reserved) == 18);
 static_assert(std::is_trivially_copyable_v<ImageBackend>);
+
+// A block of clients that a load balancer takes packets from.
+struct ImageSource {
+  uint8_t base[16];  // first address
+  uint32_t depth;  // length in the 16-byte form
+};
+static_assert(sizeof(ImageSource) == 20);
+static_assert(offsetof(ImageSource, base) == 0);
+static_assert(offsetof(ImageSource, depth) == 16);
+static_assert(std::is_trivially_copyable_v<ImageSource>);
 
 enum class Section : uint32_t {
   strings = 0,
@@ -332,10 +350,11 @@ enum class Section : uint32_t {
   frontends = 20,
   services = 21,
   backends = 22,
-  service_strings = 23,
+  service_sources = 23,
+  service_strings = 24,
 };
-inline constexpr uint32_t kSectionCount = 24;
-inline constexpr std::array<const char*, kSectionCount> kSectionNames = {"strings", "policies", "rules", "port_sets", "port_ranges", "row_policies", "rows", "programs", "identity_buckets", "identity_cells", "block_buckets", "block_cells", "identities", "prefixes", "classes", "trie4", "trie6", "endpoint_buckets", "endpoints", "frontend_buckets", "frontends", "services", "backends", "service_strings"};
+inline constexpr uint32_t kSectionCount = 25;
+inline constexpr std::array<const char*, kSectionCount> kSectionNames = {"strings", "policies", "rules", "port_sets", "port_ranges", "row_policies", "rows", "programs", "identity_buckets", "identity_cells", "block_buckets", "block_cells", "identities", "prefixes", "classes", "trie4", "trie6", "endpoint_buckets", "endpoints", "frontend_buckets", "frontends", "services", "backends", "service_sources", "service_strings"};
 
 // The element type of each section.
 template <Section S>
@@ -363,8 +382,9 @@ template <> struct ElementOf<Section::frontend_buckets> { using type = ImageWord
 template <> struct ElementOf<Section::frontends> { using type = ImageFrontend; };
 template <> struct ElementOf<Section::services> { using type = ImageService; };
 template <> struct ElementOf<Section::backends> { using type = ImageBackend; };
+template <> struct ElementOf<Section::service_sources> { using type = ImageSource; };
 template <> struct ElementOf<Section::service_strings> { using type = ImageText; };
-inline constexpr std::array<uint32_t, kSectionCount> kElementSizes = {1, 16, 28, 12, 12, 4, 20, 8, 4, 12, 4, 12, 8, 24, 8, 32, 32, 4, 28, 4, 24, 32, 20, 1};
+inline constexpr std::array<uint32_t, kSectionCount> kElementSizes = {1, 16, 28, 12, 12, 4, 20, 8, 4, 12, 4, 12, 8, 24, 8, 32, 32, 4, 28, 4, 24, 48, 20, 20, 1};
 
 inline constexpr uint32_t kFlagPod = 1;
 inline constexpr uint32_t kFlagLocal = 2;

@@ -11,10 +11,11 @@ export function imageCompiler(): Compile {
   let follows: { readonly world: World; readonly settings: string; readonly compiler: Compiler } | null =
     null;
   return (request) => {
-    const settings = JSON.stringify([request.node, request.policy]);
+    const mostServices = request.limits.services;
+    const settings = JSON.stringify([request.node, request.policy, mostServices]);
     if (follows === null || follows.world !== request.world || follows.settings !== settings) {
       const { world, node, policy } = request;
-      follows = { world, settings, compiler: new Compiler(world, { node, settings: policy }) };
+      follows = { world, settings, compiler: new Compiler(world, { node, settings: policy, mostServices }) };
     }
     const { compiler } = follows;
     // Set again once it went well: a compiler that threw half-way through an update is not to be trusted with the next.
@@ -27,9 +28,12 @@ export function imageCompiler(): Compile {
   };
 }
 
-/** Over a limit there is no new image: the one before stays in force, and what is new gets nothing through. */
+/**
+ * Over a limit there is no new image: the one before stays in force, and what is new gets nothing through. (Services have theirs in the
+ * compiler: those that have no room are left out, and policy goes on.)
+ */
 function checkLimits({ limits }: CompileRequest, figures: CompiledFigures): void {
-  for (const limit of ['identities', 'classes', 'services'] as const) {
+  for (const limit of ['identities', 'classes'] as const) {
     if (figures[limit] > limits[limit])
       throw new WeftError(
         'limit-exceeded',

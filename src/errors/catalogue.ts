@@ -46,7 +46,7 @@ export const errorCodes = {
   'install-programs': 'A program that is to be installed has not been built.',
   'install-write': 'A file of the installation cannot be read or written.',
   'limit-exceeded':
-    'The policies need more identities, classes or services than configured; the policy before stays in force.',
+    'The policies need more identities or classes than configured; the policy before stays in force.',
   'image-write': 'The policy image cannot be written to the run directory.',
   'image-refused': 'The switch refused the policy image; the one before stays in force.',
   'source-not-synced': 'A source has not told everything yet; nothing is published before it has.',
@@ -156,6 +156,8 @@ export const findingCodes = {
 
   // meaning
   'address-conflict': 'Two pods have one address; one of them counts.',
+  'service-limit':
+    'There are more Service ports than limits.services allows; the youngest Services are left out.',
   'service-address-conflict': 'Two Services have one address and port; one of them counts.',
   'dns-inbound': 'Port 53 is opened inbound where outbound is meant.',
   'egress-without-dns': 'Egress is isolated and nothing allows DNS.',

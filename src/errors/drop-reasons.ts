@@ -170,6 +170,27 @@ export const dropReasons = [
     'A fragmented SCTP packet would need another port, and a fragment alone does not allow to renew its checksum.',
   ),
   reason('bandwidth', 'limit', "The destination pod's ingress bandwidth is used up."),
+  // services
+  reason(
+    'service-port',
+    'route',
+    "The address is a Service's, which has no such port; the client was told at once.",
+  ),
+  reason(
+    'service-no-local-endpoint',
+    'route',
+    'The Service has endpoints, but its traffic policy is Local and none is on the node asked.',
+  ),
+  reason(
+    'service-source-range',
+    'policy',
+    "The client is in none of the Service's loadBalancerSourceRanges, so its load balancer's address takes nothing from it.",
+  ),
+  reason(
+    'service-endpoint-gone',
+    'route',
+    "The connection's endpoint is gone; the client was told that the connection is closed.",
+  ),
 ] as const satisfies readonly DropReason[];
 
 export type DropReasonName = (typeof dropReasons)[number]['name'];

@@ -109,7 +109,7 @@ export class Compiler {
       blockCells: tables.rows.reduce((sum, { blockCells }) => sum + blockCells.length, 0),
       portSets: tables.portSets.length,
       addresses: tables.endpoints.size,
-      services: tables.services.records.length,
+      services: this.#policy.serviceCount,
       imageBytes,
     };
   }

@@ -59,9 +59,34 @@ export interface RuleName {
 export interface FoundService {
   readonly id: number;
   readonly name: string;
+  /** 16 hexadecimal digits. */
+  readonly key: string;
   readonly affinitySeconds: number;
-  readonly backends: readonly { readonly address: Address; readonly port: number }[];
+  readonly backends: readonly FoundBackend[];
+  readonly kept: readonly FoundBackend[];
+  /** Without backends: whether packets are dropped rather than refused. */
+  readonly drops: boolean;
+  readonly sources: readonly { readonly base: Address; readonly depth: number }[];
 }
+
+export interface FoundBackend {
+  readonly address: Address;
+  readonly port: number;
+}
+
+/** What becomes of a pod's first packet to an address: a Service's endpoints, or what happens to it instead. */
+export type ServiceOutcome =
+  /** No Service's: it goes where its address says. */
+  | 'none'
+  /** A cluster address that has no such port. */
+  | 'port'
+  /** The load balancer does not take the client's packets. */
+  | 'source'
+  /** No endpoint anywhere: refused. */
+  | 'refused'
+  /** None where the traffic policy asks for it: dropped. */
+  | 'dropped'
+  | { readonly service: FoundService };
 
 function problem(code: string, message: string): { readonly problem: Problem } {
   return { problem: { code, severity: 'error', message, fix: 'Compile the image again.' } };
@@ -315,15 +340,39 @@ export class DecodedImage {
     const id = this.#frontends.get(`${protocol}|${port}|${address.text}`);
     if (id === undefined) return undefined;
     const service = this.#elements.services[id]!;
-    const first = service.first_backend as number;
+    const { first_backend, backend_count, kept_count } = service as Record<string, number>;
+    const first = first_backend!;
+    const kept = first + backend_count!;
+    const source = service.first_source as number;
+    const backends = (from: number, to: number) =>
+      this.#elements.backends.slice(from, to).map(({ address: at, port: number }) => ({
+        address: at as Address,
+        port: number as number,
+      }));
     return {
       id,
       name: this.#string('service_strings', service.name_offset as number, service.name_length as number),
+      key: service.key as string,
       affinitySeconds: service.affinity_seconds as number,
-      backends: this.#elements.backends
-        .slice(first, first + (service.backend_count as number))
-        .map(({ address: at, port: number }) => ({ address: at as Address, port: number as number })),
+      backends: backends(first, kept),
+      kept: backends(kept, kept + kept_count!),
+      drops: service.empty === 1,
+      sources: this.#elements.service_sources
+        .slice(source, source + (service.source_count as number))
+        .map(({ base, depth }) => ({ base: base as Address, depth: depth as number })),
     };
+  }
+
+  /** For a client that is a pod of this node. */
+  translate(client: Address, protocol: number, address: Address, port: number): ServiceOutcome {
+    const service = this.service(protocol, address, port);
+    if (service === undefined) return this.classify(address).service ? 'port' : 'none';
+    const { sources, backends, drops } = service;
+    const taken = ({ base, depth }: FoundService['sources'][number]) =>
+      base.family === client.family && addressOf(maskWords(client.words, depth)).text === base.text;
+    if (sources.length > 0 && !sources.some(taken)) return 'source';
+    if (backends.length === 0) return drops ? 'dropped' : 'refused';
+    return { service };
   }
 
   #rowOf(program: number, direction: Direction): number | null {

@@ -220,19 +220,39 @@ export const sections = {
     ['reserved', 'u8', 'zero'],
     ['service', 'u32', 'into services'],
   ]),
-  services: struct('ImageService', 'One port of one Service in one family; sorted by name.', [
-    ['key', 'u64', 'hash of the name, the same in every image'],
-    ['name_offset', 'u32', 'into service_strings'],
-    ['name_length', 'u32', ''],
-    ['first_backend', 'u32', 'into backends'],
-    ['backend_count', 'u32', '0: refused at once'],
-    ['affinity_seconds', 'u32', '0: none'],
-    ['reserved', 'u32', 'zero'],
-  ]),
-  backends: struct('ImageBackend', 'A ready endpoint.', [
-    ['address', 'address', ''],
-    ['port', 'u16', ''],
-    ['reserved', 'u16', 'zero'],
+  services: struct(
+    'ImageService',
+    'Endpoints that some addresses of one port of one Service lead to, in one family; sorted by name.',
+    [
+      [
+        'key',
+        'u64',
+        'of the port: hash of the name, the same in every image and for all records of the port',
+      ],
+      ['name_offset', 'u32', 'into service_strings'],
+      ['name_length', 'u32', ''],
+      ['first_backend', 'u32', 'into backends'],
+      ['backend_count', 'u32', 'of new flows'],
+      ['kept_count', 'u32', 'after those: of flows begun earlier only'],
+      ['affinity_seconds', 'u32', '0: none'],
+      ['first_source', 'u32', 'into service_sources'],
+      ['source_count', 'u32', '0: any client'],
+      ['empty', 'u32', 'without backends: 0: the client is refused, 1: its packets are dropped'],
+      ['reserved', 'u32', 'zero'],
+    ],
+  ),
+  backends: struct(
+    'ImageBackend',
+    'An endpoint; those of new flows and those kept each ascend by address, then port.',
+    [
+      ['address', 'address', ''],
+      ['port', 'u16', ''],
+      ['reserved', 'u16', 'zero'],
+    ],
+  ),
+  service_sources: struct('ImageSource', 'A block of clients that a load balancer takes packets from.', [
+    ['base', 'address', 'first address'],
+    ['depth', 'u32', 'length in the 16-byte form'],
   ]),
   service_strings: struct('ImageText', 'Text of services, apart so that a change of one leaves the other.', [
     ['byte', 'u8', ''],

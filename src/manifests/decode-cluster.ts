@@ -25,5 +25,12 @@ export function decodeNode(value: KubernetesObject, origin?: ManifestObject): No
   const spec = objectOf(value.spec);
   const blocks = Array.isArray(spec.podCIDRs) ? spec.podCIDRs : [spec.podCIDR];
   const podCidrs = blocks.map((block) => parseCidr(textOf(block))?.cidr).filter((cidr) => cidr !== undefined);
-  return { name: named.name, addresses, podCidrs, ...sourceAt(origin, ['metadata', 'name']) };
+  const zone = textOf(objectOf(objectOf(value.metadata).labels)['topology.kubernetes.io/zone']);
+  return {
+    name: named.name,
+    addresses,
+    podCidrs,
+    ...(zone === '' ? {} : { zone }),
+    ...sourceAt(origin, ['metadata', 'name']),
+  };
 }

@@ -1,7 +1,8 @@
 /** Service, Endpoints and EndpointSlice. */
 
-import type { EndpointSlice, Service, ServicePort, ServiceType } from '../model/service.js';
+import type { EndpointSlice, Service, ServicePort, ServiceType, SliceEndpoint } from '../model/service.js';
 import { parseAddress } from '../net/address.js';
+import { type Cidr, cidr, parseCidr } from '../net/cidr.js';
 import type { KubernetesObject, ManifestObject } from './parse.js';
 import {
   addressesFrom,
@@ -29,8 +30,12 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
   const selector = isAbsent(spec.selector) ? null : labelsFrom(spec.selector);
   if (selector === undefined) return undefined;
   const type = (types.has(spec.type) ? spec.type : 'ClusterIP') as ServiceType;
+  const created = textOf(objectOf(value.metadata).creationTimestamp);
+  const distribution = distributions.get(spec.trafficDistribution);
+  const sourceRanges = sourceRangesFrom(spec.loadBalancerSourceRanges);
   return {
     ...named,
+    ...(created === '' ? {} : { created }),
     type,
     clusterIPs: type === 'ExternalName' ? [] : addressesFrom(spec.clusterIPs, spec.clusterIP),
     ...(spec.clusterIP === 'None' || (Array.isArray(spec.clusterIPs) && spec.clusterIPs[0] === 'None')
@@ -38,7 +43,12 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
       : {}),
     ...(Array.isArray(spec.ipFamilies) ? { ipFamilies: spec.ipFamilies.flatMap(familyOf) } : {}),
     externalIPs: addressesFrom(spec.externalIPs),
-    loadBalancerIPs: addressesFrom(objectOf(objectOf(value.status).loadBalancer).ingress),
+    loadBalancerIPs: addressesFrom(
+      objectsOf(objectOf(objectOf(value.status).loadBalancer).ingress).filter(
+        ({ ipMode }) => ipMode !== 'Proxy',
+      ),
+    ),
+    ...(sourceRanges.length === 0 ? {} : { loadBalancerSourceRanges: sourceRanges }),
     ports: objectsOf(spec.ports)
       .map(servicePort)
       .filter((port) => port !== undefined),
@@ -47,8 +57,26 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
     affinitySeconds: affinitySeconds(spec),
     publishNotReadyAddresses: spec.publishNotReadyAddresses === true,
     internalTrafficPolicy: spec.internalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
+    ...(spec.externalTrafficPolicy === 'Local' ? { externalTrafficPolicy: 'Local' as const } : {}),
+    ...(distribution === undefined ? {} : { trafficDistribution: distribution }),
     ...sourceAt(origin, ['metadata', 'name']),
   };
+}
+
+/** PreferClose is the older word for PreferSameZone. */
+const distributions: ReadonlyMap<unknown, NonNullable<Service['trafficDistribution']>> = new Map([
+  ['PreferClose', 'PreferSameZone'],
+  ['PreferSameZone', 'PreferSameZone'],
+  ['PreferSameNode', 'PreferSameNode'],
+]);
+
+/** A block that holds no client, for a list that has entries and none that can be read: it must not become open. */
+const nobody: readonly Cidr[] = [cidr('0.0.0.0/32'), cidr('::/128')];
+
+function sourceRangesFrom(list: unknown): readonly Cidr[] {
+  if (!Array.isArray(list) || list.length === 0) return [];
+  const ranges = list.flatMap((entry) => parseCidr(textOf(entry).trim())?.cidr ?? []);
+  return ranges.length === 0 ? nobody : ranges;
 }
 
 function familyOf(value: unknown): (4 | 6)[] {
@@ -90,14 +118,32 @@ export function decodeEndpointSlice(
     service: textOf(labels['kubernetes.io/service-name']),
     family,
     ports: endpointPorts(value.ports),
-    endpoints: objectsOf(value.endpoints).map((entry) => ({
-      addresses: addressesFrom(entry.addresses ?? []).filter((address) => address.family === family),
-      // Absent means ready, as the API says.
-      ready: objectOf(entry.conditions).ready !== false,
-      nodeName: textOf(entry.nodeName),
-    })),
+    endpoints: objectsOf(value.endpoints).map((entry) => sliceEndpoint(entry, family)),
     ...sourceAt(origin, ['metadata', 'name']),
   };
+}
+
+function sliceEndpoint(entry: PlainObject, family: 4 | 6): SliceEndpoint {
+  const { ready, serving, terminating } = objectOf(entry.conditions);
+  const { forZones, forNodes } = objectOf(entry.hints);
+  const zones = namesOf(forZones);
+  const nodes = namesOf(forNodes);
+  return {
+    addresses: addressesFrom(entry.addresses ?? []).filter((address) => address.family === family),
+    // Absent means ready and serving, as kube-proxy has it.
+    ready: ready !== false,
+    ...(serving === false ? { serving } : {}),
+    ...(terminating === true ? { terminating } : {}),
+    nodeName: textOf(entry.nodeName),
+    ...(zones.length === 0 ? {} : { forZones: zones }),
+    ...(nodes.length === 0 ? {} : { forNodes: nodes }),
+  };
+}
+
+function namesOf(list: unknown): readonly string[] {
+  return objectsOf(list)
+    .map(({ name }) => textOf(name))
+    .filter((name) => name !== '');
 }
 
 /** The older Endpoints: one slice for each subset and family. */

@@ -3,25 +3,40 @@
  * the service, as in a cluster, where the controller's own slices are such.
  *
  * Left out: headless services (their name stands for the pods themselves) and ExternalName. A named target port is resolved pod by pod, so
- * that pods of one service may listen on different numbers; a pod without that name is no backend.
+ * that pods of one service may listen on different numbers; a pod without that name is no endpoint.
+ *
+ * Which of the endpoints get new flows follows kube-proxy (its CategorizeEndpoints, Kubernetes 1.33): the ready ones, and where none
+ * is ready, those that still serve while they terminate; topology hints count only where every ready endpoint has one and one is for here.
  */
 import { type Address, compareAddresses, type Family } from '../net/address.js';
 import { isFinished, type Pod } from './pod.js';
-import type { EndpointSlice, Service, ServicePort } from './service.js';
+import type { EndpointSlice, Service, ServicePort, SliceEndpoint } from './service.js';
 
-export interface Backend {
+export interface Endpoint {
   readonly address: Address;
   readonly port: number;
   /** '' where unknown. */
   readonly nodeName: string;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  /** Zones and nodes that are to use it; absent: no hint. */
+  readonly forZones?: readonly string[];
+  readonly forNodes?: readonly string[];
 }
 
-/** One port of a service in one family. No backends: connections are refused at once. */
+/** One port of a service in one family. */
 export interface ServiceEndpoints {
   readonly port: ServicePort;
   readonly family: Family;
-  /** By address, then port; without repeats. */
-  readonly backends: readonly Backend[];
+  /** Whatever their condition; by address, then port; without repeats. */
+  readonly endpoints: readonly Endpoint[];
+}
+
+/** Where a client is. Absent members: unknown. */
+export interface Place {
+  readonly node?: string | undefined;
+  readonly zone?: string | undefined;
 }
 
 /** Whether the service has addresses that are translated at all. */
@@ -37,10 +52,11 @@ export function selects(service: Service, pod: Pod): boolean {
   return true;
 }
 
-/** Whether new flows may be sent to the pod. */
-function serves(service: Service, pod: Pod): boolean {
-  if (isFinished(pod)) return false;
-  return service.publishNotReadyAddresses || (pod.ready && !pod.terminating);
+/** Families in which the service has a cluster address; in others it does not exist, whatever external addresses it has. */
+export function familiesOf(service: Service): Family[] {
+  return ([4, 6] as const).filter((family) =>
+    service.clusterIPs.some((address) => address.family === family),
+  );
 }
 
 function targetPort(port: ServicePort, pod: Pod): number | undefined {
@@ -48,70 +64,151 @@ function targetPort(port: ServicePort, pod: Pod): number | undefined {
   return pod.ports.find(({ name, protocol }) => name === port.targetPort && protocol === port.protocol)?.port;
 }
 
-function inOrder(backends: readonly Backend[]): Backend[] {
-  const sorted = [...backends].sort((a, b) => compareAddresses(a.address, b.address) || a.port - b.port);
-  return sorted.filter((backend, i) => {
-    const previous = sorted[i - 1];
+/** The better of two that are told of one address and port: ready before serving before the rest. */
+const standing = ({ ready, serving, terminating }: Endpoint): number =>
+  ready ? 0 : serving && terminating ? 1 : serving ? 2 : 3;
+
+function inOrder(endpoints: Endpoint[]): Endpoint[] {
+  endpoints.sort(
+    (a, b) => compareAddresses(a.address, b.address) || a.port - b.port || standing(a) - standing(b),
+  );
+  return endpoints.filter((endpoint, i) => {
+    const previous = endpoints[i - 1];
     return (
       previous === undefined ||
-      previous.address.text !== backend.address.text ||
-      previous.port !== backend.port
+      previous.port !== endpoint.port ||
+      previous.address.text !== endpoint.address.text
     );
   });
 }
 
-function fromPods(port: ServicePort, family: Family, pods: readonly Pod[]): Backend[] {
-  const backends: Backend[] = [];
-  for (const pod of pods) {
-    const number = targetPort(port, pod);
-    if (number === undefined) continue;
-    // The first address of the family, as the EndpointSlice controller takes it.
-    const address = pod.addresses.find((candidate) => candidate.family === family);
-    if (address !== undefined) backends.push({ address, port: number, nodeName: pod.nodeName });
-  }
-  return backends;
+/** The hints that the EndpointSlice controller would give. */
+function hintsFor(service: Service, nodeName: string, zone: string | undefined) {
+  if (service.trafficDistribution === undefined || nodeName === '') return {};
+  return {
+    ...(zone === undefined ? {} : { forZones: [zone] }),
+    ...(service.trafficDistribution === 'PreferSameNode' ? { forNodes: [nodeName] } : {}),
+  };
 }
 
-function fromSlices(port: ServicePort, family: Family, slices: readonly EndpointSlice[]): Backend[] {
-  const backends: Backend[] = [];
+function fromPods(
+  service: Service,
+  port: ServicePort,
+  family: Family,
+  pods: readonly Pod[],
+  zoneOf: (node: string) => string | undefined,
+): Endpoint[] {
+  const endpoints: Endpoint[] = [];
+  for (const pod of pods) {
+    const number = targetPort(port, pod);
+    // The first address of the family, as the EndpointSlice controller takes it.
+    const address = pod.addresses.find((candidate) => candidate.family === family);
+    if (number === undefined || address === undefined) continue;
+    const { nodeName, ready: serving, terminating } = pod;
+    const ready = service.publishNotReadyAddresses || (serving && !terminating);
+    const hints = hintsFor(service, nodeName, zoneOf(nodeName));
+    endpoints.push({ address, port: number, nodeName, ready, serving, terminating, ...hints });
+  }
+  return endpoints;
+}
+
+function fromSlices(port: ServicePort, family: Family, slices: readonly EndpointSlice[]): Endpoint[] {
+  const endpoints: Endpoint[] = [];
   for (const slice of slices) {
     if (slice.family !== family) continue;
-    const own = slice.ports.filter(({ name, protocol }) => name === port.name && protocol === port.protocol);
-    for (const { port: number } of own) {
-      for (const { addresses, ready, nodeName } of slice.endpoints) {
-        const address = addresses[0];
-        if (ready && address !== undefined) backends.push({ address, port: number, nodeName });
+    for (const { name, protocol, port: number } of slice.ports) {
+      if (name !== port.name || protocol !== port.protocol) continue;
+      for (const told of slice.endpoints) {
+        const address = told.addresses[0];
+        if (address !== undefined) endpoints.push(endpointOf(told, address, number));
       }
     }
   }
-  return backends;
+  return endpoints;
 }
 
-function familiesOf(service: Service): Family[] {
-  const all = [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIPs];
-  return ([4, 6] as const).filter((family) => all.some((address) => address.family === family));
+function endpointOf(told: SliceEndpoint, address: Address, port: number): Endpoint {
+  const { nodeName, ready, serving = true, terminating = false, forZones, forNodes } = told;
+  return {
+    address,
+    port,
+    nodeName,
+    ready,
+    serving,
+    terminating,
+    ...(forZones === undefined ? {} : { forZones }),
+    ...(forNodes === undefined ? {} : { forNodes }),
+  };
 }
 
 /**
  * Endpoints of every port and family of a translated service; [] of any other. `pods` are candidates (others than those selected do no
- * harm), `slices` those that name the service; `node` the node that internalTrafficPolicy: Local refers to, or undefined: any.
+ * harm), `slices` those that name the service, `zoneOf` a node's zone.
  */
 export function resolveEndpoints(
   service: Service,
   pods: Iterable<Pod>,
   slices: readonly EndpointSlice[],
-  node?: string,
+  zoneOf: (node: string) => string | undefined = () => undefined,
 ): ServiceEndpoints[] {
   if (!isTranslated(service)) return [];
-  const serving: Pod[] = [];
+  const selected: Pod[] = [];
   if (slices.length === 0)
-    for (const pod of pods) if (selects(service, pod) && serves(service, pod)) serving.push(pod);
-  const near = (backend: Backend) =>
-    service.internalTrafficPolicy === 'Cluster' || node === undefined || backend.nodeName === node;
+    for (const pod of pods) if (selects(service, pod) && !isFinished(pod)) selected.push(pod);
+  const families = familiesOf(service);
   return service.ports.flatMap((port) =>
-    familiesOf(service).map((family) => {
-      const found = slices.length > 0 ? fromSlices(port, family, slices) : fromPods(port, family, serving);
-      return { port, family, backends: inOrder(found.filter(near)) };
+    families.map((family) => {
+      const found =
+        slices.length > 0
+          ? fromSlices(port, family, slices)
+          : fromPods(service, port, family, selected, zoneOf);
+      return { port, family, endpoints: inOrder(found) };
     }),
   );
+}
+
+const leaving = ({ serving, terminating }: Endpoint): boolean => serving && terminating;
+
+/** Whether a new flow could go to any of them, from anywhere: where none can, a client is refused and not just dropped. */
+export function hasUsable(endpoints: readonly Endpoint[]): boolean {
+  return endpoints.some((endpoint) => endpoint.ready || leaving(endpoint));
+}
+
+/** The endpoints that new flows from a place go to under the traffic policy Cluster. */
+export function clusterEndpoints(endpoints: readonly Endpoint[], from: Place): readonly Endpoint[] {
+  const ready = endpoints.filter((endpoint) => endpoint.ready);
+  return ready.length > 0 ? near(ready, from) : endpoints.filter(leaving);
+}
+
+/** The endpoints of one node: those of the traffic policy Local. */
+export function localEndpoints(endpoints: readonly Endpoint[], node: string): readonly Endpoint[] {
+  const local = endpoints.filter(({ nodeName }) => nodeName === node && node !== '');
+  const ready = local.filter((endpoint) => endpoint.ready);
+  return ready.length > 0 ? ready : local.filter(leaving);
+}
+
+/** Hints count only as a whole: a single endpoint without one, or none for here, and all of them are used. */
+function near(ready: readonly Endpoint[], { node, zone }: Place): readonly Endpoint[] {
+  if (node !== undefined && ready.every(({ forNodes }) => forNodes !== undefined)) {
+    const here = ready.filter(({ forNodes }) => forNodes!.includes(node));
+    if (here.length > 0) return here;
+  }
+  if (zone !== undefined && ready.every(({ forZones }) => forZones !== undefined)) {
+    const here = ready.filter(({ forZones }) => forZones!.includes(zone));
+    if (here.length > 0) return here;
+  }
+  return ready;
+}
+
+/**
+ * The endpoints that flows begun earlier may stay with. Datagrams move on from an endpoint that no longer serves, once another one
+ * does; a connection is only ended by an endpoint that is gone.
+ */
+export function keptEndpoints(
+  endpoints: readonly Endpoint[],
+  protocol: ServicePort['protocol'],
+): readonly Endpoint[] {
+  if (protocol !== 'UDP') return endpoints;
+  const serving = endpoints.filter((endpoint) => endpoint.serving || endpoint.ready);
+  return serving.length > 0 ? serving : endpoints;
 }

@@ -7,6 +7,8 @@ export interface Node {
   /** InternalIP and ExternalIP addresses, and any other that is the node's own. */
   readonly addresses: readonly Address[];
   readonly podCidrs: readonly Cidr[];
+  /** Label topology.kubernetes.io/zone; absent where the node has none. */
+  readonly zone?: string;
   readonly source?: SourceRef;
 }
 

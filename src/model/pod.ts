@@ -9,6 +9,15 @@ export interface ContainerPort {
   readonly protocol: Protocol;
 }
 
+/** A port of the node that leads to a pod's, as the container runtime asked for it. */
+export interface HostPort {
+  readonly protocol: Protocol;
+  readonly hostPort: number;
+  readonly containerPort: number;
+  /** The node's address that it is at; '' every one. */
+  readonly hostIP: string;
+}
+
 export type PodPhase = 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown';
 
 export interface Pod {
@@ -35,6 +44,8 @@ export interface Pod {
   readonly created: string;
   /** Ports of every container that runs for the pod's life: containers and restartable init containers (sidecars). */
   readonly ports: readonly ContainerPort[];
+  /** Host ports in force: of pods that are attached to this node's switch. Absent: none. */
+  readonly hostPorts?: readonly HostPort[];
   readonly source?: SourceRef;
 }
 

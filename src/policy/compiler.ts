@@ -31,7 +31,7 @@ import { PrefixTable } from './prefix-table.js';
 import { type Program, ProgramTable } from './program.js';
 import type { Row } from './row.js';
 import { PolicyEntry } from './rule.js';
-import { ServiceTable } from './service-table.js';
+import { type NodeAddress, ServiceTable } from './service-table.js';
 import { defaultSettings, type PolicySettings } from './settings.js';
 import { SortedList } from './sorted-list.js';
 import type { Group, PolicyTables } from './tables.js';
@@ -42,6 +42,8 @@ export interface PolicyOptions {
   /** Every pod is local: for tools that answer for the whole cluster. No address is then the own node's. */
   readonly allLocal?: boolean;
   readonly settings?: Partial<PolicySettings>;
+  /** Most service records; Services beyond are left out with a problem. Absent: no limit. */
+  readonly mostServices?: number;
 }
 
 interface LocalPod {
@@ -124,7 +126,7 @@ export class PolicyCompiler {
     this.#addresses = new AddressTable(options.node ?? null, this.#prefixes);
     this.#services = new ServiceTable(
       world,
-      options.node,
+      { node: options.node, most: options.mostServices },
       (namespace) => this.#podsByNamespace.get(namespace)?.values() ?? [],
     );
   }
@@ -155,6 +157,10 @@ export class PolicyCompiler {
 
   get termCount(): number {
     return this.#identities.termCount;
+  }
+
+  get serviceCount(): number {
+    return this.#services.count;
   }
 
   get addresses(): AddressTable {
@@ -277,7 +283,7 @@ export class PolicyCompiler {
     for (const holder of moved) this.#addresses.touch(holder as KnownAddress);
     const classes = this.#addresses.settleClasses();
     const servicesBefore = this.#serviceLayout;
-    const services = this.#services.settle(() => this.#addresses.nodeAddresses(), this.#nodesChanged);
+    const services = this.#services.settle(() => this.#nodeAddresses(), this.#nodesChanged);
     this.#serviceLayout = services;
     this.#nodesChanged = false;
 
@@ -319,6 +325,11 @@ export class PolicyCompiler {
       services,
       versions: { ...this.#versions },
     };
+  }
+
+  *#nodeAddresses(): Iterable<NodeAddress> {
+    for (const address of this.#addresses.nodeAddresses())
+      yield { address, node: this.#addresses.nodeOf(address) ?? '' };
   }
 
   #ownerChanged(entry: KnownAddress, before: Pod | null): void {
