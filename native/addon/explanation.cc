@@ -70,6 +70,8 @@ Napi::Object to_explanation(Napi::Env env, const Explained& explained, uint8_t p
     Napi::Object service = Napi::Object::New(env);
     service.Set("name", std::string(explained.service->name));
     service.Set("affinitySeconds", to_number(env, explained.service->affinity_seconds));
+    if (explained.service_reason != DropReason::none)
+      service.Set("reason", std::string(drop_reason_name(explained.service_reason)));
     answer.Set("service", service);
   }
   Napi::Array ways = Napi::Array::New(env);

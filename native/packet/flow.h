@@ -3,6 +3,8 @@
 
 #include <array>
 #include <bit>
+#include <compare>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/address.h"
@@ -50,6 +52,24 @@ struct Backend {
   uint16_t reserved = 0;
 };
 static_assert(sizeof(Backend) == 20);
+
+// Where an endpoint stands among backends that ascend by address, then port; their number where it is none of
+// them.
+template <class Backends>
+constexpr size_t find_backend(const Backends& backends, const Address& address, uint16_t port) {
+  size_t low = 0, high = backends.size();
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    const auto& one = backends[middle];
+    const auto order = one.address <=> address;
+    if (order == 0 && one.port == port) return middle;
+    if (order < 0 || (order == 0 && one.port < port))
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return backends.size();
+}
 
 enum class Direction : uint8_t { egress = 0, ingress = 1 };  // seen from the pod, as in NetworkPolicy
 

@@ -20,6 +20,10 @@ static_assert(sizeof(Backend) == sizeof(layout::ImageBackend) &&
               alignof(Backend) <= alignof(layout::ImageBackend));
 static_assert(offsetof(Backend, address) == offsetof(layout::ImageBackend, address));
 static_assert(offsetof(Backend, port) == offsetof(layout::ImageBackend, port));
+static_assert(sizeof(SourceBlock) == sizeof(layout::ImageSource) &&
+              alignof(SourceBlock) <= alignof(layout::ImageSource));
+static_assert(offsetof(SourceBlock, base) == offsetof(layout::ImageSource, base));
+static_assert(offsetof(SourceBlock, depth) == offsetof(layout::ImageSource, depth));
 
 namespace {
 
@@ -213,12 +217,33 @@ uint32_t ServiceView::count() const noexcept {
 Service ServiceView::at(uint32_t id) const noexcept {
   const Image::Tables& t = *image_->tables_;
   const layout::ImageService& of = t.services[id];
-  const auto backends = t.backends.subspan(of.first_backend, of.backend_count);
+  const auto all = t.backends.subspan(of.first_backend, of.backend_count + of.kept_count);
+  const std::span<const Backend> backends{reinterpret_cast<const Backend*>(all.data()), all.size()};
+  const auto sources = t.service_sources.subspan(of.first_source, of.source_count);
   return {id,
           of.key,
           of.affinity_seconds,
-          {reinterpret_cast<const Backend*>(backends.data()), backends.size()},
+          of.empty != 0,
+          backends.first(of.backend_count),
+          backends.subspan(of.backend_count),
+          {reinterpret_cast<const SourceBlock*>(sources.data()), sources.size()},
           text(t.service_strings, of.name_offset, of.name_length)};
+}
+
+bool Service::keeps(const Address& address, uint16_t port) const noexcept {
+  return find_backend(backends, address, port) != backends.size() ||
+         find_backend(kept, address, port) != kept.size();
+}
+
+bool Service::takes(const Address& client) const noexcept {
+  if (sources.empty()) return true;
+  const Bits bits(client.bytes.data());
+  for (const SourceBlock& block : sources) {
+    // An IPv4 block starts below the mapped prefix; an IPv6 one that is wider holds no IPv4 address.
+    const bool v4 = block.depth >= 96 && block.base.is_v4();
+    if (v4 == client.is_v4() && bits.starts_with(Bits(block.base.bytes.data()), block.depth)) return true;
+  }
+  return false;
 }
 
 }  // namespace weft

@@ -43,14 +43,27 @@ inline constexpr uint32_t kEndpointService = 1u
 // A host's address in its pod CIDR. As a source it is what the host masquerades: a stranger, not the node.
 inline constexpr uint32_t kEndpointForwarded = 1u << 5;
 
-// One port of one Service in one address family. Spans and views point into the image and live as long as it
-// does.
+// A block of clients: the first `depth` bits of the 16-byte form are those of `base`.
+struct SourceBlock {
+  Address base;
+  uint32_t depth = 0;
+};
+
+// The endpoints that some addresses of one port of one Service lead to, in one address family. Spans and
+// views point into the image and live as long as it does.
 struct Service {
-  uint32_t id = kNoService;  // index in this image; differs between images
-  uint64_t key = 0;          // the same in every image for the same (namespace, name, port, protocol, family)
-  uint32_t affinity_seconds = 0;  // 0: no session affinity
-  std::span<const Backend> backends;
-  std::string_view name;  // "namespace/name:port"
+  uint32_t id = kNoService;              // index in this image; differs between images
+  uint64_t key = 0;                      // of the port: the same in every image and for all its addresses
+  uint32_t affinity_seconds = 0;         // 0: no session affinity
+  bool drops_when_empty = false;         // without backends: packets are dropped rather than refused
+  std::span<const Backend> backends;     // of new flows; ascending by address, then port
+  std::span<const Backend> kept;         // of flows begun earlier only; likewise
+  std::span<const SourceBlock> sources;  // clients that are let through; empty: all
+  std::string_view name;                 // "namespace/name:port"
+
+  // Whether a flow that goes to this endpoint may go on doing so.
+  [[nodiscard]] bool keeps(const Address& address, uint16_t port) const noexcept;
+  [[nodiscard]] bool takes(const Address& client) const noexcept;
 };
 
 class Image;

@@ -229,6 +229,7 @@ void Image::Tables::map(const layout::ImageHeader& header,
                header.frontend_seed};
   services = view<Section::services>(buffer, table);
   backends = view<Section::backends>(buffer, table);
+  service_sources = view<Section::service_sources>(buffer, table);
   service_strings = view<Section::service_strings>(buffer, table);
 }
 
@@ -360,14 +361,46 @@ Status Image::Tables::check_peers() const {
       [](const auto& a, const auto& b) { return std::memcmp(a.address, b.address, 16) == 0; });
 }
 
+namespace {
+
+// For each backend the first place after it where the order by address and port breaks: a list ascends if it
+// ends no later than that of its first. Lists may overlap, and looking at each by itself would cost the
+// square of a hostile image.
+std::vector<uint32_t> runs_of(std::span<const layout::ImageBackend> backends) {
+  std::vector<uint32_t> ends(backends.size());
+  for (size_t i = backends.size(); i-- > 0;) {
+    const auto ascends = [&] {
+      const int order = std::memcmp(backends[i].address, backends[i + 1].address, 16);
+      return order < 0 || (order == 0 && backends[i].port < backends[i + 1].port);
+    };
+    ends[i] = i + 1 < backends.size() && ascends() ? ends[i + 1] : static_cast<uint32_t>(i + 1);
+  }
+  return ends;
+}
+
+}  // namespace
+
 Status Image::Tables::check_services() const {
+  const std::vector<uint32_t> runs = runs_of(backends);
+  const auto ascends = [&](uint64_t first, uint32_t count) {
+    return count == 0 || first + count <= runs[first];
+  };
+  for (size_t i = 0; i < service_sources.size(); ++i)
+    if (service_sources[i].depth > 128) return out_of_bounds("service_sources", i, "depth");
   for (size_t i = 0; i < services.size(); ++i) {
     const layout::ImageService& one = services[i];
     if (!span_fits(one.name_offset, one.name_length, service_strings.size()))
       return refuse("image-text",
                     "services[" + std::to_string(i) + "] has a name outside of the text section");
-    if (!span_fits(one.first_backend, one.backend_count, backends.size()))
+    if (one.kept_count > UINT32_MAX - one.backend_count ||
+        !span_fits(one.first_backend, one.backend_count + one.kept_count, backends.size()))
       return out_of_bounds("services", i, "first_backend");
+    if (!ascends(one.first_backend, one.backend_count) ||
+        !ascends(uint64_t{one.first_backend} + one.backend_count, one.kept_count))
+      return refuse("image-order", "the backends of services[" + std::to_string(i) + "] do not ascend");
+    if (!span_fits(one.first_source, one.source_count, service_sources.size()))
+      return out_of_bounds("services", i, "first_source");
+    if (one.empty > 1 || one.reserved != 0) return out_of_bounds("services", i, "empty");
   }
   for (size_t i = 0; i < frontends.elements.size(); ++i)
     if (frontends.elements[i].service >= services.size()) return out_of_bounds("frontends", i, "service");

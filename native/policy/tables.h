@@ -74,8 +74,9 @@ struct Image::Tables {
       tries[2];  // IPv4, IPv6: a root; children follow and are deeper; prefix in bounds
   HashTable<layout::ImageEndpoint> endpoints;      // class in bounds; program in bounds exactly when local
   HashTable<layout::ImageFrontend> frontends;      // service in bounds
-  std::span<const layout::ImageService> services;  // text and backends in bounds
+  std::span<const layout::ImageService> services;  // text, backends and sources in bounds; backends ascend
   std::span<const layout::ImageBackend> backends;
+  std::span<const layout::ImageSource> service_sources;  // depth at most 128
   std::span<const layout::ImageText> service_strings;
 
   // Sets and validates everything above; else the code and sentence of the first thing that does not hold.

@@ -1,6 +1,7 @@
 #include "service/affinity.h"
 
 #include <bit>
+#include <cstring>
 #include <mutex>
 
 namespace weft {
@@ -11,7 +12,8 @@ AffinityTable::AffinityTable(uint32_t capacity, const HashKey& seed)
       sets_(std::make_unique<Set[]>(mask_ + 1)) {}
 
 size_t AffinityTable::set_of(const AffinityKey& key) const {
-  const FlowTuple tuple{key.client, key.service, 0, key.port, key.protocol, 0, 0};
+  FlowTuple tuple{key.client, {}, 0, 0, 0, 0, 0};
+  std::memcpy(tuple.destination.bytes.data(), &key.service, sizeof key.service);
   return static_cast<size_t>(hash_words(seed_, to_words(tuple))) & mask_;
 }
 

@@ -1,10 +1,10 @@
 // Session affinity ClientIP: which backend a client's last connection to a service went to.
 //
 // Bounded and allocated in full: sets of eight, the oldest of a full set gives way (the client is then
-// balanced anew, which is what a lapsed affinity means too). Keyed by the service's address, port and
-// protocol rather than its id, so that it survives an image swap; the time starts again with each connection,
-// as kube-proxy's does. Not kept over a restart of the switch. Threads: any; one spin lock a set, held for at
-// most eight comparisons, once for each new connection.
+// balanced anew, which is what a lapsed affinity means too). Keyed by the service port's key, which is the
+// same for all its addresses, as kube-proxy has it, and in every image; the time starts again with each
+// connection, as kube-proxy's does. Not kept over a restart of the switch. Threads: any; one spin lock a set,
+// held for at most eight comparisons, once for each new connection.
 #pragma once
 
 #include <array>
@@ -22,9 +22,7 @@ namespace weft {
 
 struct AffinityKey {
   Address client;
-  Address service;
-  uint16_t port = 0;
-  uint8_t protocol = 0;
+  uint64_t service = 0;  // Service::key
   friend bool operator==(const AffinityKey&, const AffinityKey&) = default;
 };
 
@@ -35,7 +33,7 @@ struct AffinityTarget {
 
 class AffinityTable {
  public:
-  // `capacity` clients, rounded up to a power of two of at least eight; 72 octets each.
+  // `capacity` clients, rounded up to a power of two of at least eight; 64 octets each.
   AffinityTable(uint32_t capacity, const HashKey& seed);
 
   // The backend of the client's last connection, if that was less than its timeout ago.

@@ -35,24 +35,23 @@ class Balancer {
  public:
   explicit Balancer(AffinityTable& affinity) : affinity_(affinity) {}
 
-  // `flow` is the client's packet to the service's address and port; `random` 64 fresh bits;
-  // `affinity_seconds` 0: none.
+  // `flow` is the client's packet to the service's address and port; `service` the port's key; `backends`
+  // ascend by address, then port; `random` 64 fresh bits; `affinity_seconds` 0: none.
   template <class B, size_t Extent>
-  Choice choose(const FlowTuple& flow, std::span<B, Extent> backends, uint32_t affinity_seconds,
-                uint64_t random, uint64_t now_ns) {
+  Choice choose(const FlowTuple& flow, uint64_t service, std::span<B, Extent> backends,
+                uint32_t affinity_seconds, uint64_t random, uint64_t now_ns) {
     Choice choice;
     if (backends.empty()) return choice;
     choice.index = pick(random, backends.size());
-    const AffinityKey key{flow.source, flow.destination, flow.destination_port, flow.protocol};
+    const AffinityKey key{flow.source, service};
     if (affinity_seconds != 0) {
       AffinityTarget last;
       if (affinity_.find(key, now_ns, last)) {
-        for (size_t i = 0; i < backends.size(); ++i)
-          if (backends[i].address == last.address && backends[i].port == last.port) {
-            choice.index = i;
-            choice.by_affinity = true;
-            break;
-          }
+        const size_t at = find_backend(backends, last.address, last.port);
+        if (at != backends.size()) {
+          choice.index = at;
+          choice.by_affinity = true;
+        }
       }
     }
     const auto& backend = backends[choice.index];

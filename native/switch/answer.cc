@@ -106,6 +106,14 @@ void Forwarder::refuse(Passage& way, Unreachable what) noexcept {
   });
 }
 
+void Forwarder::end(Passage& way) noexcept {
+  (void)answer(way, DropReason::none, [&](std::span<uint8_t> out) {
+    return way.packet.tuple.protocol == static_cast<uint8_t>(Protocol::tcp)
+               ? build_tcp_reset(way.packet, settings_.gateway_mac, out)
+               : build_sctp_abort(way.packet, settings_.gateway_mac, out);
+  });
+}
+
 void Forwarder::tell_unreachable(Passage& way, Unreachable what) noexcept {
   (void)answer(way, DropReason::none, [&](std::span<uint8_t> out) {
     return build_unreachable(way.packet, what, gateway(way), settings_.gateway_mac, out);

@@ -62,12 +62,12 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   uint32_t service_id = kNoService;
   Service service;
   if (find_service(way.view, way.in, key.protocol, key.destination, way.sent.destination_port, service)) {
-    const Choice choice =
-        balancer_.choose(way.sent, service.backends, service.affinity_seconds, next_random(), way.now_ns);
-    if (choice.status == BalanceStatus::no_endpoint) {
-      refuse(way, Unreachable::port);
-      return DropReason::service_no_endpoint;
+    if (const DropReason reason = admit(service, way.sent.source); reason != DropReason::none) {
+      if (reason == DropReason::service_no_endpoint) refuse(way, Unreachable::port);
+      return reason;
     }
+    const Choice choice = balancer_.choose(way.sent, service.key, service.backends, service.affinity_seconds,
+                                           next_random(), way.now_ns);
     service_id = service.id;
     way.backend.destination = choice.address;
     way.backend.destination_port = choice.port;

@@ -49,9 +49,11 @@ Located locate(const View& view, const Port& in, const Image::Endpoint& source,
                const Image::Endpoint& destination, const Address& to) noexcept {
   Port* out = view.routes.find(to);
   if (out == nullptr) {
-    // A Service's address that no Service answers on at this port: refused, as a host refuses a closed port.
+    // A Service's cluster address that has no such port (or protocol): refused, as a host refuses a closed
+    // port, and kube-proxy one that it does not know. What comes from the host has been through kube-proxy.
     if ((destination.flags & kEndpointService) != 0)
-      return {nullptr, DropReason::no_route, Notice::port_closed};
+      return {nullptr, in.spec.kind == PortKind::pod ? DropReason::service_port : DropReason::no_route,
+              Notice::port_closed};
     // A pod of this node whose port is not there (yet, after a restart): nobody else has it, and the host
     // would only send it back. An ICMP error and not a reset: a connection survives it.
     if ((destination.flags & kEndpointLocal) != 0)
@@ -68,6 +70,12 @@ Located locate(const View& view, const Port& in, const Image::Endpoint& source,
   if (in.spec.kind == PortKind::host && (source.flags & kEndpointLocal) != 0)
     return {out, DropReason::spoof_ip, Notice::nothing};
   return {out, DropReason::none, Notice::nothing};
+}
+
+DropReason admit(const Service& service, const Address& client) noexcept {
+  if (!service.takes(client)) return DropReason::service_source_range;
+  if (!service.backends.empty()) return DropReason::none;
+  return service.drops_when_empty ? DropReason::service_no_local_endpoint : DropReason::service_no_endpoint;
 }
 
 bool find_service(const View& view, const Port& in, uint8_t protocol, const Address& to, uint16_t port,

@@ -52,6 +52,11 @@ struct Located {
 [[nodiscard]] Located locate(const View& view, const Port& in, const Image::Endpoint& source,
                              const Image::Endpoint& destination, const Address& to) noexcept;
 
+// What a Service does with a new flow of a client before an endpoint is chosen. none: one of the Service's
+// backends is to be chosen. Else why not: its load balancer does not take the client's packets, no endpoint
+// is where its traffic policy asks for one, or there is none at all (the client is to be refused).
+[[nodiscard]] DropReason admit(const Service& service, const Address& client) noexcept;
+
 // The Service that translates what comes in by `in`, or false. Only pods' Services are ours; what starts on
 // the host or outside has been through kube-proxy. `port`: the destination's, 0 where the protocol has none.
 [[nodiscard]] bool find_service(const View& view, const Port& in, uint8_t protocol, const Address& to,

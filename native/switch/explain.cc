@@ -40,6 +40,8 @@ Explained explain(const View& view, const FlowTuple& sent) {
     return answer;
   }
   answer.service = service;
+  answer.service_reason = admit(service, sent.source);
+  if (answer.service_reason != DropReason::none) return answer;
   for (const Backend& backend : service.backends) {
     FlowTuple flow = sent;
     flow.destination = backend.address;

@@ -29,6 +29,7 @@ struct Explained {
   uint64_t generation = 0;
   const Port* in = nullptr;  // the port that it would come in by; null where there is none
   std::optional<Service> service;
+  DropReason service_reason = DropReason::none;  // why the Service itself lets nothing through
   std::vector<ExplainedWay> ways;  // empty: no image, no port to come in by, or a Service without backends
 };
 

@@ -51,6 +51,9 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
       }
       case Standing::changed:
         return connect(way, key);
+      case Standing::ended:
+        end(way);
+        return DropReason::service_endpoint_gone;
       case Standing::closed:
         return DropReason::port_closed;
     }
@@ -80,23 +83,36 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
   return transmit(way, *out);
 }
 
-// A client that sends datagrams to a backend that is gone, or to a Service's address from before there was
-// the Service, would never learn of it: its flow begins anew. So does a connection attempt without an answer;
-// one that was answered is left alone, its ends find out themselves.
-bool Forwarder::loses_backend(const View& view, const Port& from, const Lookup& found) noexcept {
-  if (from.spec.kind != PortKind::pod) return false;
-  if (found.key.protocol != static_cast<uint8_t>(Protocol::udp) && found.state != State::tcp_syn_sent &&
-      found.state != State::sctp_cookie_wait)
-    return false;
+// What a Service's change does to a flow of a pod, as kube-proxy has it where that does anything:
+//  - Datagrams move on from an endpoint that no longer serves (the image keeps those that do), and from a
+//  Service's address from before there was the Service: their client would never learn of it. So does an
+//  attempt to connect without an answer, from an endpoint that gets no new flows.
+//  - A connection that was answered stays with an endpoint that is only not ready, leaving, or deselected: a
+//  pod or a host that lives ends its connections itself, and an endpoint on its way from one slice to another
+//  must not cost them. kube-proxy leaves it also where the endpoint is gone, and its client to wait for
+//  minutes; it ends here.
+Forwarder::Tie Forwarder::tie_of(const View& view, const Port& from, const Lookup& found) noexcept {
+  if (from.spec.kind != PortKind::pod) return Tie::holds;
+  const FlowTuple sent = found.side == Side::original ? found.key : found.translated.reversed();
+  const FlowTuple judged = found.judged();
+  const bool attempt = found.state == State::tcp_syn_sent || found.state == State::sctp_cookie_wait;
+  const bool light = attempt || sent.protocol == static_cast<uint8_t>(Protocol::udp);
   Service service;
-  const bool exists = view.image->services().find(found.key.protocol, found.key.destination,
-                                                  found.key.destination_port, service);
-  if ((found.flags & kDestinationTranslated) == 0) return exists;
-  if (!exists) return true;
-  for (const Backend& backend : service.backends)
-    if (backend.address == found.translated.destination && backend.port == found.translated.destination_port)
-      return false;
-  return true;
+  const bool exists =
+      view.image->services().find(sent.protocol, sent.destination, sent.destination_port, service);
+  if ((found.flags & kDestinationTranslated) == 0) return exists && light ? Tie::moves : Tie::holds;
+  if (exists) {
+    const Address& to = judged.destination;
+    const uint16_t port = judged.destination_port;
+    const bool stays = attempt ? find_backend(service.backends, to, port) != service.backends.size()
+                               : service.keeps(to, port);
+    if (stays) return Tie::holds;
+  }
+  if (light) return Tie::moves;
+  constexpr uint32_t kLives = kEndpointPod | kEndpointOwnNode | kEndpointOtherNode;
+  const bool lives = (view.image->classify(judged.destination, judged.family).flags & kLives) != 0;
+  // Of a Service that is gone nobody knows which endpoints it would have.
+  return exists && !lives ? Tie::ends : Tie::holds;
 }
 
 // A policy change, or a restart, is applied to a connection at its next packet, of whichever side: as its
@@ -114,10 +130,14 @@ Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, Dr
     const Port* owner = view.routes.find(address);
     return owner == &port || (owner == nullptr && port.spec.kind == PortKind::host);
   };
-  if (!still_has(*from, judged.source) || !still_has(*to, judged.destination) ||
-      (original && loses_backend(view, *from, found))) {
+  if (!still_has(*from, judged.source) || !still_has(*to, judged.destination)) {
     table_.kill(found);
     return Standing::changed;
+  }
+  const Tie tie = tie_of(view, *from, found);
+  if (tie != Tie::holds && original) {
+    table_.kill(found);
+    return tie == Tie::moves ? Standing::changed : Standing::ended;
   }
   way.source = view.image->classify(judged.source, judged.family);
   way.destination = view.image->classify(judged.destination, judged.family);
@@ -143,7 +163,10 @@ Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, Dr
       compare_with_shadow();
     return Standing::denied;
   }
-  if (!table_.judge(found, view.generation, way.egress_rule, way.ingress_rule)) return Standing::changed;
+  // The endpoint's last words get through, but settle nothing: the client's next packet moves or ends the
+  // flow.
+  if (tie == Tie::holds && !table_.judge(found, view.generation, way.egress_rule, way.ingress_rule))
+    return Standing::changed;
   if (view.shadow != nullptr) [[unlikely]]
     compare_with_shadow();
   return Standing::allowed;
@@ -168,6 +191,8 @@ DropReason Forwarder::follow_error(Passage& way) noexcept {
         return reason;
       case Standing::changed:
         return DropReason::icmp_unrelated;
+      case Standing::ended:
+        return DropReason::service_endpoint_gone;
       case Standing::closed:
         return DropReason::port_closed;
     }

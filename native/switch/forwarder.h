@@ -127,6 +127,7 @@ class Forwarder {
   template <class Build>
   DropReason answer(Passage& way, DropReason unanswerable, Build&& build) noexcept;
   void refuse(Passage& way, Unreachable what) noexcept;  // TCP reset, else ICMP unreachable
+  void end(Passage& way) noexcept;  // the connection that the packet is of: TCP reset, SCTP abort
   void tell_unreachable(Passage& way, Unreachable what) noexcept;
   void tell_too_big(Passage& way, uint32_t mtu) noexcept;
   void tell_time_exceeded(Passage& way) noexcept;
@@ -145,12 +146,14 @@ class Forwarder {
     allowed,
     denied,   // way has the reason's rules; the entry stays, and is judged again at its next packet
     changed,  // the ends are other ports now, or the entry is gone: treat as a miss
+    ended,    // its Service's endpoint is gone, and the entry
     closed,   // an end's port is gone
   };
   Standing judge_again(Passage& way, const Lookup& found, DropReason& reason) noexcept;
 
-  // Whether a Service's change leaves this flow of a client without its backend.
-  static bool loses_backend(const View& view, const Port& from, const Lookup& found) noexcept;
+  // What a Service's change does to a flow of a client: nothing, a new beginning, or an end.
+  enum class Tie : uint8_t { holds, moves, ends };
+  static Tie tie_of(const View& view, const Port& from, const Lookup& found) noexcept;
 
   // judge.cc: both directions, with the exemptions. judge() asks the image in force and fills the passage's
   // rules.

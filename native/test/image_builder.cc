@@ -82,8 +82,7 @@ void ImageBuilder::isolate(uint32_t identity, Direction direction, std::vector<A
 }
 
 void ImageBuilder::service(std::string_view frontend, uint16_t port, uint8_t protocol,
-                           const std::vector<std::pair<std::string, uint16_t>>& backends,
-                           uint32_t affinity_seconds) {
+                           const Backends& backends, uint32_t affinity_seconds, const Terms& terms) {
   layout::ImageFrontend front{};
   std::memcpy(front.address, address(frontend).bytes.data(), 16);
   front.port = port;
@@ -91,16 +90,34 @@ void ImageBuilder::service(std::string_view frontend, uint16_t port, uint8_t pro
   front.service = static_cast<uint32_t>(services_.size());
   frontends_.push_back(front);
   layout::ImageService one{};
-  one.key = 1000 + services_.size();
+  one.key = terms.key != 0 ? terms.key : 1000 + services_.size();
   one.first_backend = static_cast<uint32_t>(backends_.size());
   one.backend_count = static_cast<uint32_t>(backends.size());
+  one.kept_count = static_cast<uint32_t>(terms.kept.size());
   one.affinity_seconds = affinity_seconds;
+  one.first_source = static_cast<uint32_t>(sources_.size());
+  one.source_count = static_cast<uint32_t>(terms.sources.size());
+  one.empty = terms.drops ? 1 : 0;
   services_.push_back(one);
-  for (const auto& [text, target] : backends) {
-    layout::ImageBackend backend{};
-    std::memcpy(backend.address, address(text).bytes.data(), 16);
-    backend.port = target;
-    backends_.push_back(backend);
+  for (const Backends& list : {backends, terms.kept}) {
+    const size_t first = backends_.size();
+    for (const auto& [text, target] : list) {
+      layout::ImageBackend backend{};
+      std::memcpy(backend.address, address(text).bytes.data(), 16);
+      backend.port = target;
+      backends_.push_back(backend);
+    }
+    std::sort(backends_.begin() + static_cast<ptrdiff_t>(first), backends_.end(),
+              [](const layout::ImageBackend& a, const layout::ImageBackend& b) {
+                const int order = std::memcmp(a.address, b.address, 16);
+                return order != 0 ? order < 0 : a.port < b.port;
+              });
+  }
+  for (const auto& [text, depth] : terms.sources) {
+    layout::ImageSource source{};
+    std::memcpy(source.base, address(text).bytes.data(), 16);
+    source.depth = depth;
+    sources_.push_back(source);
   }
   for (layout::ImageEndpoint& known : endpoints_)
     if (std::memcmp(known.address, front.address, 16) == 0) return;
@@ -205,6 +222,7 @@ std::vector<uint8_t> ImageBuilder::bytes() const {
   put(Section::frontends, raw(frontends_));
   put(Section::services, raw(services));
   put(Section::backends, raw(backends_));
+  put(Section::service_sources, raw(sources_));
   put(Section::service_strings, as_bytes(service_text));
 
   const size_t head = sizeof(layout::ImageHeader) + layout::kSectionCount * sizeof(layout::ImageSection);

@@ -40,8 +40,19 @@ class ImageBuilder {
     endpoint(text, 0, layout::kNone, layout::kFlagOwnNode | layout::kFlagForwarded);
   }
   void isolate(uint32_t identity, Direction direction, std::vector<Allow> allow);
-  void service(std::string_view frontend, uint16_t port, uint8_t protocol,
-               const std::vector<std::pair<std::string, uint16_t>>& backends, uint32_t affinity_seconds = 0);
+  using Backends = std::vector<std::pair<std::string, uint16_t>>;
+  struct Terms {
+    Backends kept = {};                                          // of flows begun earlier only
+    bool drops = false;                                          // without backends, rather than refuses
+    std::vector<std::pair<std::string, uint32_t>> sources = {};  // base and depth in the 16-byte form
+    uint64_t key = 0;                                            // 0: of its own
+  };
+  void service(std::string_view frontend, uint16_t port, uint8_t protocol, const Backends& backends,
+               uint32_t affinity_seconds, const Terms& terms);
+  void service(std::string_view frontend, uint16_t port, uint8_t protocol, const Backends& backends,
+               uint32_t affinity_seconds = 0) {
+    service(frontend, port, protocol, backends, affinity_seconds, Terms{});
+  }
 
   bool judge_own_node = false;
   bool reject_egress = false, reject_ingress = false;
@@ -69,6 +80,7 @@ class ImageBuilder {
   std::vector<layout::ImageFrontend> frontends_;
   std::vector<layout::ImageService> services_;
   std::vector<layout::ImageBackend> backends_;
+  std::vector<layout::ImageSource> sources_;
 };
 
 }  // namespace weft::test

@@ -25,7 +25,7 @@ std::vector<Backend> backends(uint32_t count) {
 
 Choice choose(Balancer& balancer, const FlowTuple& f, const std::vector<Backend>& list, uint32_t affinity,
               uint64_t random, uint64_t now = kNow) {
-  return balancer.choose(f, std::span(list), affinity, random, now);
+  return balancer.choose(f, f.destination_port << 8 | f.protocol, std::span(list), affinity, random, now);
 }
 
 }  // namespace
@@ -83,9 +83,8 @@ TEST_CASE("ClientIP affinity keeps a client on its backend until its time is ove
   list.pop_back();  // the backend goes; the client is balanced anew and stays there
   CHECK(choose(balancer, f, list, 10, low, kNow + 30 * kSecond).index == 0);
   CHECK(choose(balancer, f, list, 10, high, kNow + 31 * kSecond).index == 0);
-  list.erase(list.begin());
-  list.push_back({Address::v4(0x0a000001), 8080});  // same backend at another place in the list
-  CHECK(choose(balancer, f, list, 10, low, kNow + 32 * kSecond).index == 6);
+  list.insert(list.begin(), {Address::v4(0x09000001), 1});  // same backend at another place in the list
+  CHECK(choose(balancer, f, list, 10, high, kNow + 32 * kSecond).index == 1);
 }
 
 TEST_CASE("affinity is per service port and protocol, and another client's is its own") {
@@ -97,16 +96,27 @@ TEST_CASE("affinity is per service port and protocol, and another client's is it
     CHECK(choose(balancer, f, list, 10, ~uint64_t{0}).index == 7);
 }
 
+TEST_CASE("an endpoint is found where it stands, and no other") {
+  const auto list = backends(9);
+  for (size_t i = 0; i < list.size(); ++i) {
+    CHECK(find_backend(list, list[i].address, list[i].port) == i);
+    CHECK(find_backend(list, list[i].address, list[i].port + 1) == list.size());
+  }
+  CHECK(find_backend(std::vector<Backend>{}, Address::v4(1), 1) == 0);
+  const std::vector<Backend> ports{{Address::v4(1), 5}, {Address::v4(1), 7}, {Address::v4(2), 1}};
+  CHECK(find_backend(ports, Address::v4(1), 7) == 1);
+  CHECK(find_backend(ports, Address::v4(1), 6) == 3);
+}
+
 TEST_CASE("a full affinity table forgets the oldest and stays within its bound") {
   AffinityTable table(64, {1, 2});
   CHECK(table.capacity() == 64);
   const AffinityTarget target{Address::v4(1), 1};
-  for (uint32_t i = 0; i < 1000; ++i)
-    table.put({Address::v4(i), Address::v4(0x0a600001), 80, 6}, target, kNow + i, kSecond);
+  for (uint32_t i = 0; i < 1000; ++i) table.put({Address::v4(i), 80}, target, kNow + i, kSecond);
   CHECK(table.used(kNow + 1000) == 64);
   AffinityTarget out;
-  CHECK(table.find({Address::v4(999), Address::v4(0x0a600001), 80, 6}, kNow + 1000, out));
-  CHECK_FALSE(table.find({Address::v4(0), Address::v4(0x0a600001), 80, 6}, kNow + 1000, out));
+  CHECK(table.find({Address::v4(999), 80}, kNow + 1000, out));
+  CHECK_FALSE(table.find({Address::v4(0), 80}, kNow + 1000, out));
 }
 
 TEST_CASE("two threads on one affinity table never see half a target") {
@@ -114,7 +124,7 @@ TEST_CASE("two threads on one affinity table never see half a target") {
   const auto worker = [&](uint32_t seed) {
     for (uint32_t i = 0; i < 20000; ++i) {
       const uint32_t client = (i * 7 + seed) % 16;
-      const AffinityKey key{Address::v4(client), Address::v4(0x0a600001), 80, 6};
+      const AffinityKey key{Address::v4(client), 80};
       AffinityTarget out;
       if (table.find(key, kNow, out)) REQUIRE(out.address == Address::v4(out.port));
       const auto port = static_cast<uint16_t>(i);

@@ -95,7 +95,7 @@ TEST_CASE_FIXTURE(Explained, "what leads nowhere says so, as the packet's drop d
            {"a", "10.0.0.1", "169.254.20.10", DropReason::link_local},
            {"host", "10.0.0.6", "10.0.0.1", DropReason::spoof_ip},
            {"a", "10.0.0.1", "10.96.0.1",
-            DropReason::no_route},  // nobody answers at this port of the Service
+            DropReason::service_port},  // nobody answers at this port of the Service
        }) {
     const weft::Explained said = ask(from, to, 80);
     REQUIRE(said.ways.size() == 1);

@@ -162,10 +162,54 @@ TEST_CASE_FIXTURE(Balanced,
        "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:1000 > 10.96.0.4:80; drop "
        "service-no-endpoint"},
       {"a", "udp 10.0.0.1:1000 > 10.96.0.4:81",
-       "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:1000 > 10.96.0.4:81; drop no-route"},
+       "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting udp 10.0.0.1:1000 > 10.96.0.4:81; drop "
+       "service-port"},
+      {"a", "tcp 10.0.0.1:1000 > 10.96.0.4:81 S",
+       "a: tcp 10.96.0.4:81 > 10.0.0.1:1000 RA; drop service-port"},
+      {"a", "icmp 10.0.0.1 > 10.96.0.4 echo 7",
+       "a: icmp 169.254.1.1 > 10.0.0.1 error 3/3 quoting icmp 10.0.0.1 > 10.96.0.4 echo 7; drop "
+       "service-port"},
       {"host", "tcp 192.168.0.1:1 > 10.96.0.1:80 S",
        "host: tcp 10.96.0.1:80 > 192.168.0.1:1 RA; drop no-route"},
   });
+}
+
+TEST_CASE_FIXTURE(Balanced, "without an endpoint where the traffic policy asks for one packets are dropped") {
+  image.service("10.96.0.6", 80, kTcp, {}, 0, {.drops = true});
+  sw->set_image(image.load());
+  play({{"a", "tcp 10.0.0.1:1000 > 10.96.0.6:80 S", "drop service-no-local-endpoint"}});
+}
+
+TEST_CASE_FIXTURE(Balanced, "a load balancer's address takes packets of its source ranges only") {
+  const ImageBuilder::Backends to = {{"10.0.0.2", 8080}};
+  image.service("203.0.113.1", 80, kTcp, to, 0, {.sources = {{"10.9.0.0", 112}, {"10.0.0.0", 127}}});
+  image.service("203.0.113.2", 80, kTcp, to, 0, {.sources = {{"10.9.0.0", 112}, {"::", 0}}});
+  image.service("203.0.113.3", 80, kTcp, to, 0, {.sources = {{"0.0.0.0", 96}}});
+  image.service("fd96::9", 80, kTcp, {{"fd00::2", 8080}}, 0, {.sources = {{"0.0.0.0", 96}}});
+  image.service("fd96::8", 80, kTcp, {{"fd00::2", 8080}}, 0, {.sources = {{"fd00::", 16}}});
+  sw->set_image(image.load());
+  play({
+      {"a", "tcp 10.0.0.1:1 > 203.0.113.1:80 S", "b: tcp 10.0.0.1:1 > 10.0.0.2:8080 S"},
+      {"d", "tcp 10.0.0.4:1 > 203.0.113.1:80 S", "drop service-source-range"},
+      {"a", "tcp 10.0.0.1:2 > 203.0.113.2:80 S", "drop service-source-range"},
+      {"a", "tcp 10.0.0.1:3 > 203.0.113.3:80 S", "b: tcp 10.0.0.1:3 > 10.0.0.2:8080 S"},
+      {"a", "tcp [fd00::1]:1 > [fd96::9]:80 S", "drop service-source-range"},
+      {"a", "tcp [fd00::1]:1 > [fd96::8]:80 S", "b: tcp [fd00::1]:1 > [fd00::2]:8080 S"},
+  });
+}
+
+TEST_CASE_FIXTURE(Balanced, "affinity is a service port's, whichever of its addresses a client uses") {
+  const ImageBuilder::Backends three = {{"10.0.0.2", 8080}, {"10.0.0.4", 8080}, {"10.1.0.9", 8080}};
+  for (const char* front : {"10.96.0.20", "203.0.113.20"})
+    image.service(front, 80, kTcp, three, 60, {.key = 77});
+  sw->set_image(image.load());
+  std::set<std::string> to;
+  for (int i = 0; i < 40; ++i) {
+    const char* front = i % 2 == 0 ? "10.96.0.20" : "203.0.113.20";
+    const std::string out = send("a", "tcp 10.0.0.1:" + std::to_string(2000 + i) + " > " + front + ":80 S");
+    to.insert(out.substr(0, out.find(':')));
+  }
+  CHECK(to.size() == 1);
 }
 
 TEST_CASE_FIXTURE(Balanced, "ICMP errors about a translated connection speak of the service to its client") {

@@ -383,7 +383,12 @@ export interface ExplainReport {
   /** Id of the port that the packet would come in by; absent where there is none. */
   readonly from?: string;
   /** The Service that the destination is, where the switch translates it. `name` is `namespace/name:port`. */
-  readonly service?: { readonly name: string; readonly affinitySeconds: number };
+  readonly service?: {
+    readonly name: string;
+    readonly affinitySeconds: number;
+    /** Drop reason, where the Service itself lets nothing of this client through. */
+    readonly reason?: string;
+  };
   /** Empty without an image, without a port to come in by, and of a Service without endpoints. */
   readonly ways: readonly ExplainedWay[];
 }
