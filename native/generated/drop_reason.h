@@ -72,14 +72,15 @@ enum class DropReason : uint8_t {
   icmp_rate_limit = 60,
   internal = 61,
   sctp_fragment = 62,
-  service_port = 63,
-  service_no_local_endpoint = 64,
-  service_source_range = 65,
-  service_endpoint_gone = 66,
+  bandwidth = 63,
+  service_port = 64,
+  service_no_local_endpoint = 65,
+  service_source_range = 66,
+  service_endpoint_gone = 67,
 };
 
 // How many values there are, `none` included: the size of a counter array indexed by the reason.
-inline constexpr size_t drop_reason_count = 67;
+inline constexpr size_t drop_reason_count = 68;
 
 inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = {
     "none",
@@ -145,6 +146,7 @@ inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = 
     "icmp-rate-limit",
     "internal",
     "sctp-fragment",
+    "bandwidth",
     "service-port",
     "service-no-local-endpoint",
     "service-source-range",

@@ -164,15 +164,16 @@ export class Attachments {
   #lay(attachment: Attachment): void {
     const { namespace, name, uid, labels } = attachment.details;
     const key = podKey(attachment);
-    const addresses = this.list()
-      .filter((other) => podKey(other) === key)
-      .flatMap((other) => other.addresses);
+    const all = this.list().filter((other) => podKey(other) === key);
+    const addresses = all.flatMap((other) => other.addresses);
+    const hostPorts = all.flatMap(({ details }) => details.hostPorts ?? []);
     this.#state.attach({
       namespace,
       name,
       uid,
       addresses,
       ...(labels === undefined ? {} : { labels: labelsOf(labels) }),
+      ...(hostPorts.length === 0 ? {} : { hostPorts }),
     });
   }
 }

@@ -8,7 +8,7 @@
 import { type Kind, keyOf, type Objects, type WorldEvent } from '../model/event.js';
 import type { Labels } from '../model/labels.js';
 import type { Node } from '../model/node.js';
-import type { Pod } from '../model/pod.js';
+import type { HostPort, Pod } from '../model/pod.js';
 import { World } from '../model/world.js';
 import type { Address } from '../net/address.js';
 import type { Cidr } from '../net/cidr.js';
@@ -22,6 +22,8 @@ export interface AttachedPod {
   readonly addresses: readonly Address[];
   /** Set for a container that no source has to tell of: it is known by them. */
   readonly labels?: Labels;
+  /** Absent: none. */
+  readonly hostPorts?: readonly HostPort[];
 }
 
 export interface ThisNode {
@@ -139,6 +141,7 @@ export class NodeState {
       nodeName: this.#node.name,
       // The sandbox runs, or nobody would have attached it; a source that says otherwise is late. Finished stays finished.
       phase: pod.phase === 'Pending' || pod.phase === 'Unknown' ? 'Running' : pod.phase,
+      ...(attached.hostPorts === undefined ? {} : { hostPorts: attached.hostPorts }),
     };
   }
 
@@ -163,6 +166,7 @@ export class NodeState {
       name: this.#node.name,
       addresses: [...addresses.values()],
       podCidrs: this.#node.podCidrs.length > 0 ? this.#node.podCidrs : (source?.podCidrs ?? []),
+      ...(source?.zone === undefined ? {} : { zone: source.zone }),
       ...(source?.source === undefined ? {} : { source: source.source }),
     });
   }

@@ -26,7 +26,7 @@ import { keyOf } from '../model/event.js';
 import { type HostPort, isFinished, type Pod } from '../model/pod.js';
 import { protocolNumber } from '../model/protocol.js';
 import type { Service } from '../model/service.js';
-import { type Address, compareAddresses, type Family, parseAddress } from '../net/address.js';
+import { type Address, type Family, parseAddress } from '../net/address.js';
 import type { Cidr } from '../net/cidr.js';
 
 /** Where a flow can be sent. */
@@ -181,10 +181,11 @@ export function hostPortEntry(pod: Pod): Entry {
   const records: ServiceRecord[] = [];
   const answering: Answering[] = [];
   for (const port of isFinished(pod) ? [] : (pod.hostPorts ?? [])) {
-    for (const address of [...pod.addresses].sort(compareAddresses)) {
-      const place = placeOf(port, address.family);
-      if (place === undefined) continue;
-      const { family } = address;
+    for (const family of [4, 6] as const) {
+      // Of several interfaces the first one's, as of a Service's endpoints.
+      const address = pod.addresses.find((own) => own.family === family);
+      const place = placeOf(port, family);
+      if (address === undefined || place === undefined) continue;
       const name = `${keyOf(pod.namespace, pod.name)}:hostPort-${port.hostPort}/${port.protocol}/${family}`;
       answering.push({
         rank: place === 'own' ? ranks.hostPort : ranks.hostAddress,
