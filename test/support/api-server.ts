@@ -198,6 +198,26 @@ export class ApiServer {
     return true;
   }
 
+  /** Makes the objects those of a list of manifests; what is the same already stays untouched. */
+  become(items: readonly ApiObject[]): void {
+    const wanted = new Map<string, Map<string, ApiObject>>();
+    for (const resource of this.#collections.keys()) wanted.set(resource, new Map());
+    for (const item of items) {
+      const found = [...this.#collections].find(([, { kind }]) => kind === item.kind);
+      if (found === undefined) throw new Error(`the double serves no ${item.kind}`);
+      wanted.get(found[0])?.set(keyOf(item), item);
+    }
+    for (const [resource, objects] of wanted) {
+      for (const { metadata } of this.list(resource))
+        if (!objects.has(keyOf({ metadata }))) this.delete(resource, metadata.name, metadata.namespace);
+      for (const [key, object] of objects) {
+        const held = this.#collection(resource).objects.get(key);
+        const { uid: _uid, resourceVersion: _version, ...metadata } = held?.metadata ?? { name: '' };
+        if (JSON.stringify({ ...held, metadata }) !== JSON.stringify(object)) this.put(resource, object);
+      }
+    }
+  }
+
   list(resource: string): readonly ApiObject[] {
     return [...this.#collection(resource).objects.values()];
   }

@@ -47,6 +47,7 @@ import { LineClient } from '../../src/lab/line-client.js';
 import { nodeFlags } from '../../src/lab/node-processes.js';
 import type { Protocol } from '../../src/model/protocol.js';
 import { parseAddress } from '../../src/net/address.js';
+import type { ApiObject, ApiServer } from './api-server.js';
 import { repositoryRoot } from './repository.js';
 import { until } from './weft.js';
 
@@ -61,6 +62,8 @@ export interface NodeOptions {
   readonly agent?: boolean;
   /** Network namespace in which switch and agent run, by path; absent: the test's own. */
   readonly netns?: string;
+  /** Where the objects are, in place of a folder of manifests; the configuration says how the agent reaches it. */
+  readonly api?: ApiServer;
   /** As in config/default.yaml, over what the node needs. */
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
@@ -313,6 +316,10 @@ export class TestNode {
   #writeObjects(): void {
     const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'test' } };
     const items = [namespace, ...this.#podObjects.values(), ...this.#objects];
+    if (this.#options.api !== undefined) {
+      this.#options.api.become(items as readonly ApiObject[]);
+      return;
+    }
     const draft = join(this.run, 'manifests', '.objects.json');
     writeFileSync(draft, JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
     renameSync(draft, join(this.run, 'manifests', 'objects.json'));
