@@ -34,6 +34,8 @@ export interface CniServices {
   readonly agent: Agent;
   readonly pools: () => StatusAnswer['addresses'];
   readonly log: (message: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Every call once: its verb (`unknown` where it has none), and the code that it ended with, 0 for success. */
+  readonly counted: (verb: string, code: number) => void;
 }
 
 export class CniRequests {
@@ -52,16 +54,20 @@ export class CniRequests {
 
   async handle(request: CniRequest, id: number, client: Client): Promise<Omit<CniAnswer, 'id'>> {
     const text = typeof request.stdin === 'string' ? request.stdin : '';
+    let verb = 'unknown';
     try {
       const environment = readEnvironment(request.environment ?? {});
+      verb = environment.command;
       const configuration = readConfiguration(text, environment.command, environment.arguments);
       const report = readNamespaceReport(request.namespace);
       const output = await this.#run({ environment, configuration, report }, id, client);
+      this.#services.counted(verb, 0);
       return { type: 'cni', exitStatus: 0, stdout: output };
     } catch (error) {
       const failure = error instanceof CniFailure ? error : cniFailure(error as Error);
       if (!(error instanceof CniFailure) && !(error instanceof WeftError))
         this.#services.log('a CNI call failed', { error: String((error as Error).stack) });
+      this.#services.counted(verb, failure.code);
       return { type: 'cni', exitStatus: 1, stdout: failureText(failure, versionIn(text)) };
     }
   }

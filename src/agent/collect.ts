@@ -6,6 +6,7 @@ import { kinds } from '../model/event.js';
 import type { WatchState } from '../model/source.js';
 import type { MetricsRegistry } from '../telemetry/registry.js';
 import type { Agent } from './agent.js';
+import { limitsInUse } from './limits.js';
 
 export async function collect(
   registry: MetricsRegistry,
@@ -95,24 +96,14 @@ function collectSwitch(registry: MetricsRegistry, status: SwitchStatus): void {
 }
 
 function collectLimits(registry: MetricsRegistry, agent: Agent, status: SwitchStatus | null): void {
-  const { limits } = agent.config;
-  const { figures } = agent;
-  const rows: readonly (readonly [limit: string, used: number, bound: number])[] = [
-    ['ports', agent.attachments.count, limits.ports],
-    ['identities', figures.identities, limits.identities],
-    ['classes', figures.classes, limits.classes],
-    ['services', figures.services, limits.services],
-    ...(status === null
-      ? []
-      : [['connections', status.connections.used, status.connections.capacity] as const]),
-  ];
+  const rows = limitsInUse(agent, status);
   registry.replace(
     'weft_limit_used',
-    rows.map(([limit, value]) => ({ labels: { limit }, value })),
+    rows.map(({ limit, used }) => ({ labels: { limit }, value: used })),
   );
   registry.replace(
     'weft_limit',
-    rows.map(([limit, , value]) => ({ labels: { limit }, value })),
+    rows.map(({ limit, most }) => ({ labels: { limit }, value: most })),
   );
 }
 

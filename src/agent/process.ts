@@ -189,6 +189,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       pools: () => leases.use().map((pool) => ({ ...pool, total: String(pool.total) })),
       uptimeSeconds: () => Math.round((performance.now() - started) / 1000),
       metrics: metricsText,
+      cniCounted: (verb, code) => registry.increment('weft_cni_requests_total', { verb, code: String(code) }),
       reload,
       log: (message, fields) => log.error(fields, message),
     });

@@ -14,6 +14,7 @@ import type { Problem } from '../errors/problem.js';
 import type { WatchState } from '../model/source.js';
 import type { SideExplanation } from '../policy/explain.js';
 import type { FlowProtocol } from '../policy/flow.js';
+import type { LimitUse } from './limits.js';
 
 export const agentProtocolVersion = 1;
 
@@ -311,6 +312,12 @@ export interface StatusAnswer {
     readonly imageBytes: number;
   };
   readonly addresses: readonly { readonly cidr: string; readonly used: number; readonly total: string }[];
+  /** Bounds that fill up. */
+  readonly limits: readonly LimitUse[];
+  /** Something has changed that no revision carries yet. */
+  readonly pending: boolean;
+  /** Why it is not ready. */
+  readonly unready?: string;
   readonly problems: readonly Problem[];
   /** The switch's own status answer, as it gave it. */
   readonly switch?: SwitchStatus;

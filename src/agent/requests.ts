@@ -5,6 +5,7 @@ import type { Agent } from './agent.js';
 import { portSpec } from './attachment.js';
 import { CniRequests } from './cni-requests.js';
 import { type Flows, ruleName } from './flows.js';
+import { limitsInUse } from './limits.js';
 import { type Names, protocolName } from './names.js';
 import type {
   AgentAnswer,
@@ -30,6 +31,7 @@ export interface RequestServices {
   readonly pools: () => StatusAnswer['addresses'];
   readonly uptimeSeconds: () => number;
   readonly metrics: () => Promise<string>;
+  readonly cniCounted: (verb: string, code: number) => void;
   readonly reload: () => Promise<{
     readonly applied: readonly string[];
     readonly needRestart: readonly string[];
@@ -41,7 +43,7 @@ export interface RequestServices {
 const observerBacklog = 1024 * 1024;
 
 export function requestHandler(services: RequestServices): HandleMessage {
-  const cni = new CniRequests(services);
+  const cni = new CniRequests({ ...services, counted: services.cniCounted });
   let observers = 0;
   return (message, client) => {
     const id = typeof message.id === 'number' ? message.id : 0;
@@ -193,6 +195,9 @@ async function status(services: RequestServices): Promise<Omit<StatusAnswer, 'id
     },
     compile: agent.compiles,
     addresses: services.pools(),
+    limits: limitsInUse(agent, switchStatus ?? null),
+    pending: agent.pending,
+    ...(agent.ready ? {} : { unready: agent.unreadyReason }),
     problems: agent.problems,
     ...(switchStatus === undefined ? {} : { switch: switchStatus }),
   };

@@ -22,9 +22,15 @@ function reasonOf(flow: FlowRecord): string {
 
 export type LineFormat = 'table' | 'wide' | 'json';
 
+/** `--json` is `-o json`: one object a line. */
+export interface LineOptions extends AgentOptions {
+  readonly output: LineFormat;
+  readonly json?: true;
+}
+
 /** Prints events until the subscription or the user ends it. JSON: one flow a line. */
 export async function printFlows(
-  options: AgentOptions & { readonly output: LineFormat },
+  options: LineOptions,
   request: Omit<FlowsRequest, 'id' | 'type'>,
 ): Promise<void> {
   await withAgent(options, async (agent) => {
@@ -36,7 +42,9 @@ export async function printFlows(
     process.once('SIGINT', end);
     process.once('SIGTERM', end);
     await agent
-      .subscribe({ type: 'flows', ...request }, (event) => printEvent(event, options.output))
+      .subscribe({ type: 'flows', ...request }, (event) =>
+        printEvent(event, options.json === true ? 'json' : options.output),
+      )
       .catch((error: unknown) => {
         if (!interrupted) throw error;
       });

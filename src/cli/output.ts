@@ -17,6 +17,16 @@ export function jsonOption(): Option {
   return new Option('--json', 'print JSON (the same as -o json)');
 }
 
+/** What `-o` and `--json` of a command come to. */
+export interface Chosen {
+  readonly output: Format;
+  readonly json?: true;
+}
+
+export function formatOf({ output, json }: Chosen): Format {
+  return json === true ? 'json' : output;
+}
+
 export interface Column<Row> {
   readonly title: string;
   readonly value: (row: Row) => string | number;

@@ -2,7 +2,7 @@
  * Every metric that weft exports, in one table: name, type, labels, meaning. `config/metrics.md` is rendered from it and a test
  * holds them equal. Names follow the Prometheus conventions: base units (seconds, bytes), `_total` for counters.
  *
- * Cardinality: `reason` is one of the closed list of drop reasons, `kind`, `limit`, `severity`, `status` and `verdict` are closed
+ * Cardinality: `reason` is one of the closed list of drop reasons, `verb`, `code`, `kind`, `limit`, `severity`, `status` and `verdict` are closed
  * too; `namespace` and `pod` are bounded by `telemetry.portLabels`, beyond which ports are summed as pod `other` of no namespace.
  */
 export interface MetricDefinition {
@@ -50,6 +50,10 @@ export const metrics = {
   weft_agent_attach_seconds: histogram(
     'Time of a successful CNI ADD: until the port is live with its policies in force.',
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30],
+  ),
+  weft_cni_requests_total: counter(
+    'Calls of the CNI plugin that the agent answered, by verb and by the CNI error code that it gave, 0 for success.',
+    ['verb', 'code'],
   ),
   weft_agent_problems: gauge('What is wrong now with the sources or the latest compile, by severity.', [
     'severity',

@@ -1,6 +1,6 @@
 /** `weft capture`: packets of a pod out of the switch, as text or as a pcapng file; each says what was decided and by which rule. */
 import { createWriteStream } from 'node:fs';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { PacketRecord } from '../../agent/protocol.js';
 import { WeftError } from '../../errors/problem.js';
 import { pcapngHeader, pcapngPacket } from '../../telemetry/pcapng.js';
@@ -11,6 +11,7 @@ import { wholeNumber } from './conntrack.js';
 
 interface CaptureOptions extends AgentOptions {
   readonly drops?: true;
+  readonly json?: true;
   readonly write?: string;
   readonly count?: number;
   readonly snapLength: number;
@@ -25,6 +26,7 @@ export function register(program: Command): void {
       .option('--drops', 'only packets that were dropped')
       .option('-w, --write <file>', 'write pcapng (Wireshark, tcpdump -r); - for standard output')
       .option('-c, --count <packets>', 'end after this many', wholeNumber)
+      .addOption(new Option('--json', 'print JSON, one packet a line').conflicts('write'))
       .option('-s, --snap-length <bytes>', 'keep this much of each packet', wholeNumber, 65_535),
   ).action(capture);
 }
@@ -70,7 +72,7 @@ interface Sink {
 async function openSink(options: CaptureOptions, podName: string): Promise<Sink> {
   if (options.write === undefined)
     return {
-      packet: (packet) => print(`${formatPacket(packet)}\n`),
+      packet: (packet) => print(`${options.json === true ? JSON.stringify(packet) : formatPacket(packet)}\n`),
       close: async () => {},
     };
   const header = pcapngHeader('weft', podName, options.snapLength);

@@ -3,17 +3,18 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { ConnectionRow, FlowEnd } from '../../agent/protocol.js';
 import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import {
+  type Chosen,
   type Column,
-  type Format,
+  formatOf,
   formatOption,
+  jsonOption,
   parsePodName,
   printRows,
   shortDuration,
   shortNumber,
 } from '../output.js';
 
-interface ConntrackOptions extends AgentOptions {
-  readonly output: Format;
+interface ConntrackOptions extends AgentOptions, Chosen {
   readonly limit: number;
 }
 
@@ -24,7 +25,8 @@ export function register(program: Command): void {
       .description('List the connections that the switch tracks.')
       .argument('[pod]', 'only those of NAMESPACE/POD')
       .option('--limit <count>', 'at most this many', wholeNumber, 1000)
-      .addOption(formatOption()),
+      .addOption(formatOption())
+      .addOption(jsonOption()),
   ).action(async (pod: string | undefined, options: ConntrackOptions) => {
     const { connections } = await withAgent(options, (agent) =>
       agent.request('connections', {
@@ -32,7 +34,7 @@ export function register(program: Command): void {
         ...(pod === undefined ? {} : parsePodName(pod)),
       }),
     );
-    printRows(options.output, connections, columns);
+    printRows(formatOf(options), connections, columns);
   });
 }
 

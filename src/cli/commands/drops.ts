@@ -1,15 +1,14 @@
 /** `weft drops`: packets that the switch dropped, with the one reason of each; `--reasons` explains them all. */
 import type { Command } from 'commander';
 import { type DropReason, dropReasons } from '../../errors/drop-reasons.js';
-import { type AgentOptions, withAgentOptions } from '../connect.js';
-import { type LineFormat, printFlows } from '../flow-lines.js';
-import { parsePodName, printRows } from '../output.js';
+import { withAgentOptions } from '../connect.js';
+import { type LineOptions, printFlows } from '../flow-lines.js';
+import { formatOf, jsonOption, parsePodName, printRows } from '../output.js';
 import { lineFormatOption } from './flows.js';
 
-interface DropsOptions extends AgentOptions {
+interface DropsOptions extends LineOptions {
   readonly follow?: true;
   readonly reasons?: true;
-  readonly output: LineFormat;
 }
 
 export function register(program: Command): void {
@@ -20,10 +19,11 @@ export function register(program: Command): void {
       .argument('[pod]', 'only those from or to NAMESPACE/POD')
       .option('-f, --follow', 'go on as they happen')
       .option('--reasons', 'list every drop reason with its meaning')
-      .addOption(lineFormatOption()),
+      .addOption(lineFormatOption())
+      .addOption(jsonOption()),
   ).action(async (pod: string | undefined, options: DropsOptions) => {
     if (options.reasons === true) {
-      printRows<DropReason>(options.output, dropReasons, [
+      printRows<DropReason>(formatOf(options), dropReasons, [
         { title: 'REASON', value: ({ name }) => name },
         { title: 'KIND', value: ({ kind }) => kind },
         { title: 'MEANING', value: ({ help }) => help },

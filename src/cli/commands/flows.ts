@@ -1,14 +1,12 @@
 /** `weft flows`: who talked to whom, what was decided, and by which policy and rule. */
 import { type Command, Option } from 'commander';
-import type { AgentOptions } from '../connect.js';
 import { withAgentOptions } from '../connect.js';
-import { type LineFormat, printFlows } from '../flow-lines.js';
-import { parsePodName } from '../output.js';
+import { type LineOptions, printFlows } from '../flow-lines.js';
+import { jsonOption, parsePodName } from '../output.js';
 
-interface FlowsOptions extends AgentOptions {
+interface FlowsOptions extends LineOptions {
   readonly follow?: true;
   readonly denied?: true;
-  readonly output: LineFormat;
 }
 
 export function register(program: Command): void {
@@ -19,7 +17,8 @@ export function register(program: Command): void {
       .argument('[pod]', 'only those from or to NAMESPACE/POD')
       .option('-f, --follow', 'go on as they happen')
       .option('--denied', 'only what a policy denied')
-      .addOption(lineFormatOption()),
+      .addOption(lineFormatOption())
+      .addOption(jsonOption()),
   ).action((pod: string | undefined, options: FlowsOptions) =>
     printFlows(options, {
       follow: options.follow === true,

@@ -2,14 +2,26 @@
 import type { Command } from 'commander';
 import type { PortRow } from '../../agent/protocol.js';
 import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
-import { type Column, type Format, formatOption, printRows, shortNumber } from '../output.js';
+import {
+  type Chosen,
+  type Column,
+  formatOf,
+  formatOption,
+  jsonOption,
+  printRows,
+  shortNumber,
+} from '../output.js';
 
 export function register(program: Command): void {
   withAgentOptions(
-    program.command('ports').description("List the pods on this node's switch.").addOption(formatOption()),
-  ).action(async (options: AgentOptions & { output: Format }) => {
+    program
+      .command('ports')
+      .description("List the pods on this node's switch.")
+      .addOption(formatOption())
+      .addOption(jsonOption()),
+  ).action(async (options: AgentOptions & Chosen) => {
     const { ports } = await withAgent(options, (agent) => agent.request('ports'));
-    printRows(options.output, ports, columns);
+    printRows(formatOf(options), ports, columns);
   });
 }
 

@@ -1,12 +1,16 @@
 /** `weft status`: whether this node enforces what its sources say, and what is wrong if not. */
 import { type Command, Option } from 'commander';
+import type { LimitUse } from '../../agent/limits.js';
 import type { StatusAnswer } from '../../agent/protocol.js';
 import { formatSource } from '../../errors/problem.js';
+import type { WatchState } from '../../model/source.js';
 import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import {
-  type Format,
+  type Chosen,
   formatFacts,
+  formatOf,
   formatTable,
+  jsonOption,
   print,
   printData,
   shortDuration,
@@ -24,36 +28,37 @@ export function register(program: Command): void {
         new Option('-o, --output <format>', 'table, wide (more facts), json or yaml')
           .choices(['table', 'wide', 'json', 'yaml'])
           .default('table'),
-      ),
-  ).action(async (options: AgentOptions & { output: Format }) => {
-    const status = await withAgent(options, (agent) => agent.request('status'));
-    if (options.output === 'json' || options.output === 'yaml') {
-      const { type: _type, id: _id, ...data } = status;
-      printData(options.output, data);
-    } else print(formatStatus(status, options.output === 'wide'));
+      )
+      .addOption(jsonOption()),
+  ).action(async (options: AgentOptions & Chosen) => {
+    const { type: _type, id: _id, ...status } = await withAgent(options, (agent) => agent.request('status'));
+    const format = formatOf(options);
+    if (format === 'json' || format === 'yaml') printData(format, status);
+    else print(formatStatus(status, format === 'wide'));
     process.exitCode = status.ready ? 0 : 1;
   });
 }
 
+type Status = Omit<StatusAnswer, 'type' | 'id'>;
+
+/** From this share of a limit on it is shown among the facts, also without `-o wide`. */
+const nearlyFull = 0.8;
+
 /** Exported for its test. */
-export function formatStatus(status: StatusAnswer, wide: boolean): string {
+export function formatStatus(status: Status, wide: boolean): string {
   const { counts, compile } = status;
-  const current = status.revision === status.acknowledged;
   const facts: (readonly [string, string])[] = [
     ['Node', status.node],
-    ['Ready', status.ready ? 'yes' : 'no'],
+    ['Ready', status.unready === undefined ? 'yes' : `no: ${status.unready}`],
     ['Agent', `pid ${status.pid}, up ${shortDuration(status.uptimeSeconds)}, epoch ${status.epoch}`],
     ['Switch', switchLine(status)],
-    [
-      'Policy',
-      status.imageError === undefined
-        ? `revision ${status.acknowledged}${current ? '' : ` (${status.revision} is on its way)`}, generation ${status.generation || '-'}`
-        : `refused: ${status.imageError}`,
-    ],
+    ['Policy', policyLine(status)],
     ['Pods', `${counts.pods} known, ${counts.localPods} enforced here, ${counts.ports} attached`],
     ['Policies', `${counts.policies}`],
     ['Services', `${counts.services}`],
   ];
+  const full = status.limits.filter(({ used, most }) => used >= nearlyFull * most);
+  if (full.length > 0) facts.push(['Nearly full', full.map(limitText).join(', ')]);
   if (wide)
     facts.push(
       ['Compiled', `${counts.identities} identities, ${counts.classes} classes, ${counts.programs} programs`],
@@ -61,6 +66,7 @@ export function formatStatus(status: StatusAnswer, wide: boolean): string {
         'Last compile',
         `${compile.lastMilliseconds.toFixed(1)} ms, ${shortNumber(compile.imageBytes)} bytes, ${compile.count} in all`,
       ],
+      ['Versions', `agent ${status.version}, switch ${status.switch?.version ?? 'unknown'}`],
     );
   const sources = formatTable(status.sources, [
     { title: 'SOURCE', value: ({ name }) => name },
@@ -68,10 +74,16 @@ export function formatStatus(status: StatusAnswer, wide: boolean): string {
     { title: 'OBJECTS', value: ({ objects }) => objects },
     { title: 'PROBLEMS', value: ({ problems }) => problems },
   ]);
+  const watches = status.sources.flatMap(({ watches = [] }) => watches);
   const pools = formatTable(status.addresses, [
     { title: 'POD CIDR', value: ({ cidr }) => cidr },
     { title: 'USED', value: ({ used }) => used },
     { title: 'OF', value: ({ total }) => total },
+  ]);
+  const limits = formatTable(status.limits, [
+    { title: 'LIMIT', value: ({ limit }) => limit },
+    { title: 'USED', value: ({ used }) => used },
+    { title: 'OF', value: ({ most }) => most },
   ]);
   const problems = status.problems
     .filter(({ severity }) => wide || severity !== 'info')
@@ -80,10 +92,50 @@ export function formatStatus(status: StatusAnswer, wide: boolean): string {
         `${severity}: ${source === undefined ? '' : `${formatSource(source)}: `}${message}\n`,
     )
     .join('');
-  return [formatFacts(facts), sources, pools, problems].filter((part) => part !== '').join('\n');
+  return [
+    formatFacts(facts),
+    sources,
+    watches.length === 0 ? '' : formatWatches(watches),
+    pools,
+    wide ? limits : '',
+    problems,
+  ]
+    .filter((part) => part !== '')
+    .join('\n');
 }
 
-function switchLine(status: StatusAnswer): string {
+/** Kind by kind: whether it is watched, and how old what is known may be. */
+function formatWatches(watches: readonly WatchState[]): string {
+  return formatTable(watches, [
+    { title: 'API', value: ({ resource }) => resource },
+    { title: 'STATE', value: ({ state }) => state },
+    {
+      title: 'HEARD',
+      value: ({ secondsSinceContact: age }) => (age === null ? 'never' : `${shortDuration(age)} ago`),
+    },
+    { title: 'OBJECTS', value: ({ objects }) => objects },
+    { title: 'LISTS', value: ({ lists }) => lists },
+    { title: 'FAILURES', value: ({ failures }) => failures },
+    { title: 'GARBLED', value: ({ garbled }) => garbled },
+  ]);
+}
+
+function limitText({ limit, used, most }: LimitUse): string {
+  return `${limit} ${shortNumber(used)} of ${shortNumber(most)}`;
+}
+
+function policyLine(status: Status): string {
+  if (status.imageError !== undefined) return `refused: ${status.imageError}`;
+  const coming =
+    status.revision !== status.acknowledged
+      ? ` (${status.revision} is on its way)`
+      : status.pending
+        ? ' (changes are gathered for the next)'
+        : '';
+  return `revision ${status.acknowledged}${coming}, generation ${status.generation || '-'}`;
+}
+
+function switchLine(status: Status): string {
   if (!status.switchConnected) return 'no connection';
   const own = status.switch;
   if (own === undefined) return 'connected';

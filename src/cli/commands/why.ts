@@ -5,15 +5,13 @@ import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
 import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
 import { askWhy, printLiveWhy } from '../live-why.js';
-import { type Format, formatOption, jsonOption, print, printData } from '../output.js';
+import { type Chosen, formatOf, formatOption, jsonOption, print, printData } from '../output.js';
 import { policyWorld } from '../policy/load.js';
 import { refuseUnreadable, reportProblems } from '../policy/problems.js';
 import { explainWhy, printWhy } from '../policy/why.js';
 
-interface WhyOptions extends AgentOptions {
+interface WhyOptions extends AgentOptions, Chosen {
   readonly file?: string[];
-  readonly output: Format;
-  readonly json?: boolean;
   readonly family?: string;
   readonly ownNodeEgress?: 'allow' | 'judge';
 }
@@ -52,7 +50,7 @@ Examples:
   weft why web/frontend db/mysql:3306/TCP -f manifests/`,
     )
     .action(async (from: string, to: string, options: WhyOptions) => {
-      const format = options.json === true ? 'json' : options.output;
+      const format = formatOf(options);
       const family = options.family === undefined ? undefined : options.family === '4' ? 4 : 6;
       const [answer, text] =
         options.file === undefined

@@ -314,3 +314,22 @@ test('a switch that hangs does not hang who asks for the status', { timeout: 20_
   assert.equal(status.switch, undefined);
   await assert.rejects(client.request('connections', {}), (error: WeftError) => error.code === 'switch-slow');
 });
+
+test('every CNI call is counted by its verb and the code that it ended with', async (t) => {
+  const { client } = await ready(t);
+  const call = (
+    environment: Record<string, string>,
+    stdin = '{"cniVersion":"1.1.0","name":"n","type":"weft-cni"}',
+  ) => client.request('cni', { environment, stdin });
+  assert.equal((await call({ CNI_COMMAND: 'STATUS' })).exitStatus, 0);
+  assert.equal((await call({ CNI_COMMAND: 'STATUS' })).exitStatus, 0);
+  assert.equal((await call({ CNI_COMMAND: 'STATUS' }, 'garbage')).exitStatus, 1);
+  assert.equal((await call({ CNI_COMMAND: 'DANCE' })).exitStatus, 1);
+  const { text } = await client.request('metrics');
+  const lines = text.split('\n').filter((line) => line.startsWith('weft_cni_requests_total{'));
+  assert.deepEqual(lines.sort(), [
+    'weft_cni_requests_total{verb="STATUS",code="0"} 2',
+    'weft_cni_requests_total{verb="STATUS",code="6"} 1',
+    'weft_cni_requests_total{verb="unknown",code="4"} 1',
+  ]);
+});

@@ -205,47 +205,84 @@ test('a captured packet says its verdict and rules', () => {
   );
 });
 
+const answered: StatusAnswer = {
+  type: 'status',
+  id: 1,
+  version: 'x',
+  node: 'here',
+  pid: 5,
+  uptimeSeconds: 61,
+  epoch: 3,
+  revision: 7,
+  acknowledged: 7,
+  generation: '9',
+  switchConnected: false,
+  ready: false,
+  sources: [{ name: 'manifests', synced: true, objects: 4, problems: 1 }],
+  counts: {
+    namespaces: 1,
+    pods: 2,
+    localPods: 1,
+    policies: 1,
+    services: 0,
+    identities: 2,
+    classes: 3,
+    programs: 1,
+    ports: 1,
+  },
+  compile: { count: 2, lastMilliseconds: 1.25, imageBytes: 70_000 },
+  addresses: [{ cidr: '10.42.0.0/24', used: 1, total: '253' }],
+  limits: [
+    { limit: 'ports', used: 100, most: 110 },
+    { limit: 'services', used: 0, most: 10_000 },
+  ],
+  pending: false,
+  unready: 'There is no connection to the switch.',
+  problems: [
+    { code: 'syntax', severity: 'error', message: 'No.', source: { file: 'a.yaml', line: 3, column: 1 } },
+  ],
+};
+
 test('status says in its first lines whether the node enforces', () => {
-  const status: StatusAnswer = {
-    type: 'status',
-    id: 1,
-    version: 'x',
-    node: 'here',
-    pid: 5,
-    uptimeSeconds: 61,
-    epoch: 3,
-    revision: 7,
-    acknowledged: 6,
-    generation: '9',
-    switchConnected: false,
-    ready: false,
-    sources: [{ name: 'manifests', synced: true, objects: 4, problems: 1 }],
-    counts: {
-      namespaces: 1,
-      pods: 2,
-      localPods: 1,
-      policies: 1,
-      services: 0,
-      identities: 2,
-      classes: 3,
-      programs: 1,
-      ports: 1,
-    },
-    compile: { count: 2, lastMilliseconds: 1.25, imageBytes: 70_000 },
-    addresses: [{ cidr: '10.42.0.0/24', used: 1, total: '253' }],
-    problems: [
-      { code: 'syntax', severity: 'error', message: 'No.', source: { file: 'a.yaml', line: 3, column: 1 } },
-    ],
-  };
+  const status = { ...answered, acknowledged: 6 };
   const text = formatStatus(status, false);
   assert.match(
     text,
-    /^Node: {5}here\nReady: {4}no\nAgent: {4}pid 5, up 1m1s, epoch 3\nSwitch: {3}no connection\n/,
+    /^Node: {8}here\nReady: {7}no: There is no connection to the switch\.\nAgent: {7}pid 5, up 1m1s, epoch 3\nSwitch: {6}no connection\n/,
   );
   assert.match(text, /revision 6 \(7 is on its way\)/);
   assert.match(text, /error: a\.yaml:3:1: No\.\n$/);
   assert.doesNotMatch(text, /Last compile/);
+  assert.match(text, /^Nearly full: ports 100 of 110$/m);
   assert.match(formatStatus(status, true), /Last compile: 1\.3 ms, 70k bytes, 2 in all/);
+});
+
+test('status tells of each kind that the API is watched for how old it may be', () => {
+  const watch = { lists: 1, failures: 0, garbled: 0, objects: 3 };
+  const text = formatStatus(
+    {
+      ...answered,
+      sources: [
+        {
+          name: 'kubernetes',
+          synced: true,
+          objects: 3,
+          problems: 0,
+          watches: [
+            { ...watch, resource: 'pods', state: 'watching', secondsSinceContact: 4 },
+            { ...watch, resource: 'services', state: 'away', secondsSinceContact: 3700, failures: 7 },
+            { ...watch, resource: 'nodes', state: 'listing', secondsSinceContact: null },
+          ],
+        },
+      ],
+      pending: true,
+    },
+    false,
+  );
+  assert.match(text, /^pods +watching +4s ago +3 +1 +0 +0$/m);
+  assert.match(text, /^services +away +1h1m ago +3 +1 +7 +0$/m);
+  assert.match(text, /^nodes +listing +never/m);
+  assert.match(text, /revision 7 \(changes are gathered for the next\)/);
 });
 
 function fullProgram(): Command {
