@@ -1,0 +1,213 @@
+/** hostPort with real packets: from outside, from the node by each of its addresses, from pods, under policy; and what becomes of it when the pod goes. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { HostPort } from '../../src/agent/protocol.js';
+import { gatewayMac } from '../../src/dataplane/protocol.js';
+import { ethernet, ipv4, protocols } from '../support/frames.js';
+import { HostNet } from '../support/host-net.js';
+import { TestNode } from '../support/node.js';
+import { until } from '../support/weft.js';
+
+const net = new HostNet();
+let node: TestNode;
+
+const port = (hostPort: number, protocol: HostPort['protocol'] = 'TCP', hostIP = ''): HostPort => ({
+  protocol,
+  hostPort,
+  containerPort: 8080,
+  hostIP,
+});
+const pod = (name: string) => ({ netns: node.pod(name).netns });
+const node4 = '192.0.2.1';
+const node6 = '2001:db8::1';
+
+function isolate(name: string, from?: string): object {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { namespace: 'test', name },
+    spec: {
+      podSelector: { matchLabels: { name } },
+      policyTypes: ['Ingress'],
+      ...(from === undefined ? {} : { ingress: [{ from: [{ ipBlock: { cidr: from } }] }] }),
+    },
+  };
+}
+
+before(async () => {
+  node = await TestNode.start({
+    netns: net.netns('host'),
+    config: {
+      host: { enabled: 'on', root: net.root },
+      node: { addresses: [] },
+      network: { hostInterface: 'weft0' },
+      policy: { denyAction: { egress: 'reject', ingress: 'reject' } },
+    },
+  });
+  await node.addPods({
+    web: { hostPorts: [port(8081), port(8081, 'UDP'), port(8082, 'TCP', node4), port(8083, 'SCTP')] },
+    shut: { hostPorts: [port(8091), port(8091, 'UDP')] },
+    known: { hostPorts: [port(8092)] },
+    plain: {},
+  });
+  await node.apply([isolate('shut'), isolate('known', '192.0.2.9/32')]);
+  await Promise.all([
+    ...['web', 'shut', 'known', 'plain'].map((name) => net.serve(pod(name), 8080, name)),
+    net.serve('far', 8081, 'far'),
+  ]);
+  await until('the host ports are there', 15, async () => /8092/.test(table()) && localnet() === '1');
+});
+
+after(async () => {
+  await node?.end();
+  net.end();
+});
+
+function table(): string {
+  try {
+    return net.run('host', 'nft', 'list', 'table', 'inet', 'weft');
+  } catch {
+    return '';
+  }
+}
+
+const localnet = () => net.run('host', 'sysctl', '-n', 'net.ipv4.conf.weft0.route_localnet').trim();
+
+type Row = readonly [
+  from: Parameters<HostNet['ask']>[0],
+  to: string,
+  port: number,
+  answer: string,
+  protocol?: 'TCP' | 'UDP',
+];
+
+async function answers(rows: readonly Row[]): Promise<void> {
+  for (const [from, to, number, answer, protocol] of rows)
+    assert.equal(
+      await net.ask(from, to, number, protocol),
+      answer,
+      `${JSON.stringify(from)} -> ${to}:${number} ${protocol ?? 'TCP'}\n${node.words('agent')}`,
+    );
+}
+
+test('from outside a host port leads to its pod, which sees the client', () =>
+  answers([
+    ['far', node4, 8081, 'web 192.0.2.9'],
+    ['far', node4, 8081, 'web 192.0.2.9', 'UDP'],
+    ['far', node6, 8081, 'web 2001:db8::9'],
+    ['far', node6, 8081, 'web 2001:db8::9', 'UDP'],
+    ['box', '172.17.0.1', 8081, 'web 172.17.0.2'],
+    ['box', node4, 8081, 'web 172.17.0.2'],
+  ]));
+
+test('with a hostIP it answers there alone', () =>
+  answers([
+    ['far', node4, 8082, 'web 192.0.2.9'],
+    ['far', node6, 8082, 'none'],
+    ['box', '172.17.0.1', 8082, 'none'],
+    ['host', '127.0.0.1', 8082, 'none'],
+    ['host', node4, 8082, `web ${node4}`],
+  ]));
+
+test('the node itself reaches it by each of its addresses, 127.0.0.1 too, and is seen as the node', () =>
+  answers([
+    ['host', node4, 8081, `web ${node4}`],
+    ['host', node4, 8081, `web ${node4}`, 'UDP'],
+    ['host', node6, 8081, `web ${node6}`],
+    ['host', '127.0.0.1', 8081, `web ${node4}`],
+    ['host', '127.0.0.1', 8081, `web ${node4}`, 'UDP'],
+    ['host', '10.99.0.1', 8081, `web ${node4}`],
+    ['host', 'fd99::1', 8081, `web ${node6}`],
+    // Under deny-all too.
+    ['host', node4, 8091, `shut ${node4}`],
+    ['host', '127.0.0.1', 8091, `shut ${node4}`],
+  ]));
+
+test("policy judges a host port's client by its address", () =>
+  answers([
+    ['far', node4, 8091, 'none'],
+    ['far', node4, 8091, 'none', 'UDP'],
+    ['far', node6, 8091, 'none'],
+    ['box', node4, 8091, 'none'],
+    ['far', node4, 8092, 'known 192.0.2.9'],
+    ['box', node4, 8092, 'none'],
+  ]));
+
+test('traffic of others to the same port is not caught', () => {
+  net.run('far', 'ip', 'route', 'replace', '172.17.0.0/24', 'via', node4);
+  return answers([
+    ['box', '203.0.113.1', 8081, 'far 172.17.0.2'],
+    ['host', '192.0.2.9', 8081, 'far 192.0.2.1'],
+    [pod('plain'), '192.0.2.9', 8081, `far ${node4}`],
+  ]);
+});
+
+test('pods cannot reach what listens on 127.0.0.1 of the host, though the kernel would route it', async () => {
+  assert.equal(localnet(), '1');
+  const heard = net.program('host', twoEars, node4);
+  assert.equal(await heard.line(), 'ready');
+  const socket = node.rawSocket('plain');
+  const { v4, mac } = node.pod('plain');
+  const udp = Buffer.from([0, 99, 0x23, 0x31, 0, 8, 0, 0]);
+  const send = (to: string) =>
+    socket.send(ethernet(mac, gatewayMac, 0x0800, ipv4(v4, to, protocols.udp, udp)));
+  assert.ok(send('127.0.0.1') > 0);
+  assert.ok(send(node4) > 0);
+  assert.equal(await heard.line(), node4);
+});
+
+/** Listens at 127.0.0.1 and at another address, UDP port 9009; prints which of the two has heard something. */
+const twoEars = `
+const { createSocket } = require('node:dgram');
+let open = 0;
+for (const address of ['127.0.0.1', process.argv[1]]) {
+  const s = createSocket('udp4');
+  s.on('message', () => console.log(address));
+  s.bind(9009, address, () => { if (++open === 2) console.log('ready'); });
+}
+`;
+
+test('a host port that a pod has is refused to another, by the name of the holder', async () => {
+  const attempts: readonly [HostPort, RegExp][] = [
+    [port(8081), /8081\/TCP .*test\/web/],
+    [port(8081, 'TCP', '172.17.0.1'), /8081\/TCP at 172\.17\.0\.1 .*test\/web/],
+    [port(8082, 'TCP', node4), /8082\/TCP .*test\/web/],
+  ];
+  for (const [index, [wanted, says]] of attempts.entries())
+    await assert.rejects(node.addPods({ [`rival-${index}`]: { hostPorts: [wanted] } }), (error: Error) => {
+      assert.match(error.message, says);
+      return true;
+    });
+  // Another address, and another protocol, are free.
+  await node.addPods({ beside: { hostPorts: [port(8082, 'TCP', '172.17.0.1'), port(8083)] } });
+  await net.serve(pod('beside'), 8080, 'beside');
+  await until('it is there', 15, async () => /172\.17\.0\.1 \. tcp \. 8082/.test(table()));
+  await answers([
+    ['box', '172.17.0.1', 8082, 'beside 172.17.0.2'],
+    ['far', node4, 8082, 'web 192.0.2.9'],
+    ['far', node4, 8083, 'beside 192.0.2.9'],
+  ]);
+});
+
+test('when the pod goes its ports go, and UDP clients that never pause move on to the next one', async () => {
+  const steady = net.program('far', steadyUdp, node4, 8081);
+  assert.equal(await steady.line(), 'web 192.0.2.9');
+  await node.agent.request('detach', { namespace: 'test', name: 'web', ifname: 'eth0' });
+  await node.addPods({ next: { hostPorts: [port(8081), port(8081, 'UDP')] } });
+  await net.serve(pod('next'), 8080, 'next');
+  assert.equal(await steady.line(15_000), 'next 192.0.2.9');
+  steady.kill();
+  await answers([
+    ['far', node4, 8081, 'next 192.0.2.9'],
+    ['far', node4, 8082, 'none'],
+  ]);
+});
+
+/** Sends a datagram from one socket every 50 ms; prints each answer that differs from the last one. */
+const steadyUdp = `
+const s = require('node:dgram').createSocket('udp4');
+let last = '';
+s.on('message', (m) => { if (String(m) !== last) console.log(last = String(m)); });
+s.on('error', () => {});
+s.bind(0, () => setInterval(() => s.send('?', Number(process.argv[2]), process.argv[1], () => {}), 50));
+`;
