@@ -4,6 +4,7 @@ import { register as agent } from './agent.js';
 import { register as capture } from './capture.js';
 import { register as completion } from './completion.js';
 import { register as conntrack } from './conntrack.js';
+import { register as doctor } from './doctor.js';
 import { register as drops } from './drops.js';
 import { register as flows } from './flows.js';
 import { register as install } from './install.js';
@@ -21,6 +22,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   policy,
   why,
   status,
+  doctor,
   flows,
   drops,
   capture,
