@@ -1,6 +1,6 @@
 /** A client of the agent's socket: requests with typed answers, and subscriptions. For the command line, the lab and the CNI server. */
 import { createConnection } from 'node:net';
-import { Lines } from '../dataplane/lines.js';
+import { type LineStream, Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
 import {
   type AgentAnswer,
@@ -40,18 +40,21 @@ export class AgentClient {
       socket.once('error', (error) => reject(away(path, error)));
       socket.once('connect', () => {
         socket.removeAllListeners('error');
-        resolve(
-          new AgentClient(
-            (client) =>
-              new Lines(socket, 16 * maxLineBytes, {
-                message: (value) => client.#message(value as unknown as AgentAnswer),
-                garbage: () => client.close(),
-                closed: (error) => client.#closed(away(path, error)),
-              }),
-          ),
-        );
+        resolve(AgentClient.over(socket, (error) => away(path, error)));
       });
     });
+  }
+
+  /** Over a stream that leads to an agent's socket; `away` words its end, which comes with the stream's error if there was one. */
+  static over(stream: LineStream, away: (error: Error | null) => WeftError): AgentClient {
+    return new AgentClient(
+      (client) =>
+        new Lines(stream, 16 * maxLineBytes, {
+          message: (value) => client.#message(value as unknown as AgentAnswer),
+          garbage: () => client.close(),
+          closed: (error) => client.#closed(away(error)),
+        }),
+    );
   }
 
   /** Rejects with a WeftError of the agent's code when it refuses. */

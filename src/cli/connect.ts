@@ -1,4 +1,5 @@
-/** Options that every command has which talks to a running agent, and the connection itself. */
+/** Options that every command has which talks to running agents, and the connections themselves. */
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { AgentClient } from '../agent/client.js';
@@ -6,6 +7,8 @@ import { agentSocketName } from '../agent/process.js';
 import { loadConfig } from '../config/load.js';
 import { defaultConfig } from '../config/parse.js';
 import { WeftError } from '../errors/problem.js';
+import type { AgentPod } from '../kube/agents.js';
+import { Cluster, type FarOptions, hasKubeconfig, meansCluster } from './far.js';
 
 export interface RunOptions {
   readonly config?: string;
@@ -25,16 +28,20 @@ export function withRunOptions(command: Command): Command {
     );
 }
 
-/** What commands need that ask a running agent: the node's, or with `--lab` that of a lab. */
-export interface AgentOptions extends RunOptions {
+/** What commands need that ask running agents: the node's, with `--lab` that of a lab, or those of a cluster. */
+export interface AgentOptions extends RunOptions, FarOptions {
   readonly lab?: string | true;
 }
 
 export function withAgentOptions(command: Command): Command {
-  return withRunOptions(command).option('--lab [name]', "ask a lab's agent instead of the node's");
+  return withRunOptions(command)
+    .option('--lab [name]', "ask a lab's agent instead of the node's")
+    .option('--kubeconfig <file>', 'ask the agents of a cluster, through its API server')
+    .option('--context <name>', 'the same, by this context of the kubeconfig')
+    .option('--node <name...>', 'the same, only these nodes');
 }
 
-async function socketPath(options: AgentOptions): Promise<string> {
+export async function socketPath(options: AgentOptions): Promise<string> {
   if (options.lab !== undefined) {
     const { findLabs, inside } = await import('../lab/launch.js');
     const labs = findLabs();
@@ -55,15 +62,166 @@ async function socketPath(options: AgentOptions): Promise<string> {
   return join(config.paths.run, agentSocketName);
 }
 
-/** Connects to the agent, runs, and closes whatever happens. */
+export interface NodeAnswer<Result> {
+  /** '' where there is only one that could be meant: this node, or a lab. */
+  readonly node: string;
+  readonly value: Result;
+}
+
+export interface Answers<Result> {
+  /** Of the nodes that answered, by name. */
+  readonly answers: readonly NodeAnswer<Result>[];
+  /** Nodes that did not, with the reason. It has been told on standard error. */
+  readonly failures: readonly { readonly node: string; readonly error: WeftError }[];
+}
+
+/**
+ * Connects to every agent that is meant, runs, and closes whatever happens: on this node, or from afar on all nodes of a cluster at once. Afar
+ * one node's failure is its own; the exit status of the command becomes 2, and nothing is thrown unless every node fails.
+ */
+export async function withAgents<Result>(
+  options: AgentOptions,
+  run: (agent: AgentClient, node: string) => Promise<Result>,
+): Promise<Answers<Result>> {
+  const agent = await openLocal(options);
+  if (agent === null) return await ofCluster(options, (cluster) => cluster.agents(), run);
+  return { answers: [{ node: '', value: await closing(agent, (open) => run(open, '')) }], failures: [] };
+}
+
+/** The same for a question that one node answers: afar that which hosts the pod, or the one that is named. */
+export async function withPodAgent<Result>(
+  options: AgentOptions,
+  pod: { readonly namespace: string; readonly name: string },
+  run: (agent: AgentClient, node: string) => Promise<Result>,
+): Promise<Result> {
+  const agent = await openLocal(options);
+  if (agent !== null) return await closing(agent, (open) => run(open, ''));
+  const { answers } = await ofCluster(
+    options,
+    async (cluster) => {
+      if (options.node !== undefined) return await cluster.agents();
+      const node = await cluster.nodeOf(pod.namespace, pod.name);
+      const agents = (await cluster.agents()).filter((agent) => agent.node === node);
+      if (agents.length > 0) return agents;
+      throw new WeftError(
+        'node-unknown',
+        `The pod ${pod.namespace}/${pod.name} runs on the node ${node}, which has no agent of weft.`,
+      );
+    },
+    run,
+  );
+  return onlyOne(answers);
+}
+
+/** Connects to the one agent that is meant, runs, and closes whatever happens. Afar a node has to be named if there are several. */
 export async function withAgent<Result>(
   options: AgentOptions,
   run: (agent: AgentClient) => Promise<Result>,
 ): Promise<Result> {
-  const agent = await AgentClient.open(await socketPath(options));
+  const agent = await openLocal(options);
+  if (agent !== null) return await closing(agent, run);
+  const choose = async (cluster: Cluster) => {
+    const agents = await cluster.agents();
+    if (agents.length === 1) return agents;
+    throw new WeftError(
+      'usage',
+      `This command asks one node; name it: ${agents.map(({ node }) => `--node ${node}`).join(' or ')}.`,
+    );
+  };
+  return onlyOne((await ofCluster(options, choose, run)).answers);
+}
+
+/** The agent of this node or of a lab; null: a cluster is meant. */
+async function openLocal(options: AgentOptions): Promise<AgentClient | null> {
+  const { lab, runDir, config } = options;
+  if (lab === undefined && meansCluster(options)) return null;
+  try {
+    return await AgentClient.open(await socketPath(options));
+  } catch (error) {
+    // Not a node: whoever has a kubeconfig means its cluster.
+    const named = lab !== undefined || runDir !== undefined || config !== undefined;
+    if (!named && error instanceof WeftError && error.code === 'agent-away' && hasKubeconfig()) return null;
+    throw error;
+  }
+}
+
+async function closing<Result>(
+  agent: AgentClient,
+  run: (agent: AgentClient) => Promise<Result>,
+): Promise<Result> {
   try {
     return await run(agent);
   } finally {
     agent.close();
+  }
+}
+
+function onlyOne<Result>(answers: readonly NodeAnswer<Result>[]): Result {
+  const [first] = answers;
+  if (first === undefined) throw new WeftError('agent-away', 'No agent answered.');
+  return first.value;
+}
+
+async function ofCluster<Result>(
+  options: FarOptions,
+  choose: (cluster: Cluster) => Promise<readonly AgentPod[]>,
+  run: (agent: AgentClient, node: string) => Promise<Result>,
+): Promise<Answers<Result>> {
+  const cluster = new Cluster(options);
+  try {
+    const pods = await choose(cluster);
+    const settled = await Promise.all(
+      pods.map(async (pod): Promise<{ node: string; value: Result } | { node: string; error: WeftError }> => {
+        const { node } = pod;
+        try {
+          return { node, value: await closing(await cluster.open(pod), (agent) => run(agent, node)) };
+        } catch (error) {
+          if (!(error instanceof WeftError)) throw error;
+          return { node, error };
+        }
+      }),
+    );
+    const answers = settled.flatMap((one) => ('value' in one ? [one] : []));
+    const failures = settled.flatMap((one) => ('error' in one ? [one] : []));
+    const [first] = failures;
+    if (first !== undefined && answers.length === 0 && failures.length === 1) throw first.error;
+    for (const { node, error } of failures) process.stderr.write(`weft: ${node}: ${error.message}\n`);
+    if (first !== undefined && answers.length === 0)
+      throw new WeftError('agent-away', `None of the ${failures.length} nodes answered.`);
+    if (first !== undefined) process.exitCode = 2;
+    return { answers, failures };
+  } finally {
+    cluster.close();
+  }
+}
+
+/** Exit status of a command that asked nodes: its own, unless a node did not answer. */
+export function exitStatus({ failures }: Answers<unknown>, own: 0 | 1): 0 | 1 | 2 {
+  return failures.length > 0 ? 2 : own;
+}
+
+const interrupted = new AbortController();
+let listening = false;
+
+/**
+ * Runs what goes on until the user ends it (Ctrl-C, SIGTERM), which then closes the agent's connection. False: it was ended so.
+ */
+export async function untilInterrupted(agent: AgentClient, run: () => Promise<void>): Promise<boolean> {
+  if (!listening) {
+    listening = true;
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+    setMaxListeners(0, interrupted.signal);
+  }
+  const end = () => agent.close();
+  if (interrupted.signal.aborted) end();
+  interrupted.signal.addEventListener('abort', end, { once: true });
+  try {
+    await run();
+    return true;
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error;
+    return false;
+  } finally {
+    interrupted.signal.removeEventListener('abort', end);
   }
 }

@@ -1,7 +1,7 @@
 /** Flow events as lines of text or JSON, for `weft flows` and `weft drops`. */
 import type { AgentEvent, FlowRecord, FlowsRequest } from '../agent/protocol.js';
 import { formatEnd } from './commands/conntrack.js';
-import { type AgentOptions, withAgent } from './connect.js';
+import { type AgentOptions, untilInterrupted, withAgents } from './connect.js';
 import { print } from './output.js';
 
 /** `12:00:01.123 DENIED  TCP shop/web:40000 -> shop/db:3306 policy-ingress (isolated by shop/deny)`. */
@@ -33,27 +33,22 @@ export async function printFlows(
   options: LineOptions,
   request: Omit<FlowsRequest, 'id' | 'type'>,
 ): Promise<void> {
-  await withAgent(options, async (agent) => {
-    let interrupted = false;
-    const end = () => {
-      interrupted = true;
-      agent.close();
-    };
-    process.once('SIGINT', end);
-    process.once('SIGTERM', end);
-    await agent
-      .subscribe({ type: 'flows', ...request }, (event) =>
-        printEvent(event, options.json === true ? 'json' : options.output),
-      )
-      .catch((error: unknown) => {
-        if (!interrupted) throw error;
-      });
-  });
+  const format = options.json === true ? 'json' : options.output;
+  await withAgents(options, (agent, node) =>
+    untilInterrupted(agent, () =>
+      agent.subscribe({ type: 'flows', ...request }, (event) => printEvent(event, format, node)),
+    ),
+  );
 }
 
-function printEvent(event: AgentEvent, format: LineFormat): void {
+function printEvent(event: AgentEvent, format: LineFormat, node: string): void {
+  const prefix = node === '' ? '' : `${node} `;
   if (event.event === 'lost')
-    process.stderr.write(`(${event.count} events are missing here: more came than could be read)\n`);
+    process.stderr.write(`(${prefix}${event.count} events are missing here: more came than could be read)\n`);
   else if (event.event === 'flow')
-    print(`${format === 'json' ? JSON.stringify(event.flow) : formatFlow(event.flow, format === 'wide')}\n`);
+    print(
+      format === 'json'
+        ? `${JSON.stringify({ ...(node === '' ? {} : { node }), ...event.flow })}\n`
+        : `${prefix}${formatFlow(event.flow, format === 'wide')}\n`,
+    );
 }

@@ -39,6 +39,17 @@ export async function askWhy(
   return answer;
 }
 
+/** A pod of the question whose node can answer it: the one that starts, else the one that is asked. null: neither is a pod. */
+export function podOf(
+  fromText: string,
+  toText: string,
+): { readonly namespace: string; readonly name: string } | null {
+  const from = parseEnd(fromText);
+  if (!isMisread(from) && from.kind === 'pod') return from;
+  const target = parseTarget(toText);
+  return !isMisread(target) && target.end.kind === 'pod' ? target.end : null;
+}
+
 function plain(end: End): QuestionEnd {
   return end.kind === 'address' ? { kind: 'address', address: end.address.text } : end;
 }

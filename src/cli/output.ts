@@ -44,6 +44,42 @@ export function printData(format: 'json' | 'yaml', data: unknown): void {
   print(format === 'json' ? `${JSON.stringify(data, null, 2)}\n` : stringify(data));
 }
 
+/** The same for rows of several nodes: with a column, or field, `node` where they are told apart. */
+export function printNodeRows<Row>(
+  format: Format,
+  answers: readonly { readonly node: string; readonly value: readonly Row[] }[],
+  columns: readonly Column<Row>[],
+): void {
+  if (answers.every(({ node }) => node === '')) {
+    printRows(
+      format,
+      answers.flatMap(({ value }) => value),
+      columns,
+    );
+    return;
+  }
+  const rows = answers.flatMap(({ node, value }) => value.map((row) => ({ node, row })));
+  if (format === 'json' || format === 'yaml')
+    printData(
+      format,
+      rows.map(({ node, row }) => ({ node, ...row })),
+    );
+  else
+    print(
+      formatTable(
+        rows,
+        [
+          { title: 'NODE', value: ({ node }) => node },
+          ...columns.map(({ value, ...column }) => ({
+            ...column,
+            value: ({ row }: { readonly row: Row }) => value(row),
+          })),
+        ],
+        format === 'wide',
+      ),
+    );
+}
+
 /** Columns two spaces apart; numbers to the right, text to the left, no spaces at the end of a line. */
 export function formatTable<Row>(
   rows: readonly Row[],

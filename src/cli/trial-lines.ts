@@ -49,6 +49,11 @@ export class TrialView {
       this.#line(node, { rows: [...trial.rows.values()], totals: trial.totals, over });
   }
 
+  /** Whether anything was heard of a node's trial. */
+  began(node: string): boolean {
+    return this.#nodes.has(node);
+  }
+
   /** Flows that would be denied, on all nodes. */
   get denied(): number {
     return [...this.#nodes.values()].reduce((sum, { totals }) => sum + totals.denied, 0);

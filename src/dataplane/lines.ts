@@ -3,7 +3,10 @@
  * long ends the connection, because its end cannot be trusted. The writer tells how much waits, so that an observer that does not
  * read loses events instead of filling this process.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+/** A socket, or what carries one through something else. */
+export type LineStream = Duplex & { destroySoon?(): void };
 
 export interface LineHandlers {
   /** A parsed line that is an object. */
@@ -17,7 +20,7 @@ export interface LineHandlers {
 }
 
 export class Lines {
-  readonly #socket: Socket;
+  readonly #socket: LineStream;
   readonly #maximum: number;
   readonly #handlers: LineHandlers;
   /** Pieces of the line that is not yet whole; joined once, so that a long line costs no quadratic copying. */
@@ -25,7 +28,7 @@ export class Lines {
   #waiting = 0;
   #closed = false;
 
-  constructor(socket: Socket, maximum: number, handlers: LineHandlers) {
+  constructor(socket: LineStream, maximum: number, handlers: LineHandlers) {
     this.#socket = socket;
     this.#maximum = maximum;
     this.#handlers = handlers;
@@ -97,7 +100,8 @@ export class Lines {
     this.#handlers.tooLong?.();
     this.#end(new Error(`a line is longer than ${this.#maximum} bytes`));
     // What tooLong() wrote is flushed first; whatever else comes is not read.
-    this.#socket.destroySoon();
+    if (this.#socket.destroySoon === undefined) this.#socket.destroy();
+    else this.#socket.destroySoon();
   }
 
   #end(error: Error | null): void {

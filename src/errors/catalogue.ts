@@ -23,6 +23,10 @@ export const errorCodes = {
   'config-range': "An option's value is outside of its bounds.",
   'config-value': "An option's value is none of those that are allowed.",
 
+  // a cluster from afar
+  'agents-none': 'The cluster has no agents of weft.',
+  'node-unknown': 'No agent of weft is on that node, or nobody knows the node.',
+
   // agent
   'agent-away': 'No agent answers at the socket.',
   'agent-denied': "The agent's socket is not open to this user.",

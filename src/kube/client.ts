@@ -12,6 +12,7 @@ import {
   request as requestHttp,
 } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import type { Duplex } from 'node:stream';
 import { type Access, read } from './access.js';
 import { KubeError, refusal, shorten } from './error.js';
 
@@ -50,6 +51,14 @@ const defaultLongest = 64 << 20;
 const longestRefusal = 64 << 10;
 /** Of silence on a connection until the kernel asks whether the other end lives; it then asks ten times, a second apart. */
 const keepAliveAfter = 15_000;
+
+/** A connection that has changed its protocol. */
+export interface Upgraded {
+  readonly socket: Duplex;
+  /** What the server had sent behind its answer already. */
+  readonly head: Buffer;
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+}
 
 interface Wire {
   readonly agent: HttpAgent | HttpsAgent;
@@ -160,6 +169,50 @@ export class KubeClient {
       clearTimeout(patience);
       request?.destroy();
     };
+  }
+
+  /**
+   * A GET that asks for another protocol on the connection, and the connection once the server has agreed. Rejects with a KubeError; a
+   * server that answers without agreeing is `kube-failed`.
+   */
+  upgrade(
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    options: { readonly timeout?: number } = {},
+  ): Promise<Upgraded> {
+    const what = `GET ${path.split('?')[0]}`;
+    const timeout = options.timeout ?? defaultTimeout;
+    return new Promise((resolve, reject) => {
+      const request = this.#open('GET', path, {}, this.#token(), headers);
+      const timer = setTimeout(() => {
+        reject(
+          new KubeError('kube-away', `The API server did not answer ${what} within ${timeout / 1000} s.`),
+        );
+        request.destroy();
+      }, timeout);
+      request.on('error', (error) => {
+        clearTimeout(timer);
+        reject(this.#broken(what, error));
+      });
+      request.once('upgrade', (response, socket, head) => {
+        clearTimeout(timer);
+        resolve({ socket, head, headers: response.headers });
+      });
+      request.once('response', (response) => {
+        gather(response, longestRefusal, what).then(
+          (text) => {
+            clearTimeout(timer);
+            reject(refused(what, response, text));
+            request.destroy();
+          },
+          (error: KubeError) => {
+            clearTimeout(timer);
+            reject(error);
+          },
+        );
+      });
+      request.end();
+    });
   }
 
   #attempt(method: string, path: string, options: Sending, token: string | null): Promise<unknown> {

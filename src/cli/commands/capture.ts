@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import type { PacketRecord } from '../../agent/protocol.js';
 import { WeftError } from '../../errors/problem.js';
 import { pcapngHeader, pcapngPacket } from '../../telemetry/pcapng.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
+import { type AgentOptions, untilInterrupted, withAgentOptions, withPodAgent } from '../connect.js';
 import { summarise } from '../frame-summary.js';
 import { parsePodName, print } from '../output.js';
 import { wholeNumber } from './conntrack.js';
@@ -35,14 +35,7 @@ async function capture(podName: string, options: CaptureOptions): Promise<void> 
   const pod = parsePodName(podName);
   const sink = await openSink(options, podName);
   let packets = 0;
-  await withAgent(options, async (agent) => {
-    let interrupted = false;
-    const end = () => {
-      interrupted = true;
-      agent.close();
-    };
-    process.once('SIGINT', end);
-    process.once('SIGTERM', end);
+  await withPodAgent(options, pod, async (agent) => {
     const request = {
       type: 'capture' as const,
       ...pod,
@@ -50,16 +43,14 @@ async function capture(podName: string, options: CaptureOptions): Promise<void> 
       snapLength: options.snapLength,
       ...(options.count === undefined ? {} : { count: options.count }),
     };
-    await agent
-      .subscribe(request, (event) => {
+    await untilInterrupted(agent, () =>
+      agent.subscribe(request, (event) => {
         if (event.event === 'lost') process.stderr.write(`(${event.count} packets are missing here)\n`);
         if (event.event !== 'packet') return;
         packets++;
         sink.packet(event.packet);
-      })
-      .catch((error: unknown) => {
-        if (!interrupted) throw error;
-      });
+      }),
+    );
   }).finally(() => sink.close());
   process.stderr.write(`${packets} packets\n`);
 }

@@ -1,7 +1,8 @@
 /** `weft conntrack`: the connections that the switch tracks. */
 import { type Command, InvalidArgumentError } from 'commander';
+import type { AgentClient } from '../../agent/client.js';
 import type { ConnectionRow, FlowEnd } from '../../agent/protocol.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
+import { type AgentOptions, withAgentOptions, withAgents, withPodAgent } from '../connect.js';
 import {
   type Chosen,
   type Column,
@@ -9,7 +10,7 @@ import {
   formatOption,
   jsonOption,
   parsePodName,
-  printRows,
+  printNodeRows,
   shortDuration,
   shortNumber,
 } from '../output.js';
@@ -28,13 +29,15 @@ export function register(program: Command): void {
       .addOption(formatOption())
       .addOption(jsonOption()),
   ).action(async (pod: string | undefined, options: ConntrackOptions) => {
-    const { connections } = await withAgent(options, (agent) =>
-      agent.request('connections', {
-        limit: options.limit,
-        ...(pod === undefined ? {} : parsePodName(pod)),
-      }),
-    );
-    printRows(formatOf(options), connections, columns);
+    const request = { limit: options.limit, ...(pod === undefined ? {} : parsePodName(pod)) };
+    const ask = async (agent: AgentClient) => (await agent.request('connections', request)).connections;
+    if (pod === undefined) {
+      const { answers } = await withAgents(options, ask);
+      printNodeRows(formatOf(options), answers, columns);
+    } else {
+      const value = await withPodAgent(options, parsePodName(pod), ask);
+      printNodeRows(formatOf(options), [{ node: '', value }], columns);
+    }
   });
 }
 

@@ -12,6 +12,7 @@ import { register as lab } from './lab.js';
 import { register as metrics } from './metrics.js';
 import { register as policy } from './policy.js';
 import { register as ports } from './ports.js';
+import { register as relay } from './relay.js';
 import { register as status } from './status.js';
 import { register as runSwitch } from './switch.js';
 import { register as tune } from './tune.js';
@@ -34,4 +35,5 @@ export const commands: readonly ((program: Command) => void)[] = [
   agent,
   runSwitch,
   completion,
+  relay,
 ];

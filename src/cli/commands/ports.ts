@@ -1,14 +1,14 @@
 /** `weft ports`: the pods on this node's switch with their counters. */
 import type { Command } from 'commander';
 import type { PortRow } from '../../agent/protocol.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
+import { type AgentOptions, withAgentOptions, withAgents } from '../connect.js';
 import {
   type Chosen,
   type Column,
   formatOf,
   formatOption,
   jsonOption,
-  printRows,
+  printNodeRows,
   shortNumber,
 } from '../output.js';
 
@@ -20,8 +20,8 @@ export function register(program: Command): void {
       .addOption(formatOption())
       .addOption(jsonOption()),
   ).action(async (options: AgentOptions & Chosen) => {
-    const { ports } = await withAgent(options, (agent) => agent.request('ports'));
-    printRows(formatOf(options), ports, columns);
+    const { answers } = await withAgents(options, async (agent) => (await agent.request('ports')).ports);
+    printNodeRows(formatOf(options), answers, columns);
   });
 }
 

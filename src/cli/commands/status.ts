@@ -4,7 +4,7 @@ import type { LimitUse } from '../../agent/limits.js';
 import type { StatusAnswer } from '../../agent/protocol.js';
 import { formatSource } from '../../errors/problem.js';
 import type { WatchState } from '../../model/source.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
+import { type AgentOptions, exitStatus, withAgentOptions, withAgents } from '../connect.js';
 import {
   type Chosen,
   formatFacts,
@@ -31,11 +31,15 @@ export function register(program: Command): void {
       )
       .addOption(jsonOption()),
   ).action(async (options: AgentOptions & Chosen) => {
-    const { type: _type, id: _id, ...status } = await withAgent(options, (agent) => agent.request('status'));
+    const all = await withAgents(options, (agent) => agent.request('status'));
+    const statuses = all.answers.map(({ value: { type: _type, id: _id, ...status } }) => status);
+    const one = all.answers[0]?.node === '';
     const format = formatOf(options);
-    if (format === 'json' || format === 'yaml') printData(format, status);
-    else print(formatStatus(status, format === 'wide'));
-    process.exitCode = status.ready ? 0 : 1;
+    if (format === 'json' || format === 'yaml') printData(format, one ? statuses[0] : statuses);
+    else if (one || format === 'wide')
+      print(statuses.map((status) => formatStatus(status, format === 'wide')).join('\n\n'));
+    else print(formatNodes(statuses));
+    process.exitCode = exitStatus(all, statuses.every(({ ready }) => ready) ? 0 : 1);
   });
 }
 
@@ -43,6 +47,36 @@ type Status = Omit<StatusAnswer, 'type' | 'id'>;
 
 /** From this share of a limit on it is shown among the facts, also without `-o wide`. */
 const nearlyFull = 0.8;
+
+/** A line for each node; its problems below. Exported for its test. */
+export function formatNodes(statuses: readonly Status[]): string {
+  const table = formatTable(statuses, [
+    { title: 'NODE', value: ({ node }) => node },
+    { title: 'READY', value: ({ ready }) => (ready ? 'yes' : 'no') },
+    { title: 'VERSION', value: ({ version }) => version },
+    { title: 'UP', value: ({ uptimeSeconds }) => shortDuration(uptimeSeconds) },
+    { title: 'SWITCH', value: (status) => (status.switchConnected ? 'connected' : 'away') },
+    {
+      title: 'REVISION',
+      value: ({ revision, acknowledged }) =>
+        revision === acknowledged ? `${revision}` : `${acknowledged} of ${revision}`,
+    },
+    { title: 'PODS HERE', value: ({ counts }) => counts.localPods },
+    { title: 'POLICIES', value: ({ counts }) => counts.policies },
+    {
+      title: 'SOURCES',
+      value: ({ sources }) =>
+        sources.map(({ name, synced }) => `${name}${synced ? '' : ' (not synced)'}`).join(', '),
+    },
+    { title: 'PROBLEMS', value: ({ problems }) => problems.length },
+  ]);
+  const problems = statuses.flatMap(({ node, problems: own }) =>
+    own
+      .filter(({ severity }) => severity !== 'info')
+      .map(({ severity, message }) => `${node}: ${severity}: ${message}\n`),
+  );
+  return [table, problems.join('')].filter((part) => part !== '').join('\n');
+}
 
 /** Exported for its test. */
 export function formatStatus(status: Status, wide: boolean): string {

@@ -1,10 +1,12 @@
 /** `weft why`: the verdict on one connection, by the switch of this node as it runs, or with `-f` by files. */
 import { type Command, Option } from 'commander';
+import type { AgentClient } from '../../agent/client.js';
 import { WeftError } from '../../errors/problem.js';
 import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
-import { askWhy, printLiveWhy } from '../live-why.js';
+import { type AgentOptions, withAgent, withAgentOptions, withAgents, withPodAgent } from '../connect.js';
+import { meansCluster } from '../far.js';
+import { askWhy, type LiveExplanation, podOf, printLiveWhy } from '../live-why.js';
 import { type Chosen, formatOf, formatOption, jsonOption, print, printData } from '../output.js';
 import { policyWorld } from '../policy/load.js';
 import { refuseUnreadable, reportProblems } from '../policy/problems.js';
@@ -72,8 +74,34 @@ async function live(
 ): Promise<Answered> {
   if (options.ownNodeEgress !== undefined)
     throw new WeftError('usage', '--own-node-egress goes with -f; the running switch has its own setting.');
-  const answer = await withAgent(options, (agent) => askWhy(agent, from, to, family));
-  return [answer, () => printLiveWhy(answer)];
+  const answers = await askNodes(from, to, family, options);
+  const [first] = answers;
+  if (answers.length === 1 && first !== undefined) return [first, () => printLiveWhy(first)];
+  const all = {
+    // A connection needs the leave of each switch that judges it.
+    allowed: answers.some(({ allowed }) => allowed === false)
+      ? false
+      : answers.some(({ allowed }) => allowed === true)
+        ? true
+        : null,
+    nodes: answers,
+  };
+  return [all, () => answers.map(printLiveWhy).join('\n')];
+}
+
+/** Afar the node of the pod that starts the connection is asked, then those that it names. */
+async function askNodes(
+  from: string,
+  to: string,
+  family: 4 | 6 | undefined,
+  options: WhyOptions,
+): Promise<readonly LiveExplanation[]> {
+  const ask = (agent: AgentClient) => askWhy(agent, from, to, family);
+  const pod = podOf(from, to);
+  const answer = pod === null ? await withAgent(options, ask) : await withPodAgent(options, pod, ask);
+  if (answer.alsoAsk.length === 0 || !meansCluster(options) || options.node !== undefined) return [answer];
+  const others = await withAgents({ ...options, node: answer.alsoAsk }, ask);
+  return [answer, ...others.answers.map(({ value }) => value)];
 }
 
 function ofFiles(

@@ -8,8 +8,8 @@ import { parseDuration } from '../../config/option.js';
 import { WeftError } from '../../errors/problem.js';
 import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
-import { counted, parsePodName, print, shortDuration } from '../output.js';
+import { type AgentOptions, exitStatus, untilInterrupted, withAgentOptions, withAgents } from '../connect.js';
+import { counted, jsonOption, parsePodName, print, shortDuration } from '../output.js';
 import { TrialView } from '../trial-lines.js';
 import { refuseInvalid } from './problems.js';
 
@@ -19,6 +19,7 @@ interface TryOptions extends AgentOptions {
   /** Seconds. */
   readonly for: number;
   readonly output: 'table' | 'wide' | 'json';
+  readonly json?: true;
 }
 
 /** One line of the agent's protocol holds them, with their quotes. */
@@ -40,7 +41,8 @@ export function registerTry(policy: Command): void {
         new Option('-o, --output <format>', 'table, wide (addresses too) or json (one object a line)')
           .choices(['table', 'wide', 'json'])
           .default('table'),
-      ),
+      )
+      .addOption(jsonOption()),
   )
     .addHelpText(
       'after',
@@ -86,43 +88,35 @@ export function changesOf(options: Pick<TryOptions, 'file' | 'delete' | 'for'>):
 }
 
 async function runTrial(options: TryOptions, changes: Changes): Promise<0 | 1 | 2> {
-  const view = new TrialView(options.output, print);
-  await withAgent(options, async (agent) => {
-    let interrupted = false;
-    const end = () => {
-      interrupted = true;
-      view.over('', { reason: 'asked' });
-      agent.close();
-    };
-    process.once('SIGINT', end);
-    process.once('SIGTERM', end);
-    process.stderr.write(
-      `Trying for ${shortDuration(changes.seconds)}; nothing is enforced. Ctrl-C ends it with what was seen.\n`,
-    );
-    await agent
-      .subscribe({ type: 'trial', ...changes }, (event) => {
-        if (interrupted) return;
-        if (event.event === 'trial') view.take('', event.rows, event.totals);
-        else if (event.event === 'trial-over')
-          view.over('', {
-            reason: event.reason,
-            ...(event.message === undefined ? {} : { message: event.message }),
-          });
-      })
-      .catch((error: unknown) => {
-        if (interrupted) return;
-        if (error instanceof WeftError && error.code === 'agent-away')
-          view.over('', {
-            reason: 'failed',
-            message: `The agent has gone, and the trial with it. ${error.message}`,
-          });
-        else throw error;
-      });
+  const format = options.json === true ? 'json' : options.output;
+  const view = new TrialView(format, print);
+  process.stderr.write(
+    `Trying for ${shortDuration(changes.seconds)}; nothing is enforced. Ctrl-C ends it with what was seen.\n`,
+  );
+  const all = await withAgents(options, async (agent, node) => {
+    try {
+      const whole = await untilInterrupted(agent, () =>
+        agent.subscribe({ type: 'trial', ...changes }, (event) => {
+          if (event.event === 'trial') view.take(node, event.rows, event.totals);
+          else if (event.event === 'trial-over')
+            view.over(node, {
+              reason: event.reason,
+              ...(event.message === undefined ? {} : { message: event.message }),
+            });
+        }),
+      );
+      if (!whole) view.over(node, { reason: 'asked' });
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== 'agent-away' || !view.began(node)) throw error;
+      const message = `The agent has gone, and the trial with it. ${error.message}`;
+      view.over(node, { reason: 'failed', message });
+    }
   });
-  return report(view, options.output);
+  const status = report(view, format);
+  return exitStatus(all, 0) === 2 ? 2 : status;
 }
 
-export function report(view: TrialView, format: TryOptions['output']): 0 | 1 | 2 {
+function report(view: TrialView, format: TryOptions['output']): 0 | 1 | 2 {
   if (format !== 'json') print(view.summary());
   for (const failure of view.failures) process.stderr.write(`weft: ${failure}\n`);
   return view.failures.length > 0 ? 2 : view.denied > 0 ? 1 : 0;
