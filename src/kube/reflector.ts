@@ -58,7 +58,7 @@ export const defaultSettings: ReflectorSettings = {
   watchTime: 240_000,
   silence: 150_000,
   firstPause: 250,
-  longestPause: 15_000,
+  longestPause: 10_000,
   healthy: 5000,
 };
 
@@ -88,6 +88,8 @@ export class Reflector {
   readonly #sink: ReflectorSink;
   readonly #settings: ReflectorSettings;
   readonly #backoff: Backoff;
+  /** Of lists after versions that were too old: the server answers, so how long it was away before says nothing. */
+  readonly #expiry: Backoff;
   #versionIndex = 0;
   /** Where the next watch begins; '' before the first list. */
   #version = '';
@@ -103,6 +105,7 @@ export class Reflector {
   #pageSize: number;
   #waiters: Waiter[] = [];
   #stopped = false;
+  #pausing = false;
   /** Ends what is being waited for: a pause, a page or a stream. */
   #interrupt: () => void = () => {};
 
@@ -112,7 +115,9 @@ export class Reflector {
     this.#sink = options.sink;
     this.#settings = options.settings;
     this.#pageSize = options.settings.page;
-    this.#backoff = new Backoff(options.settings.firstPause, options.settings.longestPause, options.random);
+    const { firstPause, longestPause } = options.settings;
+    this.#backoff = new Backoff(firstPause, longestPause, options.random);
+    this.#expiry = new Backoff(firstPause, longestPause, options.random);
   }
 
   get listed(): boolean {
@@ -158,6 +163,13 @@ export class Reflector {
       reject(new KubeError('kube-away', 'The agent is ending.'));
   }
 
+  /** The server was heard by somebody else: a pause need not be waited out. */
+  wake(): void {
+    if (!this.#pausing) return;
+    this.#backoff.reset();
+    this.#interrupt();
+  }
+
   /** Resolves when a list that began after this call has been taken in; rejects where it fails. */
   refresh(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -194,16 +206,19 @@ export class Reflector {
     // An old version is nobody's fault, and nothing to tell anyone about.
     if (!expired) this.#sink.trouble(error);
     const asked = error instanceof KubeError ? error.retryAfter : 0;
-    await this.#pause(Math.max(asked, this.#backoff.next()));
+    await this.#pause(Math.max(asked, (expired ? this.#expiry : this.#backoff).next()));
   }
 
   #pause(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      this.#interrupt = () => {
+      const end = () => {
         clearTimeout(timer);
+        this.#pausing = false;
         resolve();
       };
+      const timer = setTimeout(end, milliseconds);
+      this.#pausing = true;
+      this.#interrupt = end;
     });
   }
 
@@ -343,7 +358,10 @@ export class Reflector {
         this.#interrupt = () => {};
         breakOff();
         const well = !broken && (told || now() - began >= settings.healthy);
-        if (well) this.#backoff.reset();
+        if (well) {
+          this.#backoff.reset();
+          this.#expiry.reset();
+        }
         if (error !== null) reject(error);
         // A server that ends each stream at once must not be asked without a pause; a broken one has had it.
         else if (well || broken || this.#stopped || this.#waiters.length > 0) resolve();

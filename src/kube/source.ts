@@ -169,9 +169,11 @@ export class KubeSource implements Source {
   }
 
   #trouble(watched: Watched, error: Error | null): void {
-    if (watched.trouble?.message === error?.message) return;
+    // The same trouble in other words (a list refused, then a watch) is not told again.
+    if (kindOf(watched.trouble) === kindOf(error)) return;
     watched.trouble = error;
     this.#tellProblems();
+    if (error === null) this.#wake();
     const away = this.#watched.some(({ trouble }) => trouble !== null);
     if (away && this.#awaySince === null) this.#awaySince = this.#now();
     else if (!away && this.#awaySince !== null) {
@@ -179,6 +181,12 @@ export class KubeSource implements Source {
       this.#awaySince = null;
       this.#options.log('info', 'the API server is back', { seconds });
     }
+  }
+
+  /** The server was heard: who waits for it to come back need not wait longer. */
+  #wake(): void {
+    for (const { trouble, reflector } of this.#watched)
+      if (trouble instanceof KubeError && trouble.code === 'kube-away') reflector.wake();
   }
 
   #remind(): void {
@@ -209,6 +217,10 @@ export class KubeSource implements Source {
         : []),
     ]);
   }
+}
+
+function kindOf(error: Error | null): string | null {
+  return error instanceof KubeError ? error.code : (error?.message ?? null);
 }
 
 function problemOf(error: Error, resource: Resource, listed: boolean): Problem {
