@@ -63,6 +63,14 @@ std::string_view variable(const Environment& environment, std::string_view name)
   return {};
 }
 
+bool allows_own_namespace(const Environment& environment) {
+  const std::string_view value = variable(environment, "CNI_NETNS_OVERRIDE");
+  constexpr std::string_view kTrue = "TRUE";
+  return value == "1" || (value.size() == kTrue.size() &&
+                          std::equal(value.begin(), value.end(), kTrue.begin(),
+                                     [](char given, char wanted) { return (given & ~0x20) == wanted; }));
+}
+
 std::optional<Failure> check_environment(const Environment& environment) {
   const std::string_view command = variable(environment, "CNI_COMMAND");
   if (command.empty())

@@ -20,6 +20,10 @@ Environment cni_environment(const char* const* variables);
 // '' where it is not set, as the specification makes no difference.
 std::string_view variable(const Environment& environment, std::string_view name);
 
+// Whether the runtime means its own network namespace where it names that (CNI_NETNS_OVERRIDE, as the
+// specification's library takes it).
+bool allows_own_namespace(const Environment& environment);
+
 // Code 4 with the names of all variables that the command needs and that are missing, or the first that is
 // not valid. An unknown command is one.
 std::optional<Failure> check_environment(const Environment& environment);

@@ -24,6 +24,7 @@
 #include "cni/descriptor.h"
 #include "cni/failure.h"
 #include "cni/json.h"
+#include "cni/namespace.h"
 
 extern char** environ;
 
@@ -70,7 +71,7 @@ size_t rank(std::string_view version) {
 }
 
 // Enters the namespace of the path. What is wrong otherwise; `gone` where the namespace is no more.
-std::string enter(const std::string& path, bool& gone) {
+std::string enter(const std::string& path, bool allow_own, bool& gone) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) {
     gone = errno == ENOENT || errno == ENOTDIR || errno == ESRCH;
@@ -81,6 +82,9 @@ std::string enter(const std::string& path, bool& gone) {
     gone = type < 0;
     return "it is not a network namespace";
   }
+  // A DEL here would take the host's own loopback down.
+  if (!allow_own && is_own_namespace(file.get()))
+    return "it is the runtime's own network namespace (CNI_NETNS_OVERRIDE=1 allows it)";
   if (::setns(file.get(), CLONE_NEWNET) != 0) return "setns: " + std::string(::strerror(errno));
   return {};
 }
@@ -150,7 +154,7 @@ int run() {
   const std::string path(variable(environment, "CNI_NETNS"));
   if (command == "DEL" && path.empty()) return 0;
   bool gone = false;
-  if (const std::string error = enter(path, gone); !error.empty()) {
+  if (const std::string error = enter(path, allows_own_namespace(environment), gone); !error.empty()) {
     if (command == "DEL" && gone) return 0;
     return fail({kInvalidEnvironment, "invalid environment variable CNI_NETNS",
                  "CNI_NETNS is " + path + ": " + error},

@@ -143,14 +143,14 @@ std::string found_json(const std::string& name, const Found& found, bool whole) 
   return json + "}}";
 }
 
-bool is_own(int descriptor) {
+}  // namespace
+
+bool is_own_namespace(int descriptor) {
   struct stat theirs{};
   struct stat ours{};
   return ::fstat(descriptor, &theirs) == 0 && ::stat("/proc/self/ns/net", &ours) == 0 &&
          theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }
-
-}  // namespace
 
 std::string look_into_namespace(const std::string& path, const std::string& interface, bool whole,
                                 bool allow_own) {
@@ -162,7 +162,7 @@ std::string look_into_namespace(const std::string& path, const std::string& inte
   const int type = ::ioctl(file.get(), NS_GET_NSTYPE);
   if (type < 0) return state("missing", "ioctl(NS_GET_NSTYPE)", errno);
   if (type != CLONE_NEWNET) return state("other");
-  if (!allow_own && is_own(file.get())) return state("own");
+  if (!allow_own && is_own_namespace(file.get())) return state("own");
   if (::setns(file.get(), CLONE_NEWNET) != 0) return state("closed", "setns", errno);
   RouteSocket socket;
   if (!socket.valid()) return state("closed", "socket(AF_NETLINK)", errno);

@@ -6,6 +6,9 @@
 
 namespace weft::cni {
 
+// Whether an open namespace is the one that this process is in.
+bool is_own_namespace(int descriptor);
+
 // Enters the namespace and stays in it: the plugin has nothing else to do afterwards that would depend on it
 // (unix sockets by path belong to the mount namespace). Gives one JSON object:
 //   state      "ok", "missing" (no such path, or nothing mounted there), "other" (not a network namespace),

@@ -41,15 +41,6 @@ int fail(const Failure& failure, std::string_view version) {
   return 1;
 }
 
-bool wants_own_namespace(std::string_view override_value) {
-  if (override_value == "1") return true;
-  constexpr std::string_view kTrue = "TRUE";
-  if (override_value.size() != kTrue.size()) return false;
-  for (size_t i = 0; i < kTrue.size(); i++)
-    if ((override_value[i] & ~0x20) != kTrue[i]) return false;
-  return true;
-}
-
 int run() {
   const Environment environment = cni_environment(environ);
   const std::string_view command = variable(environment, "CNI_COMMAND");
@@ -78,7 +69,7 @@ int run() {
   if (command == "ADD" || command == "CHECK")
     seen = look_into_namespace(std::string(variable(environment, "CNI_NETNS")),
                                std::string(variable(environment, "CNI_IFNAME")), command == "CHECK",
-                               wants_own_namespace(variable(environment, "CNI_NETNS_OVERRIDE")));
+                               allows_own_namespace(environment));
   const int64_t deadline = now_milliseconds() + configuration.answer_milliseconds;
   error = connection.send(request_line(environment, input.text, seen), deadline);
   if (!error.empty()) return away(error + ".");

@@ -55,6 +55,13 @@ TEST_CASE("each command needs its variables, and what is missing is named at onc
   CHECK(wrong({{"CNI_COMMAND", "add"}}) == "4 invalid environment variable CNI_COMMAND");
 }
 
+TEST_CASE("the runtime's own namespace is allowed by one variable, in any case") {
+  for (const char* yes : {"1", "true", "TRUE", "True"})
+    CHECK(allows_own_namespace({{"CNI_NETNS_OVERRIDE", yes}}));
+  for (const char* no : {"", "0", "yes", "false", "TRUEX"})
+    CHECK_FALSE(allows_own_namespace({{"CNI_NETNS_OVERRIDE", no}}));
+}
+
 TEST_CASE("container ids and interface names have their forms") {
   for (const char* good : {"a", "0_a.b-c"}) CHECK(wrong({{"CNI_CONTAINERID", good}}).empty());
   for (const char* bad : {"-a", ".a", "a/b", "a b", "\xc3\xa9"})

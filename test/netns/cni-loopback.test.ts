@@ -85,6 +85,7 @@ test('mistakes have their codes', async () => {
     [{}, { CNI_NETNS: '/no/such/namespace' }, 4],
     [{}, { CNI_NETNS: '/proc/self/ns/mnt' }, 4],
     [{}, { CNI_NETNS: '' }, 4],
+    [{}, { CNI_NETNS: '/proc/self/ns/net' }, 4],
   ] as const)
     assert.equal(
       (await call('ADD', configuration, change)).json.code,
@@ -101,6 +102,8 @@ test('mistakes have their codes', async () => {
     ).json.code,
     6,
   );
+  // Or the host's own loopback would go down.
+  assert.equal((await call('DEL', {}, { CNI_NETNS: '/proc/self/ns/net' })).json.code, 4);
   for (const command of ['GC', 'STATUS']) {
     assert.equal((await call(command)).json.code, 1);
     assert.equal((await call(command, { cniVersion: '1.1.0' })).status, 0);
