@@ -32,11 +32,15 @@ export interface StartedCall {
   readonly done: Promise<Outcome>;
 }
 
-export const pluginPath = (name: 'weft-cni' | 'loopback') => join(repositoryRoot, 'build', 'bin', name);
+/** One of ours, or the path of another make's. */
+export type Plugin = 'weft-cni' | 'loopback' | `/${string}`;
+
+export const pluginPath = (name: Plugin) =>
+  name.startsWith('/') ? name : join(repositoryRoot, 'build', 'bin', name);
 
 /** `environment` is all that the program gets; a configuration that is text goes in as it is. */
 export function startPlugin(
-  name: 'weft-cni' | 'loopback',
+  name: Plugin,
   environment: Readonly<Record<string, string>>,
   configuration: object | string,
 ): StartedCall {
@@ -68,7 +72,7 @@ export function startPlugin(
 }
 
 export function runPlugin(
-  name: 'weft-cni' | 'loopback',
+  name: Plugin,
   environment: Readonly<Record<string, string>>,
   configuration: object | string = '',
 ): Promise<Outcome> {
