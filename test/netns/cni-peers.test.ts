@@ -112,6 +112,6 @@ for (const cniVersion of versions)
     ];
     assert.deepEqual([theirs.status, ours.status], [0, 0]);
     // The reference leaves out `ips[].version`, which its specification wants before 1.0.0.
-    const ips = ours.json.ips?.map(({ address, interface: index }) => ({ address, interface: index }));
-    assert.deepEqual(plain({ ...ours.json, ips: ips ?? [] }), plain(theirs.json));
+    const text = ours.stdout.replaceAll(/"version":"[46]",/g, '');
+    assert.deepEqual(plain(JSON.parse(text) as CniOutput), plain(theirs.json));
   });
