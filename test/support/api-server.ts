@@ -9,6 +9,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 
 export interface ApiObject {
@@ -91,6 +92,8 @@ export class ApiServer {
   misbehave: Misbehaviour = () => undefined;
   /** How an event becomes bytes; a test may damage, repeat, split or hold it. The default is one line. */
   encode: (line: string, resource: string) => readonly (string | Buffer)[] = (line) => [`${line}\n`];
+  /** Takes connections that ask for another protocol, such as exec; null: there is nothing of the kind. */
+  upgraded: ((seen: SeenRequest, request: IncomingMessage, socket: Duplex) => void) | null = null;
   /** Tokens that are accepted; null: anyone is. */
   tokens: Set<string> | null = null;
   /** Versions are opaque to clients; a test of that may change how they look. */
@@ -139,6 +142,7 @@ export class ApiServer {
     };
     const server =
       this.#options.tls === undefined ? createServer(handle) : createSecureServer(this.#options.tls, handle);
+    server.on('upgrade', (request: IncomingMessage, socket: Duplex) => this.#upgrade(request, socket));
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -356,7 +360,39 @@ export class ApiServer {
     if (found === null) refuse(response, 404, 'the server could not find the requested resource');
     else if (found.name !== '') this.#one(found.resource, found.key, found.name, response);
     else if (url.searchParams.has('watch')) this.#watch(found.resource, url.searchParams, response);
-    else this.#list(found.resource, url.searchParams, response);
+    else this.#list(found.resource, found.key.slice(0, -1), url.searchParams, response);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex): void {
+    const url = new URL(request.url ?? '/', 'http://server');
+    const seen: SeenRequest = {
+      method: request.method ?? '',
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      authorization: request.headers.authorization,
+      certificate: certificateName(request.socket),
+      body: '',
+    };
+    this.seen.push(seen);
+    const refuseIt = (status: number, message: string) => {
+      const body = JSON.stringify(statusObject(status, message));
+      socket.end(
+        `HTTP/1.1 ${status} No\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      );
+    };
+    const wrong = this.misbehave(seen);
+    const token = /^Bearer (.*)$/.exec(seen.authorization ?? '')?.[1];
+    if (wrong === 'silence') return;
+    if (wrong === 'cut') socket.destroy();
+    else if (wrong !== undefined)
+      refuseIt(
+        wrong.status,
+        wrong.body === undefined ? `the server was told to answer ${wrong.status}` : wrong.body,
+      );
+    else if (this.tokens !== null && (token === undefined || !this.tokens.has(token)))
+      refuseIt(401, 'Unauthorized');
+    else if (this.upgraded === null) refuseIt(404, 'the server could not find the requested resource');
+    else this.upgraded(seen, request, socket);
   }
 
   /** `/api/v1/pods`, `/api/v1/namespaces/NS/pods/NAME`, `/apis/GROUP/VERSION/…`. */
@@ -383,7 +419,8 @@ export class ApiServer {
     else answer(response, 200, { apiVersion, kind, ...object });
   }
 
-  #list(resource: string, query: URLSearchParams, response: ServerResponse): void {
+  /** `namespace`: '' for all. */
+  #list(resource: string, namespace: string, query: URLSearchParams, response: ServerResponse): void {
     const { objects, kind, compacted } = this.#collection(resource);
     const limit = Number(query.get('limit') ?? 0);
     const token = query.get('continue');
@@ -407,7 +444,9 @@ export class ApiServer {
     }
     const all = [...this.#at(resource, version)]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .filter(([key]) => key > after);
+      .filter(([key]) => key > after)
+      .filter(([, { metadata }]) => namespace === '' || metadata.namespace === namespace)
+      .filter(([, object]) => selected(object, query.get('labelSelector') ?? ''));
     const page = limit > 0 ? all.slice(0, limit) : all;
     const last = page.at(-1)?.[0];
     const more = all.length > page.length && last !== undefined;
@@ -507,6 +546,15 @@ export class ApiServer {
 
 function keyOf({ metadata }: ApiObject): string {
   return metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
+}
+
+/** Equality only: `a=b,c=d`. */
+function selected({ metadata }: ApiObject, selector: string): boolean {
+  const labels = metadata.labels as Readonly<Record<string, string>> | undefined;
+  return selector
+    .split(',')
+    .filter((term) => term !== '')
+    .every((term) => labels?.[term.split('=')[0]!] === term.split('=')[1]);
 }
 
 function certificateName(socket: Socket): string | undefined {

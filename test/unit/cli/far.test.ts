@@ -1,0 +1,357 @@
+/** Commands from afar: an API server double that runs the real relay beside two real agents, asked through kubeconfigs. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { FlowRecord } from '../../../src/agent/protocol.js';
+import type { TrialLine } from '../../../src/cli/trial-lines.js';
+import { eventually, fixture, podManifest, policyManifest } from '../../support/agent-fixture.js';
+import type { ApiServer } from '../../support/api-server.js';
+import { authority } from '../../support/certificate.js';
+import { ExecEndpoint } from '../../support/exec-endpoint.js';
+import { apiServer } from '../../support/kube.js';
+import { repositoryRoot } from '../../support/repository.js';
+
+const entry = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
+
+interface Command {
+  readonly child: ChildProcess;
+  readonly out: () => string;
+  readonly err: () => string;
+  readonly ended: Promise<number | null>;
+}
+
+/** `home`: where ~/.kube/config would be. */
+function start(home: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Command {
+  const { KUBECONFIG: _, WEFT_RUN_DIR: __, ...inherited } = process.env;
+  const child = spawn(process.execPath, [entry, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...inherited, HOME: home, ...environment },
+  });
+  const text = { out: '', err: '' };
+  child.stdout.on('data', (chunk: Buffer) => {
+    text.out += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    text.err += chunk.toString();
+  });
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { child, out: () => text.out, err: () => text.err, ended };
+}
+
+function agentPod(node: string, phase = 'Running') {
+  return {
+    metadata: {
+      namespace: 'kube-system',
+      name: `weft-${node}`,
+      labels: { 'app.kubernetes.io/name': 'weft', 'app.kubernetes.io/component': 'agent' },
+    },
+    spec: { nodeName: node, containers: [{ name: 'switch' }, { name: 'agent' }] },
+    status: { phase, containerStatuses: [{ name: 'agent', state: { running: {} } }] },
+  };
+}
+
+/** Two nodes with an agent each and a pod on each. */
+async function cluster(t: TestContext, tls = false) {
+  const home = mkdtempSync(join(tmpdir(), 'weft-far-'));
+  t.after(() => rmSync(home, { recursive: true, force: true }));
+  const trusted = authority();
+  const { certificate, key } = trusted.server();
+  const server = await apiServer(t, tls ? { tls: { cert: certificate, key } } : {});
+  const config = (ca: string, file = 'config') => {
+    const path = join(home, file);
+    const authorityData = tls ? `certificate-authority-data: ${Buffer.from(ca).toString('base64')}` : '';
+    writeFileSync(
+      path,
+      `current-context: here
+contexts: [{ name: here, context: { cluster: k, user: u } }]
+clusters: [{ name: k, cluster: { server: '${server.url}', ${authorityData} } }]
+users: [{ name: u, user: { token: secret } }]
+`,
+    );
+    return path;
+  };
+  server.tokens = new Set(['secret']);
+  const nodes = new Map<string, Awaited<ReturnType<typeof node>>>();
+  for (const [name, pod] of [
+    ['one', 'web'],
+    ['two', 'db'],
+  ] as const)
+    nodes.set(name, await node(t, server, name, pod));
+  const endpoint = new ExecEndpoint(server, ({ pod, container, command }) => {
+    const run = nodes.get(pod.replace('weft-', ''))?.f.run;
+    return run === undefined || container !== 'agent' || command[0] !== 'weft'
+      ? null
+      : [process.execPath, entry, ...command.slice(1), '--run-dir', run];
+  });
+  const file = config(trusted.ca);
+  return {
+    server,
+    endpoint,
+    home,
+    nodes,
+    config,
+    file,
+    weft: (...args: string[]) =>
+      start(home, args.includes('--kubeconfig') ? args : [...args, '--kubeconfig', file]),
+  };
+}
+
+async function node(t: TestContext, server: ApiServer, name: string, pod: string) {
+  const f = fixture(t);
+  f.write('all.yaml', podManifest('shop', pod) + policyManifest('shop', `deny-${name}`));
+  const double = await f.startSwitch();
+  const running = await f.startAgent({
+    node: { name, addresses: [name === 'one' ? '192.0.2.1' : '192.0.2.2'] },
+  });
+  const client = await f.client();
+  const netns = `/run/netns/${pod}`;
+  await client.request('attach', { namespace: 'shop', name: pod, uid: '', netns, ifname: 'eth0' });
+  await eventually('the agent reads flows', () => double.subscriptions.includes('flows'));
+  server.put('pods', agentPod(name));
+  server.put('pods', { metadata: { namespace: 'shop', name: pod }, spec: { nodeName: name } });
+  return { f, double, running };
+}
+
+test('status, ports and connections of all nodes at once, told apart; one node by name', async (t) => {
+  const { weft, endpoint } = await cluster(t, true);
+  const [status, json, ports, rows, conntrack, one] = [
+    weft('status'),
+    weft('status', '-o', 'json'),
+    weft('ports'),
+    weft('ports', '-o', 'json'),
+    weft('conntrack'),
+    weft('status', '--node', 'two'),
+  ] as const;
+  assert.equal(await status.ended, 0, status.err());
+  assert.match(status.out(), /^NODE +READY .*\none +yes .*\ntwo +yes /s);
+  assert.equal(await json.ended, 0);
+  assert.deepEqual(
+    (JSON.parse(json.out()) as { node: string }[]).map(({ node: name }) => name),
+    ['one', 'two'],
+  );
+  assert.equal(await ports.ended, 0);
+  assert.match(ports.out(), /^NODE +NAMESPACE +NAME/);
+  assert.match(ports.out(), /^one +shop +web .*live/m);
+  assert.match(ports.out(), /^two +shop +db .*live/m);
+  assert.equal(await rows.ended, 0);
+  const found = (JSON.parse(rows.out()) as { node: string; name: string; kind: string }[]).filter(
+    ({ kind }) => kind === 'pod',
+  );
+  assert.deepEqual(
+    found.map(({ node: name, name: pod }) => `${name} ${pod}`),
+    ['one web', 'two db'],
+  );
+  assert.equal(await conntrack.ended, 0);
+  assert.match(conntrack.out(), /^NODE +PROTOCOL[\s\S]*^two +TCP/m);
+  assert.equal(await one.ended, 0);
+  assert.doesNotMatch(one.out(), /^one/m);
+  assert.ok(
+    endpoint.asked.every(({ container, command }) => container === 'agent' && command[1] === 'relay'),
+  );
+  await eventually('no relay is left', () => endpoint.running.size === 0);
+});
+
+test('a node that is away: the others answer, it is named, the exit status says so', async (t) => {
+  const { weft, server, nodes } = await cluster(t);
+  server.put('pods', agentPod('three', 'Pending'));
+  const ports = weft('ports');
+  assert.equal(await ports.ended, 2);
+  assert.match(ports.out(), /^one +shop[\s\S]*^two +shop/m);
+  assert.match(ports.err(), /weft: three: No agent can be asked: .*weft-three does not run, it is Pending/);
+  server.delete('pods', 'weft-three', 'kube-system');
+  await nodes.get('two')!.running.stop();
+  const status = weft('status');
+  assert.equal(await status.ended, 2);
+  assert.match(status.out(), /^one +yes/m);
+  assert.match(status.err(), /weft: two: No agent answers at /);
+});
+
+test('flows stream from every node until Ctrl-C, and no relay outlives the command', async (t) => {
+  const { weft, nodes, endpoint } = await cluster(t);
+  const flows = weft('flows', '-f', '-o', 'json');
+  await eventually('both relays run', () => endpoint.running.size === 2, 20_000);
+  const lines = () =>
+    flows
+      .out()
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as FlowRecord & { node: string });
+  const emit = () => {
+    for (const { double } of nodes.values())
+      double.emitFlows([
+        {
+          time: Date.now(),
+          verdict: 'denied',
+          reason: 'policy-ingress',
+          protocol: 6,
+          family: 4,
+          source: { address: '198.51.100.1', port: 9 },
+          destination: { address: '198.51.100.2', port: 80 },
+          isolatedBy: ['shop/deny'],
+        },
+      ]);
+  };
+  for (let i = 0; i < 100 && new Set(lines().map(({ node: name }) => name)).size < 2; i++) {
+    emit();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.deepEqual([...new Set(lines().map(({ node: name, verdict }) => `${name} ${verdict}`))].sort(), [
+    'one denied',
+    'two denied',
+  ]);
+  flows.child.kill('SIGINT');
+  assert.equal(await flows.ended, 0, flows.err());
+  await eventually('no relay is left', () => endpoint.running.size === 0);
+});
+
+test('policies are tried on all nodes at once; a command that is killed takes the trials with it', async (t) => {
+  const { weft, nodes, home, endpoint } = await cluster(t);
+  const file = join(home, 'new.yaml');
+  writeFileSync(file, policyManifest('shop', 'new'));
+  const trial = weft('policy', 'try', '-f', file, '-o', 'json');
+  const trying = () => [...nodes.values()].filter(({ double }) => double.last?.shadow !== undefined).length;
+  await eventually('both nodes try', () => trying() === 2, 20_000);
+  nodes.get('two')!.double.emitTrial(
+    [
+      {
+        actual: {
+          time: Date.now(),
+          verdict: 'allowed',
+          protocol: 6,
+          family: 4,
+          source: { address: '198.51.100.1', port: 9 },
+          destination: { address: '198.51.100.2', port: 80 },
+        },
+        shadow: { verdict: 'denied', reason: 'policy-ingress', isolatedBy: ['shop/new'] },
+      },
+    ],
+    { judged: 1, denied: 1, allowed: 0, unnamed: 0 },
+  );
+  const found = () =>
+    trial
+      .out()
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as TrialLine)
+      .filter(({ rows }) => rows.length > 0);
+  await eventually('what one of them finds', () => found().length > 0, 10_000);
+  assert.equal(found()[0]?.node, 'two');
+  trial.child.kill('SIGKILL');
+  await eventually('no node tries any more', () => trying() === 0, 10_000);
+  await eventually('no relay is left', () => endpoint.running.size === 0);
+});
+
+test('what concerns one pod goes to its node', async (t) => {
+  const { weft, nodes, endpoint } = await cluster(t);
+  const capture = weft('capture', 'shop/db', '-c', '1');
+  await eventually(
+    'the switch of its node captures',
+    () => nodes.get('two')!.double.subscriptions.includes('capture'),
+    20_000,
+  );
+  nodes.get('two')!.double.emitCapture([
+    {
+      time: '1000000',
+      port: 'p',
+      direction: 'egress',
+      length: 14,
+      data: Buffer.alloc(14).toString('base64'),
+    },
+  ]);
+  assert.equal(await capture.ended, 0, capture.err());
+  const why = weft('why', 'shop/web', '192.0.2.9:80/TCP');
+  await why.ended;
+  assert.deepEqual(
+    endpoint.asked.map(({ pod }) => pod),
+    ['weft-two', 'weft-one'],
+    why.err(),
+  );
+  const nowhere = weft('capture', 'shop/none');
+  assert.equal(await nowhere.ended, 2);
+  assert.match(nowhere.err(), /answered 404 .*shop\/pods\/none/);
+});
+
+test('without --kubeconfig: $KUBECONFIG where no agent answers here; kubectl weft never asks this machine', async (t) => {
+  const { home, file, nodes } = await cluster(t);
+  const environment = { KUBECONFIG: file };
+  const plain = start(home, ['ports'], environment);
+  assert.equal(await plain.ended, 0, plain.err());
+  assert.match(plain.out(), /^NODE/);
+  const local = nodes.get('one')!.f.run;
+  const here = start(home, ['ports', '--run-dir', local], environment);
+  assert.equal(await here.ended, 0);
+  assert.match(here.out(), /^NAMESPACE/);
+  const plugin = spawn(
+    'bash',
+    [join(repositoryRoot, 'deploy', 'kubectl-weft.sh'), 'status', '--run-dir', local],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, HOME: home, ...environment },
+    },
+  );
+  let out = '';
+  plugin.stdout.on('data', (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  assert.equal(await new Promise((resolve) => plugin.once('close', resolve)), 0);
+  assert.match(out, /^NODE[\s\S]*^two +yes/m);
+  const none = start(home, ['ports']);
+  assert.equal(await none.ended, 2);
+  assert.match(none.err(), /No agent answers at/);
+});
+
+test('what stands in the way is named with its remedy', async (t) => {
+  const { weft, server, home, config } = await cluster(t, true);
+  const cases: readonly (readonly [what: string, prepare: () => string[], says: RegExp])[] = [
+    [
+      'the pods may not be listed',
+      () => {
+        server.misbehave = ({ path }) => (path.endsWith('/pods') ? { status: 403 } : undefined);
+        return [];
+      },
+      /answered 403 [\s\S]*resources: \[pods\], verbs: \[get, list\]/,
+    ],
+    [
+      'only those of its namespace may be, and nothing may be run in them',
+      () => {
+        server.misbehave = ({ path }) =>
+          path === '/api/v1/pods' || path.endsWith('/exec') ? { status: 403 } : undefined;
+        return ['--node', 'one'];
+      },
+      /resources: \[pods\/exec\], verbs: \[get, create\]/,
+    ],
+    [
+      'a node that is not there',
+      () => {
+        server.misbehave = () => undefined;
+        return ['--node', 'four'];
+      },
+      /No agent of weft is on a node "four"\. There is one on one, two\./,
+    ],
+    [
+      'another authority',
+      () => ['--kubeconfig', config(authority('another').ca, 'other')],
+      /is not believed/,
+    ],
+    ['a context that is not there', () => ['--context', 'there'], /has no context "there"\. It has: here/],
+    ['a file that is not there', () => ['--kubeconfig', join(home, 'none')], /cannot be read \(ENOENT\)/],
+    [
+      'no agents at all',
+      () => {
+        for (const name of ['one', 'two']) server.delete('pods', `weft-${name}`, 'kube-system');
+        return [];
+      },
+      /has no pods with the labels app\.kubernetes\.io\/name=weft/,
+    ],
+  ];
+  for (const [what, prepare, says] of cases) {
+    const run = weft('ports', ...prepare());
+    assert.equal(await run.ended, 2, `${what}: ${run.err()}`);
+    assert.match(run.err(), says, what);
+    assert.doesNotMatch(run.err(), /\n\s+at |secret/, 'neither a stack nor a token');
+  }
+});
