@@ -46,6 +46,7 @@ export const errorCodes = {
   'port-pending': 'The port has not come up in time, or is not up yet.',
   'port-failed': 'The switch could not bring up the port and did not say why.',
   'ports-exhausted': 'The node carries as many pods as limits.ports allows.',
+  'uninstall-running': 'Agent or switch run and would put back what is removed.',
   'install-foreign': 'A file that weft did not write is where one of its own belongs.',
   'install-programs': 'A program that is to be installed has not been built.',
   'install-write': 'A file of the installation cannot be read or written.',

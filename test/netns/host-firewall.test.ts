@@ -78,7 +78,7 @@ test('a FORWARD that refuses by its last rule is the same, and one that flushes 
 test("a hand-made nft firewall is its owner's: told with the commands, until it accepts", async () => {
   net.feed(
     'host',
-    'table inet mine { chain guard { type filter hook forward priority 0; policy drop; ct state established accept; } }\n',
+    'table inet mine { chain guard { type filter hook forward priority 0; policy drop; ct state established accept\n}\n}\n',
     'nft',
     '-f',
     '-',

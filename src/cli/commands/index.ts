@@ -16,6 +16,7 @@ import { register as relay } from './relay.js';
 import { register as status } from './status.js';
 import { register as runSwitch } from './switch.js';
 import { register as tune } from './tune.js';
+import { register as uninstall } from './uninstall.js';
 import { register as why } from './why.js';
 
 export const commands: readonly ((program: Command) => void)[] = [
@@ -32,6 +33,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   metrics,
   tune,
   install,
+  uninstall,
   agent,
   runSwitch,
   completion,
