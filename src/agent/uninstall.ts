@@ -72,12 +72,12 @@ function leases(runDirectory: string) {
 function removeRunDirectory(folder: string): readonly Removed[] {
   if (!existsSync(folder)) return [];
   const mine = 'manifests';
-  for (const name of readdirSync(folder))
-    if (name !== mine) rmSync(join(folder, name), { recursive: true, force: true });
+  const others = readdirSync(folder).filter((name) => name !== mine);
+  for (const name of others) rmSync(join(folder, name), { recursive: true, force: true });
   const manifests = join(folder, mine);
   if (existsSync(manifests) && readdirSync(manifests).length > 0)
     return [
-      { what: `run directory ${folder}`, state: 'removed' },
+      ...(others.length === 0 ? [] : [{ what: `run directory ${folder}`, state: 'removed' as const }]),
       { what: manifests, state: 'left', why: 'there are manifests in it' },
     ];
   removeEmpty(manifests);

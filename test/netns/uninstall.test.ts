@@ -66,13 +66,17 @@ function snapshot(): Readonly<Record<string, string>> {
   return {
     links: run('ip', '-br', 'link'),
     addresses: run('ip', '-br', 'addr'),
-    routes: run('ip', 'route', 'show', 'table', 'all'),
-    routes6: run('ip', '-6', 'route', 'show', 'table', 'all').replaceAll(/ (expires|error) \S+/g, ''),
+    routes: sorted(run('ip', '-4', 'route', 'show', 'table', 'all')),
+    routes6: sorted(run('ip', '-6', 'route', 'show', 'table', 'all')),
     rules: run('ip', 'rule') + run('ip', '-6', 'rule'),
     nft: run('nft', '-s', 'list', 'ruleset'),
     settings: settings.join('\n'),
     files: filesOf(net.root),
   };
+}
+
+function sorted(text: string): string {
+  return text.split('\n').sort().join('\n');
 }
 
 function filesOf(folder: string): string {

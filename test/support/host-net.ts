@@ -22,6 +22,9 @@ export class HostNet {
 
   constructor() {
     this.#places = { host: this.#pods.pod(1), far: this.#pods.pod(2), box: this.#pods.pod(3) };
+    // Link-local addresses are there at once, not when nobody has objected for a second.
+    for (const place of ['host', 'far', 'box'] as const)
+      this.run(place, 'sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0');
     const link = (device: string, peer: string, to: Place) =>
       this.run(
         'host',
