@@ -1,9 +1,11 @@
 #include "addon/image_binding.h"
 
+#include <cstring>
 #include <memory>
 
 #include "addon/value.h"
 #include "policy/image.h"
+#include "switch/decide.h"
 
 namespace weft::addon {
 
@@ -52,7 +54,7 @@ class ImageBinding : public Napi::ObjectWrap<ImageBinding> {
     return DefineClass(
         env, "Image",
         {InstanceAccessor<&ImageBinding::bytes>("bytes"), InstanceMethod<&ImageBinding::classify>("classify"),
-         InstanceMethod<&ImageBinding::judge>("judge"),
+         InstanceMethod<&ImageBinding::judge>("judge"), InstanceMethod<&ImageBinding::translate>("translate"),
          InstanceMethod<&ImageBinding::rule_names>("ruleNames"),
          InstanceMethod<&ImageBinding::isolating>("isolatingPolicies")});
   }
@@ -129,6 +131,41 @@ class ImageBinding : public Napi::ObjectWrap<ImageBinding> {
     answer.Set("allowed", allowed);
     answer.Set("egressRules", egress_rules);
     answer.Set("ingressRules", ingress_rules);
+    return answer;
+  }
+
+  // (client, protocol, address, port) of a pod's new flow → why no endpoint is chosen (a drop reason), or the
+  // Service's name and endpoints; undefined: no Service's.
+  Napi::Value translate(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const auto addresses = info[0].As<Napi::Uint8Array>();
+    if (addresses.ElementLength() != 2 * kAddressBytes) return mismatch(env);
+    const Address client = address_at(addresses.Data(), 0), to = address_at(addresses.Data(), 1);
+    const auto family = static_cast<uint8_t>(client.is_v4() ? 4 : 6);
+    Service service;
+    if (!image_->services().find(static_cast<uint8_t>(info[1].ToNumber().Uint32Value()), to,
+                                 static_cast<uint16_t>(info[2].ToNumber().Uint32Value()), service))
+      return (image_->classify(to, family).flags & kEndpointService) != 0
+                 ? Napi::String::New(env, drop_reason_name(DropReason::service_port))
+                 : env.Undefined();
+    if (const DropReason reason = admit(service, client); reason != DropReason::none)
+      return Napi::String::New(env, drop_reason_name(reason));
+    const auto list = [&](std::span<const Backend> backends) {
+      auto bytes = Napi::Uint8Array::New(env, backends.size() * (kAddressBytes + 2));
+      uint8_t* out = bytes.Data();
+      for (const Backend& one : backends) {
+        std::memcpy(out, one.address.bytes.data(), kAddressBytes);
+        out[kAddressBytes] = static_cast<uint8_t>(one.port >> 8);
+        out[kAddressBytes + 1] = static_cast<uint8_t>(one.port);
+        out += kAddressBytes + 2;
+      }
+      return bytes;
+    };
+    Napi::Object answer = Napi::Object::New(env);
+    answer.Set("name", std::string(service.name));
+    answer.Set("affinitySeconds", to_number(env, service.affinity_seconds));
+    answer.Set("backends", list(service.backends));
+    answer.Set("kept", list(service.kept));
     return answer;
   }
 

@@ -174,6 +174,14 @@ export interface ImageRuleName {
   readonly index: number;
 }
 
+/** Lists of 18 bytes an endpoint: its address, and its port in network order. */
+export interface TranslatedService {
+  readonly name: string;
+  readonly affinitySeconds: number;
+  readonly backends: Uint8Array;
+  readonly kept: Uint8Array;
+}
+
 /** Queries as columns, one entry a query. Addresses are 16 bytes each, IPv4 as ::ffff:a.b.c.d. */
 export interface JudgeQueries {
   readonly sources: Uint8Array;
@@ -205,6 +213,11 @@ export interface ImageHandle {
   classify(addresses: Uint8Array, families: Uint8Array): Classified;
   /** Source's egress and destination's ingress, with the exemptions of the switch (own node, itself). 100,000 take milliseconds. */
   judge(queries: JudgeQueries): JudgeAnswers;
+  /**
+   * What becomes of a pod's new flow that a Service may mean: a drop reason, or its endpoints; undefined: no Service's. `ends` has the
+   * client's address and the destination's, 16 bytes each.
+   */
+  translate(ends: Uint8Array, protocol: number, port: number): string | TranslatedService | undefined;
   ruleNames(): readonly ImageRuleName[];
   /** The policies that isolate a program in a direction, `namespace/name`. */
   isolatingPolicies(program: number, direction: 'egress' | 'ingress'): readonly string[];
