@@ -289,6 +289,13 @@ export class TestNode {
     );
   }
 
+  /** As a pod is deleted: its interface goes, then its object. Its namespace stays for what runs in it. */
+  async removePod(name: string): Promise<void> {
+    await this.agent.request('detach', { namespace: 'test', name, ifname: 'eth0' });
+    this.#podObjects.delete(name);
+    await this.#sync();
+  }
+
   /** The objects beside the pods: policies and services, whole. Resolves when they are in force. */
   async apply(objects: readonly unknown[]): Promise<void> {
     this.#objects = objects;
