@@ -41,7 +41,8 @@ export function withAgentOptions(command: Command): Command {
     .option('--node <name...>', 'the same, only these nodes');
 }
 
-export async function socketPath(options: AgentOptions): Promise<string> {
+/** The run directory of the agent that is asked. Throws what is in the way of knowing it. */
+export async function runFolder(options: AgentOptions): Promise<string> {
   if (options.lab !== undefined) {
     const { findLabs, inside } = await import('../lab/launch.js');
     const labs = findLabs();
@@ -55,11 +56,20 @@ export async function socketPath(options: AgentOptions): Promise<string> {
             ? `No lab called "${options.lab}" is running. There is ${labs.map(({ name }) => `--lab ${name}`).join(' and ')}.`
             : `Say which lab: ${labs.map(({ name }) => `--lab ${name}`).join(' or ')}.`,
       );
-    return inside(lab, join(defaultConfig().paths.run, agentSocketName));
+    return inside(lab, defaultConfig().paths.run);
   }
   const overrides = options.runDir === undefined ? {} : { paths: { run: options.runDir } };
   const config = await loadConfig(options.config, overrides);
-  return join(config.paths.run, agentSocketName);
+  return config.paths.run;
+}
+
+export async function socketPath(options: AgentOptions): Promise<string> {
+  return join(await runFolder(options), agentSocketName);
+}
+
+/** The agent of this node or of a lab, whatever cluster there may be. To be closed by the caller. */
+export async function openAgent(options: AgentOptions): Promise<AgentClient> {
+  return await AgentClient.open(await socketPath(options));
 }
 
 export interface NodeAnswer<Result> {
@@ -136,7 +146,7 @@ async function openLocal(options: AgentOptions): Promise<AgentClient | null> {
   const { lab, runDir, config } = options;
   if (lab === undefined && meansCluster(options)) return null;
   try {
-    return await AgentClient.open(await socketPath(options));
+    return await openAgent(options);
   } catch (error) {
     // Not a node: whoever has a kubeconfig means its cluster.
     const named = lab !== undefined || runDir !== undefined || config !== undefined;

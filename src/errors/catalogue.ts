@@ -12,6 +12,7 @@ export const errorCodes = {
   junit: 'The JUnit report cannot be written.',
   'unknown-end': 'A pod, Service or node that was named is not in the given manifests.',
   'capture-write': 'The capture file cannot be written.',
+  'sysdump-write': 'The archive cannot be written.',
 
   // configuration
   'config-read': 'The configuration file cannot be read.',

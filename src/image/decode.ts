@@ -243,6 +243,22 @@ export class DecodedImage {
     return this.#elements.programs.length;
   }
 
+  /** Elements of each section; of text its bytes. */
+  get counts(): Readonly<Record<SectionName, number>> {
+    const rows = sectionNames.map((name) => [
+      name,
+      name === 'strings' || name === 'service_strings'
+        ? this.#text[name].length
+        : this.#elements[name].length,
+    ]);
+    return Object.fromEntries(rows) as Record<SectionName, number>;
+  }
+
+  /** `namespace/name` of every policy that selects a local pod, in the order of the image. */
+  get policies(): readonly string[] {
+    return this.#elements.policies.map((_, index) => this.#policyName(index).join('/'));
+  }
+
   get classCount(): number {
     return this.#elements.classes.length;
   }

@@ -15,6 +15,7 @@ import { register as ports } from './ports.js';
 import { register as relay } from './relay.js';
 import { register as status } from './status.js';
 import { register as runSwitch } from './switch.js';
+import { register as sysdump } from './sysdump.js';
 import { register as tune } from './tune.js';
 import { register as uninstall } from './uninstall.js';
 import { register as why } from './why.js';
@@ -31,6 +32,7 @@ export const commands: readonly ((program: Command) => void)[] = [
   ports,
   conntrack,
   metrics,
+  sysdump,
   tune,
   install,
   uninstall,
