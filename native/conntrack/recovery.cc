@@ -245,6 +245,7 @@ Result<ConnectionTable::Opened> ConnectionTable::open(std::span<std::byte> regio
   Opened opened;
   opened.table.reset(new ConnectionTable());
   opened.table->options_ = options;
+  if (options.port_quota == 0) opened.table->options_.port_quota = std::max(1u, options.capacity / 2);
   Recovery recovery(*opened.table, region, now_ns);
   bool fresh = false;
   opened.refused = recovery.examine(fresh);

@@ -81,8 +81,9 @@ FlowTuple connection_key(const FlowTuple& tuple, uint8_t icmp_type);
 struct TableOptions {
   uint32_t capacity = 65536;  // connections; 256 bytes each, + 33 for the index
   uint16_t max_ports = 1024;
-  uint32_t port_quota = 16384;  // connections that one port may have begun, where open_port names no other
-  HashKey seed{};               // random, of this process: keys the index and the choice of translated ports
+  uint32_t port_quota =
+      0;  // connections that one port may have begun, where open_port names no other; 0: half of capacity
+  HashKey seed{};  // random, of this process: keys the index and the choice of translated ports
   uint16_t translation_tries = 64;  // ports tried for a connection whose reply tuple is taken
   Timeouts timeouts;
   // The region holds zeros and nothing else, as a file does that was just made. What is not cleared is not

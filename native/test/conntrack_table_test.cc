@@ -338,6 +338,36 @@ TEST_CASE("a port's quota bounds what it begins and nobody else") {
   CHECK(f.table->check() == nullptr);
 }
 
+TEST_CASE("without a quota of its own a port may begin half of what the table holds") {
+  for (const uint32_t capacity : {1u, 2u, 1024u, 65'536u}) {
+    CAPTURE(capacity);
+    TableOptions options = small(capacity);
+    options.port_quota = 0;
+    Fixture f(options);
+    const uint32_t half = std::max(1u, capacity / 2);
+    CHECK(f.table->port_quota(f.a.index) == half);
+    // Established, so that they make no room for each other.
+    uint32_t begun = 0;
+    for (uint32_t i = 0; i < capacity; ++i) {
+      const FlowTuple tcp = tuple(Protocol::tcp, static_cast<uint16_t>(i), 80, 0x0a000001, 0x0b000000 + i);
+      const TcpSegment middle = segment(kTcpAck, 100, 100);
+      NewConnection wanted = connection(f, tcp);
+      wanted.tcp = &middle;
+      const InsertResult inserted = f.table->insert(wanted, kStart);
+      if (inserted.status != InsertStatus::ok) {
+        CHECK(inserted.status == InsertStatus::quota);
+        break;
+      }
+      ++begun;
+    }
+    CHECK(begun == half);
+    CHECK(f.reopen(kStart + 1).recovered == half);
+    CHECK(f.table->port_quota(f.a.index) == half);
+    CHECK(f.table->open_port("pod-a", 7).value().index == f.a.index);
+    CHECK(f.table->port_quota(f.a.index) == 7);
+  }
+}
+
 TEST_CASE(
     "a port at its quota finds its own in a large table that is nearly empty, and among many of others") {
   Fixture f(small(32768));

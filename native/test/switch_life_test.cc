@@ -166,6 +166,14 @@ TEST_CASE("one port's connections do not use up another's share, and a flood cos
   CHECK(lab.device("b").waiting() == 0);
 }
 
+TEST_CASE("without a quota of its own a pod may begin half of what the table holds, the host all of it") {
+  Harness::Options options;
+  options.table.capacity = 1024;
+  Life lab(options);
+  CHECK(lab.table->port_quota(lab.handle("a").index) == 512);
+  CHECK(lab.table->port_quota(lab.handle("host").index) == 1024);
+}
+
 TEST_CASE("a turn ends by time as well as by frames") {
   Harness::Options options;
   options.settings.drain_ns = 200'000;
