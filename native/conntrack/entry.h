@@ -111,7 +111,8 @@ struct alignas(64) Entry {
     std::atomic<uint64_t>
         link;  // upper half: upper half of the tuple's hash; lower half: next node, or the end mark
     std::array<std::atomic<uint64_t>, 5> tuple;
-    std::atomic<uint64_t> packets;
+    std::atomic<uint32_t> packets;       // lower half; the upper one is carried to packets_high
+    std::atomic<uint32_t> acknowledges;  // TCP: the highest that this side has acknowledged to the other
     std::atomic<uint64_t> bytes;
   };
   // Lines 0 and 1
@@ -136,8 +137,15 @@ struct alignas(64) Entry {
   std::atomic<uint32_t> free_next;
   std::atomic<uint64_t> created_ns;
   std::atomic<uint64_t> check;  // keyed hash of what never changes in this life; recovery compares it
-  std::array<std::atomic<uint32_t>, 2> acknowledged;  // highest that the other side acknowledged to this side
+  std::array<std::atomic<uint32_t>, 2> packets_high;  // of each side's `packets`
   std::array<std::atomic<uint64_t>, 3> unused;
+
+  // Highest that the other side acknowledged to `side`. It lies with the side that says so, whose worker
+  // alone writes it, beside the counters that it writes with each packet anyway.
+  [[nodiscard]] std::atomic<uint32_t>& acknowledged(Side side) { return half[at(other(side))].acknowledges; }
+  [[nodiscard]] const std::atomic<uint32_t>& acknowledged(Side side) const {
+    return half[at(other(side))].acknowledges;
+  }
 };
 static_assert(sizeof(Entry) == 256);
 static_assert(offsetof(Entry, word) == 128 && offsetof(Entry, egress_rule) == 192);

@@ -15,6 +15,12 @@ bool is_icmp(uint8_t protocol) {
          protocol == static_cast<uint8_t>(Protocol::icmpv6);
 }
 
+// While a carry is under way it may be 2^32 off: a listing shows that for less than a microsecond in four
+// thousand million packets.
+uint64_t packets_of(const Entry& entry, size_t side) {
+  return uint64_t{entry.packets_high[side].load(kRelaxed)} << 32 | entry.half[side].packets.load(kRelaxed);
+}
+
 bool has_ports(uint8_t protocol) {
   return protocol == static_cast<uint8_t>(Protocol::tcp) || protocol == static_cast<uint8_t>(Protocol::udp) ||
          protocol == static_cast<uint8_t>(Protocol::sctp);
@@ -170,7 +176,7 @@ std::optional<ConnectionView> ConnectionTable::read(uint32_t index) const {
     view.ingress_rule = entry.ingress_rule.load(kRelaxed);
     view.service = entry.service.load(kRelaxed);
     for (size_t i = 0; i < 2; ++i) {
-      view.packets[i] = entry.half[i].packets.load(kRelaxed);
+      view.packets[i] = packets_of(entry, i);
       view.bytes[i] = entry.half[i].bytes.load(kRelaxed);
     }
     std::atomic_thread_fence(std::memory_order_acquire);
@@ -346,7 +352,10 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
   }
   // One writer a direction: load and store instead of an atomic addition.
   Entry::Half& half = entry.half[mine];
-  half.packets.store(half.packets.load(kRelaxed) + packet.packets, kRelaxed);
+  const uint32_t packets = half.packets.load(kRelaxed) + packet.packets;
+  if (packets < packet.packets) [[unlikely]]
+    entry.packets_high[mine].store(entry.packets_high[mine].load(kRelaxed) + 1, kRelaxed);
+  half.packets.store(packets, kRelaxed);
   half.bytes.store(half.bytes.load(kRelaxed) + packet.bytes, kRelaxed);
   if (extend) {
     // Written only when it moves by more than 1/128 of the timeout (or comes nearer), so that the two workers

@@ -51,7 +51,7 @@ void start_side(Entry& entry, Side side, const TcpSegment& segment) {
   entry.limit[i].store(segment.sequence + 1, kRelaxed);
   entry.max_window[i].store(std::max<uint32_t>(segment.window, 1), kRelaxed);  // never scaled in a SYN
   entry.seen[i].store(kSeenPacket, kRelaxed);
-  entry.acknowledged[i].store(segment.sequence + 1, kRelaxed);
+  entry.acknowledged(side).store(segment.sequence + 1, kRelaxed);
 }
 
 bool acknowledges_syn(const Entry& entry, Side of, uint32_t acknowledgement) {
@@ -70,7 +70,7 @@ bool reset_in_window(const Entry& entry, Side side, const TcpSegment& segment) {
 // Whether the end must believe it (RFC 5961 section 3.2: exactly the next sequence number that it expects),
 // as far as can be told from between: what it acknowledged last, or what it has been sent since.
 bool reset_exact(const Entry& entry, Side side, const TcpSegment& segment) {
-  return segment.sequence == entry.acknowledged[at(side)].load(kRelaxed) ||
+  return segment.sequence == entry.acknowledged(side).load(kRelaxed) ||
          segment.sequence == entry.end[at(side)].load(kRelaxed);
 }
 
@@ -102,7 +102,7 @@ void learn(Entry& entry, Side side, const TcpSegment& segment) {
   if ((entry.seen[mine].load(kRelaxed) & seen) != seen) entry.seen[mine].fetch_or(seen, kRelaxed);
   if (!has(segment, kTcpAck)) return;
   raise(entry.limit[theirs], segment.acknowledgement + window);
-  raise(entry.acknowledged[theirs], segment.acknowledgement);
+  raise(entry.acknowledged(other(side)), segment.acknowledgement);
   const uint8_t peer = entry.seen[theirs].load(kRelaxed);
   if ((peer & kSeenFin) != 0 && (peer & kSeenFinAcked) == 0 &&
       !before(segment.acknowledgement, entry.end[theirs].load(kRelaxed)))
@@ -172,7 +172,7 @@ TcpStep step_syn_ack(Entry& entry, State state, Side side, const TcpSegment& seg
     start_side(entry, side, segment);
     entry.limit[mine].store(segment.sequence + 1 + entry.max_window[theirs].load(kRelaxed), kRelaxed);
     raise(entry.limit[theirs], segment.acknowledgement + std::max<uint32_t>(segment.window, 1));
-    raise(entry.acknowledged[theirs], segment.acknowledgement);
+    raise(entry.acknowledged(other(side)), segment.acknowledgement);
   };
   if (state == State::tcp_syn_sent && side == Side::reply && fits) {
     negotiate_scale(entry, side, segment);
@@ -222,7 +222,7 @@ State tcp_open(Entry& entry, const TcpSegment& segment) {
     entry.max_window[i].store(1, kRelaxed);
     entry.scale[i].store(kMaxScale, kRelaxed);
     entry.seen[i].store(0, kRelaxed);
-    entry.acknowledged[i].store(0, kRelaxed);
+    entry.half[i].acknowledges.store(0, kRelaxed);
   }
   if (has(segment, kTcpSyn)) {
     start_side(entry, Side::original, segment);
@@ -238,8 +238,8 @@ State tcp_open(Entry& entry, const TcpSegment& segment) {
   entry.end[1].store(segment.acknowledgement, kRelaxed);
   entry.limit[1].store(segment.acknowledgement + window, kRelaxed);
   entry.max_window[1].store(kUnknownWindow, kRelaxed);
-  entry.acknowledged[0].store(segment.sequence, kRelaxed);
-  entry.acknowledged[1].store(segment.acknowledgement, kRelaxed);
+  entry.acknowledged(Side::original).store(segment.sequence, kRelaxed);
+  entry.acknowledged(Side::reply).store(segment.acknowledgement, kRelaxed);
   entry.seen[0].store(has(segment, kTcpFin) ? kSeenPacket | kSeenFin : kSeenPacket, kRelaxed);
   return has(segment, kTcpFin) ? State::tcp_fin_wait : State::tcp_established;
 }

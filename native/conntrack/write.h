@@ -52,7 +52,8 @@ Word write_entry(Entry& entry, const HashKey& key, const NewConnection& wanted, 
   const std::array<const TupleWords*, 2> tuples{&original, &reply};
   for (size_t side = 0; side < 2; ++side) {
     for (size_t i = 0; i < original.size(); ++i) store(entry.half[side].tuple[i], (*tuples[side])[i]);
-    store(entry.half[side].packets, uint64_t{side == 0});
+    store(entry.half[side].packets, uint32_t{side == 0});
+    store(entry.packets_high[side], uint32_t{0});
     store(entry.half[side].bytes, side == 0 ? uint64_t{wanted.bytes} : uint64_t{0});
   }
   store(entry.generation, wanted.generation);

@@ -338,6 +338,24 @@ TEST_CASE("a port's quota bounds what it begins and nobody else") {
   CHECK(f.table->check() == nullptr);
 }
 
+TEST_CASE("packets of each direction are counted beyond 32 bits") {
+  Fixture f;
+  const FlowTuple flow = tuple(Protocol::udp, 1, 53);
+  REQUIRE(f.table->insert(connection(f, flow), kStart).status == InsertStatus::ok);
+  std::array<uint64_t, 2> expected{1, 0};
+  for (uint64_t i = 0; i < 12; ++i) {
+    const size_t side = i % 3 == 0 ? 1 : 0;
+    const Lookup found = f.table->find(side == 0 ? flow : flow.reversed(), kStart);
+    REQUIRE(f.table->update(found, {1500, 0xf000'0000u}, kStart) == Update::pass);
+    expected[side] += 0xf000'0000u;
+    CHECK(f.table->read(found.entry)->packets == expected);
+  }
+  // Another life of the entry begins at its own count.
+  REQUIRE(f.table->kill(f.table->find(flow, kStart)));
+  const InsertResult again = f.table->insert(connection(f, flow), kStart);
+  CHECK(f.table->read(again.lookup.entry)->packets == std::array<uint64_t, 2>{1, 0});
+}
+
 TEST_CASE("without a quota of its own a port may begin half of what the table holds") {
   for (const uint32_t capacity : {1u, 2u, 1024u, 65'536u}) {
     CAPTURE(capacity);
