@@ -222,3 +222,30 @@ TEST_CASE("the window scale is read from any place among the options") {
   header[21] = 0;
   CHECK(tcp_window_scale(header, 32) == kNoScale);
 }
+
+TEST_CASE("an established segment writes its side's line and the shared one, not the cold one") {
+  Fixture f;
+  const FlowTuple flow = tuple(Protocol::tcp, 1, 80);
+  const auto take = [&](const FlowTuple& key, const TcpSegment& seg) {
+    const Lookup found = f.table->find(key, kStart);
+    REQUIRE(found.hit());
+    REQUIRE(f.table->update(found, {100, 1, &seg}, kStart) == Update::pass);
+  };
+  const TcpSegment syn = segment(S, 1000);
+  NewConnection wanted = connection(f, flow);
+  wanted.tcp = &syn;
+  REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
+  take(flow.reversed(), segment(S | A, 7000, 1001));
+  take(flow, segment(A, 1001, 7001));
+  for (uint32_t i = 0; i < 4; ++i) {
+    const Region before = f.region;
+    const bool back = i % 2 == 1;
+    const uint32_t mine = (back ? 7001 : 1001) + i / 2 * 100;
+    const uint32_t theirs = (back ? 1101 : 7001) + i / 2 * 100;
+    take(back ? flow.reversed() : flow, segment(A, mine, theirs, 100));
+    size_t written = 0;
+    for (size_t at = 0; at < before.size; at += 64)
+      written += std::memcmp(before.bytes + at, f.region.bytes + at, 64) != 0;
+    CHECK(written == 2);
+  }
+}
