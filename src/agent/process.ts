@@ -14,6 +14,7 @@ import { switchSocketName } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
 import { Host } from '../host/host.js';
 import { Leases } from '../ipam/leases.js';
+import { keyOf } from '../model/event.js';
 import { TelemetryServer } from '../telemetry/http.js';
 import type { Logger } from '../telemetry/log.js';
 import { MetricsRegistry } from '../telemetry/registry.js';
@@ -29,7 +30,9 @@ import { ImageFiles } from './image-files.js';
 import type { HasWriter } from './manifest-source.js';
 import { Names } from './names.js';
 import { type Environment, openSource } from './open-source.js';
+import { PodEvents } from './pod-events.js';
 import { PodNetwork } from './pod-network.js';
+import type { FlowRecord } from './protocol.js';
 import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
 import { SwitchLink } from './switch-link.js';
@@ -39,6 +42,8 @@ import { Trials } from './trials.js';
 export const agentSocketName = 'agent.sock';
 /** Milliseconds. */
 const reconcileEvery = 30_000;
+const tellEvery = 5_000;
+const eventPatience = 10_000;
 /** A pod whose namespace has been gone for so long is not coming to its DEL any more. Milliseconds. */
 const goneGrace = 60_000;
 
@@ -149,7 +154,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),
         connected: (link) => {
           link
-            .flows({}, { events: (events, lost) => countFlows(registry, flows.take(events, lost)) })
+            .flows({}, { events: (events, lost) => tookFlows(flows.take(events, lost)) })
             .catch((error: Error) => log.warn({ error: error.message }, 'no flow events from the switch'));
         },
       },
@@ -163,6 +168,23 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       compiler: options.trialCompiler ?? (() => options.compile),
       log: (message, fields) => log.info(fields, message),
     });
+    const { client } = opened;
+    const podEvents =
+      client === null
+        ? null
+        : new PodEvents({
+            node: () => agent.state.node.name,
+            pod: (namespace, name) => agent.state.world.get('pod', keyOf(namespace, name)),
+            send: (method, path, body) => client.send(method, path, { body, timeout: eventPatience }),
+            counted: (result) => registry.increment('weft_pod_events_total', { result }),
+            log: (message, fields) => log.warn(fields, message),
+            now: () => Date.now(),
+            enabled: () => agent.config.telemetry.podEvents,
+          });
+    const tookFlows = (records: readonly FlowRecord[]) => {
+      countFlows(registry, records);
+      podEvents?.take(records);
+    };
     registry.replace('weft_build_info', [{ labels: { version: options.version }, value: 1 }]);
 
     const metricsText = async () => {
@@ -212,6 +234,8 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         .catch((error: Error) => log.warn({ error: error.message }, 'reconciling failed'));
     }, reconcileEvery);
     reconciling.unref();
+    const telling = setInterval(() => podEvents?.flush(), tellEvery);
+    telling.unref();
     log.info({ epoch, node: agent.state.node.name, run, manifests }, 'agent started');
     return {
       agent,
@@ -220,6 +244,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       fenced,
       stop: async () => {
         clearInterval(reconciling);
+        clearInterval(telling);
         heap.stop();
         agent.stop();
         await host?.stop();

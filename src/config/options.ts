@@ -473,6 +473,11 @@ export const options = section('Configuration of weft: one file for the agent an
       maximum: 65_535,
       reload: 'live',
     }),
+    podEvents: flag({
+      help: 'Write an Event on a pod whose connections policy denies, for `kubectl describe pod`: one for each kind of denial with its count, at most one write a minute for each, within a budget for the pod and the node. Needs the API, and the right to create and patch Events (deploy/rbac.yaml).',
+      default: false,
+      reload: 'live',
+    }),
   }),
   log: section('Log, to standard error.', {
     level: choice({

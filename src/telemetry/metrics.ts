@@ -2,7 +2,7 @@
  * Every metric that weft exports, in one table: name, type, labels, meaning. `config/metrics.md` is rendered from it and a test
  * holds them equal. Names follow the Prometheus conventions: base units (seconds, bytes), `_total` for counters.
  *
- * Cardinality: `reason` is one of the closed list of drop reasons, `verb`, `code`, `kind`, `limit`, `severity`, `status` and `verdict` are closed
+ * Cardinality: `reason` is one of the closed list of drop reasons, `verb`, `code`, `kind`, `limit`, `result`, `severity`, `status` and `verdict` are closed
  * too; `namespace` and `pod` are bounded by `telemetry.portLabels`, beyond which ports are summed as pod `other` of no namespace.
  */
 export interface MetricDefinition {
@@ -97,6 +97,10 @@ export const metrics = {
   weft_switch_ports: gauge('Ports of the switch: live or failed.', ['status']),
   weft_switch_lost_events_total: counter('Flow events that nobody read in time.'),
   weft_flow_events_total: counter('Flow events that the agent has taken, by verdict.', ['verdict']),
+  weft_pod_events_total: counter(
+    'Events on pods for denied traffic, by what became of them: sent, failed (tried again), unheard (more kinds of denials than are followed).',
+    ['result'],
+  ),
   weft_drops_total: counter('Packets that were dropped, by reason and kind of reason.', ['reason', 'kind']),
   weft_port_drops_total: counter('Packets that were dropped, by the port that they came in on.', [
     ...pod,
