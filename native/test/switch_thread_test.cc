@@ -85,6 +85,60 @@ TEST_CASE("two workers forward between their ports while images change, and no d
   CHECK(std::string(lab.table->check() == nullptr ? "" : lab.table->check()) == "");
 }
 
+TEST_CASE("trials that begin, change and end under running workers cost no packet and let none through") {
+  Harness lab(two_workers());
+  lab.add("a", {"10.0.0.1"});
+  lab.add("b", {"10.0.0.2"});
+  lab.add("c", {"10.0.0.3"});
+  ImageBuilder real;
+  real.pod({"10.0.0.1"});
+  const uint32_t b = real.pod({"10.0.0.2"});
+  const uint32_t c = real.pod({"10.0.0.3"});
+  // The shadows have it the other way round.
+  ImageBuilder shadow = real;
+  real.isolate(c, Direction::ingress, {});
+  shadow.isolate(b, Direction::ingress, {});
+  const std::shared_ptr<const Image> enforced = real.load();
+  lab.device("a").keep = lab.device("b").keep = lab.device("c").keep = false;
+  lab.sw->set_image(enforced);
+  REQUIRE(lab.sw->start().ok());
+  std::atomic<bool> done{false};
+  uint64_t pushed = 0;
+  const Bytes to_b = frame(lab.link("a"), "udp 10.0.0.1:1 > 10.0.0.2:53 len 100");
+  const Bytes to_c = frame(lab.link("a"), "udp 10.0.0.1:1 > 10.0.0.3:53 len 100");
+  std::thread source([&] {
+    while (!done) {
+      if (lab.device("a").waiting() < 100) {
+        lab.device("a").push(to_b);
+        lab.device("a").push(to_c);
+        ++pushed;
+      }
+      std::this_thread::yield();
+    }
+  });
+  uint64_t told = 0;
+  for (uint64_t trial = 1; trial <= 20; ++trial) {
+    for (int change = 0; change < 3; ++change) {
+      lab.sw->set_images(enforced, Switch::Shadow{trial, shadow.load()});
+      CHECK(eventually([&] {
+        const TrialCounts counts = lab.sw->trial_counts();
+        return counts.denied == 1 && counts.allowed == 1;
+      }));
+      told += lab.sw->drain_trial(100, [&](const TrialEvent& event) {
+        CHECK((event.actual.verdict == FlowVerdict::allowed) != (event.shadow.reason == DropReason::none));
+      });
+    }
+    // Another trial follows without a pause, or none.
+    if (trial % 2 == 0) lab.sw->set_images(enforced, std::nullopt);
+  }
+  CHECK(told >= 20);
+  done = true;
+  source.join();
+  CHECK(eventually([&] { return lab.device("b").sent_count == pushed; }));
+  lab.sw->stop();
+  CHECK(lab.device("c").sent_count == 0);
+}
+
 TEST_CASE("ports come and go under running workers") {
   Harness lab(two_workers());
   lab.add("a", {"10.0.0.1"});
