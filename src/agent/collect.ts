@@ -7,6 +7,7 @@ import type { WatchState } from '../model/source.js';
 import type { MetricsRegistry } from '../telemetry/registry.js';
 import type { Agent } from './agent.js';
 import { limitsInUse } from './limits.js';
+import type { TrialTotals } from './protocol.js';
 
 export async function collect(
   registry: MetricsRegistry,
@@ -28,6 +29,15 @@ export async function collect(
   if (status !== null) collectSwitch(registry, status);
   if (counters !== null)
     collectCounters(registry, counters, agent.attachments.ports, agent.config.telemetry.portLabels);
+}
+
+/** `totals`: of the trial that runs. */
+export function collectTrial(registry: MetricsRegistry, totals: TrialTotals | null): void {
+  const verdicts = ['judged', 'denied', 'allowed', 'unnamed'] as const;
+  registry.replace(
+    'weft_trial_flows',
+    totals === null ? [] : verdicts.map((verdict) => ({ labels: { verdict }, value: totals[verdict] })),
+  );
 }
 
 function collectAgent(registry: MetricsRegistry, agent: Agent, pools: readonly PoolUse[]): void {

@@ -20,7 +20,7 @@ import type { Logger } from '../telemetry/log.js';
 import { MetricsRegistry } from '../telemetry/registry.js';
 import { Agent } from './agent.js';
 import type { AttachmentDetails } from './attachment.js';
-import { collect } from './collect.js';
+import { collect, collectTrial } from './collect.js';
 import type { Compile } from './compile.js';
 import { nextEpoch } from './epoch.js';
 import { Flows } from './flows.js';
@@ -189,6 +189,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
 
     const metricsText = async () => {
       await collect(registry, agent, leases.use());
+      collectTrial(registry, trials.totals);
       return registry.text();
     };
     const reload = async () => {

@@ -32,7 +32,7 @@ export async function findAgents(client: KubeClient): Promise<readonly AgentPod[
         if (!(again instanceof KubeError) || again.code !== 'kube-forbidden') throw again;
         throw new KubeError(
           'kube-forbidden',
-          `${again.message} Let this user find weft's pods: a Role in the namespace ${usualNamespace} with the rule {apiGroups: [""], resources: [pods], verbs: [get, list]}, bound to it.`,
+          `${again.message} Let this user find weft's pods: a Role in the namespace ${usualNamespace} with the rule {apiGroups: [""], resources: [pods], verbs: [list]}, bound to it.`,
           { status: again.status, cause: again },
         );
       });

@@ -55,6 +55,10 @@ export const metrics = {
     'Calls of the CNI plugin that the agent answered, by verb and by the CNI error code that it gave, 0 for success.',
     ['verb', 'code'],
   ),
+  weft_trial_flows: gauge(
+    'Flows of the trial of policies that runs, each once: judged by both images; of these denied or allowed by what is tried and not by what is in force; of these unnamed, whose events came too fast. Absent while none runs.',
+    ['verdict'],
+  ),
   weft_agent_problems: gauge('What is wrong now with the sources or the latest compile, by severity.', [
     'severity',
   ]),

@@ -91,6 +91,8 @@ export function formatStatus(status: Status, wide: boolean): string {
     ['Policies', `${counts.policies}`],
     ['Services', `${counts.services}`],
   ];
+  if ((status.switch?.trial ?? 0) !== 0)
+    facts.push(['Trial', 'policies are tried on live flows (weft policy try); nothing of it is enforced']);
   const full = status.limits.filter(({ used, most }) => used >= nearlyFull * most);
   if (full.length > 0) facts.push(['Nearly full', full.map(limitText).join(', ')]);
   if (wide)

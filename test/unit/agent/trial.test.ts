@@ -148,6 +148,13 @@ test('rows are flows of the same workloads, port and cause, each flow once', asy
   assert.deepEqual(second?.source, { kind: 'external', name: '' });
   assert.deepEqual(second?.destination, { kind: 'external', name: '203.0.113.9' });
   assert.deepEqual(second?.then.rules, [{ policy: 'shop/open', direction: 'egress', rule: 2 }]);
+  const metrics = async () => {
+    const { text } = await (await f.client()).request('metrics');
+    return [...text.matchAll(/^weft_trial_flows\{verdict="(\w+)"\} (\d+)$/gm)].map(([, ...found]) =>
+      found.join(' '),
+    );
+  };
+  assert.deepEqual((await metrics()).sort(), ['allowed 0', 'denied 2', 'judged 9', 'unnamed 1']);
   const last = trial.events.filter((event) => event.event === 'trial').at(-1);
   assert.deepEqual(last?.totals, { judged: 9, denied: 2, allowed: 0, unnamed: 1, unlisted: 0 });
 });

@@ -1,11 +1,12 @@
 /** Commands from afar: an API server double that runs the real relay beside two real agents, asked through kubeconfigs. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { parseAllDocuments } from 'yaml';
 import type { FlowRecord } from '../../../src/agent/protocol.js';
 import type { TrialLine } from '../../../src/cli/trial-lines.js';
 import { eventually, fixture, podManifest, policyManifest } from '../../support/agent-fixture.js';
@@ -313,7 +314,7 @@ test('what stands in the way is named with its remedy', async (t) => {
         server.misbehave = ({ path }) => (path.endsWith('/pods') ? { status: 403 } : undefined);
         return [];
       },
-      /answered 403 [\s\S]*resources: \[pods\], verbs: \[get, list\]/,
+      /answered 403 [\s\S]*resources: \[pods\], verbs: \[list\]/,
     ],
     [
       'only those of its namespace may be, and nothing may be run in them',
@@ -354,4 +355,41 @@ test('what stands in the way is named with its remedy', async (t) => {
     assert.match(run.err(), says, what);
     assert.doesNotMatch(run.err(), /\n\s+at |secret/, 'neither a stack nor a token');
   }
+});
+
+test('deploy/rbac-commands.yaml is what commands need, and they ask for all of it', async (t) => {
+  const { weft, server } = await cluster(t);
+  const rules = parseAllDocuments(
+    readFileSync(join(repositoryRoot, 'deploy', 'rbac-commands.yaml'), 'utf8'),
+  ).flatMap((document) => {
+    const {
+      kind,
+      metadata,
+      rules: own,
+    } = document.toJS() as {
+      kind: string;
+      metadata: { namespace?: string };
+      rules: { resources: string[]; verbs: string[] }[];
+    };
+    const where = kind === 'Role' ? metadata.namespace : '*';
+    return own.flatMap(({ resources, verbs }) =>
+      resources.flatMap((resource) => verbs.map((verb) => `${where} ${resource} ${verb}`)),
+    );
+  });
+  const used = new Set<string>();
+  server.misbehave = ({ path }) => {
+    const [, namespace = '*', name, exec] =
+      /^\/api\/v1(?:\/namespaces\/([^/]+))?\/pods(?:\/([^/]+))?(\/exec)?$/.exec(path) ?? [];
+    const wanted = exec !== undefined ? 'pods/exec get' : name === undefined ? 'pods list' : 'pods get';
+    const rule = [`${namespace} ${wanted}`, `* ${wanted}`].find((one) => rules.includes(one));
+    if (rule === undefined) return { status: 403 };
+    used.add(rule);
+    return undefined;
+  };
+  const status = weft('status');
+  assert.equal(await status.ended, 0, status.err());
+  const conntrack = weft('conntrack', 'shop/db');
+  assert.equal(await conntrack.ended, 0, conntrack.err());
+  // Asked of no server before 1.35.
+  assert.deepEqual([...used, 'kube-system pods/exec create'].sort(), [...rules].sort());
 });
