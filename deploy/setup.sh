@@ -27,11 +27,12 @@ node_major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0
 # What is looked for is a package, not a command: a command may be there without its development files.
 packages=(g++ make cmake ninja-build python3 iproute2 util-linux)
 # What the run can do without; each is installed by itself, so that one that cannot be had does not keep the others away.
-optional=()
+# nft and conntrack: what a node of a cluster needs, and a lab does not.
+optional=(nftables conntrack)
 if [ "$purpose" = bench ]; then
   optional=(openvswitch-switch-dpdk iptables ipset nftables conntrack ethtool valgrind)
 elif [ "$purpose" != run ]; then
-  packages+=(doctest-dev ethtool tcpdump iperf3 python3-scapy)
+  packages+=(doctest-dev ethtool tcpdump iperf3 python3-scapy nftables iptables conntrack procps)
 fi
 if [ "$purpose" = ci ]; then
   packages+=(clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev shellcheck ccache zsh fish

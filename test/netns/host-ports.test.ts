@@ -133,6 +133,24 @@ test("policy judges a host port's client by its address", () =>
     ['box', node4, 8092, 'none'],
   ]));
 
+test('pods reach host ports by each address of their node, their own too, under policy', () => {
+  const { v4, v6 } = node.pod('plain');
+  return answers([
+    [pod('plain'), node4, 8081, `web ${v4}`],
+    [pod('plain'), node4, 8081, `web ${v4}`, 'UDP'],
+    [pod('plain'), node6, 8081, `web ${v6}`],
+    [pod('plain'), '172.17.0.1', 8081, `web ${v4}`],
+    [pod('plain'), '10.99.0.1', 8081, `web ${v4}`],
+    [pod('plain'), node4, 8082, `web ${v4}`],
+    [pod('plain'), '172.17.0.1', 8082, 'none'],
+    // Itself, by way of the gateway.
+    [pod('web'), node4, 8081, 'web 169.254.1.1'],
+    [pod('web'), node6, 8081, 'web fe80::1%eth0'],
+    [pod('plain'), node4, 8091, 'none'],
+    [pod('plain'), node4, 8092, 'none'],
+  ]);
+});
+
 test('traffic of others to the same port is not caught', () => {
   net.run('far', 'ip', 'route', 'replace', '172.17.0.0/24', 'via', node4);
   return answers([

@@ -59,6 +59,38 @@ const all = ['open', 'closed', 'anyone', 'everywhere', 'client'] as const;
 type Name = (typeof all)[number];
 const pod = (name: Name) => ({ netns: node.pod(name).netns });
 
+const ports = (): NodePort[] =>
+  all.map((name, index) => ({
+    nodePort: 30_080 + index,
+    clusterIP: `10.43.0.${10 + index}`,
+    port: 80,
+    to: node.pod(name).v4,
+    toPort: 8080,
+  }));
+
+/** The same as objects, for the switch. */
+function services(): object[] {
+  return ports().flatMap(({ nodePort, clusterIP, port, to, toPort }, index) => {
+    const name = all[index]!;
+    return [
+      {
+        apiVersion: 'v1',
+        kind: 'Service',
+        metadata: { namespace: 'test', name },
+        spec: { type: 'NodePort', clusterIP, ports: [{ port, targetPort: toPort, nodePort }] },
+      },
+      {
+        apiVersion: 'discovery.k8s.io/v1',
+        kind: 'EndpointSlice',
+        metadata: { namespace: 'test', name, labels: { 'kubernetes.io/service-name': name } },
+        addressType: 'IPv4',
+        ports: [{ name: '', port: toPort, protocol: 'TCP' }],
+        endpoints: [{ addresses: [to], conditions: { ready: true }, nodeName: 'node' }],
+      },
+    ];
+  });
+}
+
 before(async () => {
   node = await TestNode.start({
     netns: net.netns('host'),
@@ -70,7 +102,7 @@ before(async () => {
     },
   });
   await node.addPods(Object.fromEntries(all.map((name) => [name, {}])));
-  await node.apply(base);
+  await node.apply([...base, ...services()]);
   await Promise.all([
     ...all.map((name) => net.serve(pod(name), 8080, name)),
     net.serve('far', 8080, 'far'),
@@ -247,17 +279,10 @@ for (const [mode, there] of kubeProxies) {
   test(`kube-proxy beside it (${mode}): a NodePort's client keeps its address and is judged by it`, {
     skip: !there,
   }, async () => {
-    const ports: NodePort[] = all.map((name, index) => ({
-      nodePort: 30_080 + index,
-      clusterIP: `10.43.0.${10 + index}`,
-      port: 80,
-      to: node.pod(name).v4,
-      toPort: 8080,
-    }));
     const portOf = (name: Name) => 30_080 + all.indexOf(name);
     const ipOf = (name: Name) => `10.43.0.${10 + all.indexOf(name)}`;
-    if (mode === 'nftables') net.feed('host', kubeProxyNft(ports, '10.99.0.0/16'), 'nft', '-f', '-');
-    else net.restore(mode, kubeProxyIptables(ports, '10.99.0.0/16'));
+    if (mode === 'nftables') net.feed('host', kubeProxyNft(ports(), '10.99.0.0/16'), 'nft', '-f', '-');
+    else net.restore(mode, kubeProxyIptables(ports(), '10.99.0.0/16'));
     try {
       await answers([
         ['far', node4, portOf('open'), 'open 192.0.2.9'],
@@ -265,6 +290,15 @@ for (const [mode, there] of kubeProxies) {
         ['far', node4, portOf('closed'), 'none'],
         ['box', '172.17.0.1', portOf('client'), 'none'],
         ['box', '172.17.0.1', portOf('everywhere'), 'everywhere 172.17.0.2'],
+        // Pods go by the switch: their egress, the other's ingress, with their own address.
+        [pod('open'), node4, portOf('everywhere'), `everywhere ${node.pod('open').v4}`],
+        [pod('open'), '172.17.0.1', portOf('everywhere'), `everywhere ${node.pod('open').v4}`],
+        [pod('open'), '10.99.0.1', portOf('everywhere'), `everywhere ${node.pod('open').v4}`],
+        [pod('open'), node4, portOf('client'), 'none'],
+        [pod('open'), node4, portOf('closed'), 'none'],
+        [pod('open'), '10.99.0.1', portOf('closed'), 'none'],
+        [pod('open'), ipOf('closed'), 80, 'none'],
+        [pod('closed'), node4, portOf('open'), 'none'],
         // The host itself, by its own address and by the Service's.
         ['host', node4, portOf('closed'), `closed ${node4}`],
         ['host', ipOf('closed'), 80, `closed ${node4}`],
@@ -283,3 +317,27 @@ for (const [mode, there] of kubeProxies) {
     }
   });
 }
+
+test('a FORWARD chain that drops lets pods through in both families, once the host was looked at', {
+  skip: !kubeProxies[0][1],
+}, async () => {
+  for (const program of ['iptables-nft', 'ip6tables-nft']) net.run('host', program, '-P', 'FORWARD', 'DROP');
+  await answers([[pod('open'), '203.0.113.1', 8080, 'none']]);
+  // Another pod is another state of the host.
+  await node.addPods({
+    late: { hostPorts: [{ protocol: 'TCP', hostPort: 8099, containerPort: 8080, hostIP: '' }] },
+  });
+  await net.serve({ netns: node.pod('late').netns }, 8080, 'late');
+  await tableIs(/8099/);
+  await until('FORWARD accepts', 15, async () =>
+    /weft0/.test(net.run('host', 'ip6tables-nft', '-S', 'FORWARD')),
+  );
+  await answers([
+    [pod('open'), '203.0.113.1', 8080, `far ${node4}`],
+    [pod('open'), '2001:db8:f::1', 8080, `far ${node6}`],
+    ['far', node4, 8099, 'late 192.0.2.9'],
+    ['far', node6, 8099, 'late 2001:db8::9'],
+    // What is forwarded for others is still their firewall's business.
+    ['box', '203.0.113.1', 8080, 'none'],
+  ]);
+});

@@ -231,7 +231,7 @@ export class TestNode {
 
   /** Makes pods and has them attached, all at once; resolves when they are live. */
   async addPods(wanted: Readonly<Record<string, PodOptions>>): Promise<void> {
-    for (const [name, { labels = {}, ports = [] }] of Object.entries(wanted)) {
+    for (const [name, { labels = {}, ports = [], hostPorts = [] }] of Object.entries(wanted)) {
       const number = this.#podObjects.size + 10;
       const v4 = `10.99.0.${number}`;
       const v6 = `fd99::${number.toString(16)}`;
@@ -261,7 +261,10 @@ export class TestNode {
             {
               name: 'c',
               image: 'none',
-              ports: split.map(({ port, protocol }) => ({ containerPort: port, protocol })),
+              ports: [
+                ...split.map(({ port, protocol }) => ({ containerPort: port, protocol })),
+                ...hostPorts.map(({ hostIP, ...port }) => (hostIP === '' ? port : { ...port, hostIP })),
+              ],
             },
           ],
         },
