@@ -94,7 +94,7 @@ export async function withAgents<Result>(
   run: (agent: AgentClient, node: string) => Promise<Result>,
 ): Promise<Answers<Result>> {
   const agent = await openLocal(options);
-  if (agent === null) return await ofCluster(options, (cluster) => cluster.agents(), run);
+  if (agent === null) return await ofCluster(options, (cluster) => cluster.agents(), asking(run));
   return { answers: [{ node: '', value: await closing(agent, (open) => run(open, '')) }], failures: [] };
 }
 
@@ -118,7 +118,7 @@ export async function withPodAgent<Result>(
         `The pod ${pod.namespace}/${pod.name} runs on the node ${node}, which has no agent of weft.`,
       );
     },
-    run,
+    asking(run),
   );
   return onlyOne(answers);
 }
@@ -138,7 +138,25 @@ export async function withAgent<Result>(
       `This command asks one node; name it: ${agents.map(({ node }) => `--node ${node}`).join(' or ')}.`,
     );
   };
-  return onlyOne((await ofCluster(options, choose, run)).answers);
+  return onlyOne((await ofCluster(options, choose, asking(run))).answers);
+}
+
+/**
+ * What a program prints in the agents' pods of a cluster, one for each node; failures as of withAgents. For commands that look at more
+ * than the agent: their local half runs over there.
+ */
+export async function runAfar(options: FarOptions, command: readonly string[]): Promise<Answers<Buffer>> {
+  return await ofCluster(
+    options,
+    (cluster) => cluster.agents(),
+    (cluster, pod) => cluster.output(pod, command),
+  );
+}
+
+type Asking<Result> = (cluster: Cluster, pod: AgentPod) => Promise<Result>;
+
+function asking<Result>(run: (agent: AgentClient, node: string) => Promise<Result>): Asking<Result> {
+  return async (cluster, pod) => closing(await cluster.open(pod), (agent) => run(agent, pod.node));
 }
 
 /** The agent of this node or of a lab; null: a cluster is meant. */
@@ -175,7 +193,7 @@ function onlyOne<Result>(answers: readonly NodeAnswer<Result>[]): Result {
 async function ofCluster<Result>(
   options: FarOptions,
   choose: (cluster: Cluster) => Promise<readonly AgentPod[]>,
-  run: (agent: AgentClient, node: string) => Promise<Result>,
+  ask: Asking<Result>,
 ): Promise<Answers<Result>> {
   const cluster = new Cluster(options);
   try {
@@ -184,7 +202,7 @@ async function ofCluster<Result>(
       pods.map(async (pod): Promise<{ node: string; value: Result } | { node: string; error: WeftError }> => {
         const { node } = pod;
         try {
-          return { node, value: await closing(await cluster.open(pod), (agent) => run(agent, node)) };
+          return { node, value: await ask(cluster, pod) };
         } catch (error) {
           if (!(error instanceof WeftError)) throw error;
           return { node, error };

@@ -85,6 +85,19 @@ export class Cluster {
     );
   }
 
+  /** What a program in the agent's pod prints. Throws a WeftError where it cannot be run or ends with another status than 0. */
+  async output({ namespace, pod, container, away }: AgentPod, command: readonly string[]): Promise<Buffer> {
+    if (away !== null)
+      throw new WeftError(
+        'agent-away',
+        `Nothing can be run there: the agent's pod ${namespace}/${pod} does not run, ${away}.`,
+      );
+    const stream = await exec(this.#client, { namespace, pod, container, command });
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk as Buffer);
+    return Buffer.concat(chunks);
+  }
+
   /** The node that a pod runs on. */
   async nodeOf(namespace: string, name: string): Promise<string> {
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`;

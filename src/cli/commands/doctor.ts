@@ -4,10 +4,18 @@ import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/options.js';
 import { defaultConfig } from '../../config/parse.js';
 import { WeftError } from '../../errors/problem.js';
-import { type AgentOptions, withAgent, withAgentOptions } from '../connect.js';
+import {
+  type AgentOptions,
+  type Answers,
+  exitStatus,
+  openAgent,
+  runAfar,
+  withAgentOptions,
+} from '../connect.js';
 import { error, type Finding, levels, ok } from '../doctor/finding.js';
 import { preflight } from '../doctor/preflight.js';
 import { runningFindings } from '../doctor/running.js';
+import { meansCluster } from '../far.js';
 import { type Chosen, counted, formatOf, formatOption, jsonOption, print, printData } from '../output.js';
 
 interface DoctorOptions extends AgentOptions, Chosen {
@@ -31,12 +39,34 @@ export function register(program: Command): void {
   )
     .addHelpText('after', '\nExit status: 0 nothing but warnings, 1 errors.\n')
     .action(async (options: DoctorOptions) => {
-      const findings = await examine(options, program.version() ?? '');
+      const nodes = await examineAll(options, program.version() ?? '');
+      const one = nodes.answers[0]?.node === '';
+      const findings = nodes.answers.flatMap(({ value }) => value);
       const format = formatOf(options);
-      if (format === 'json' || format === 'yaml') printData(format, findings);
-      else print(formatFindings(findings, format === 'wide'));
-      process.exitCode = findings.some(({ level }) => level === 'error') ? 1 : 0;
+      if (format === 'json' || format === 'yaml')
+        printData(
+          format,
+          one ? findings : nodes.answers.map(({ node, value }) => ({ node, findings: value })),
+        );
+      else
+        for (const { node, value } of nodes.answers)
+          print(`${one ? '' : `== ${node}\n`}${formatFindings(value, format === 'wide')}`);
+      process.exitCode = exitStatus(nodes, findings.some(({ level }) => level === 'error') ? 1 : 0);
     });
+}
+
+/** Of this node, or of every node of a cluster, where the same command runs in the agent's pod. */
+async function examineAll(options: DoctorOptions, version: string): Promise<Answers<readonly Finding[]>> {
+  if (options.lab !== undefined || !meansCluster(options))
+    return { answers: [{ node: '', value: await examine(options, version) }], failures: [] };
+  const flag = options.preflight === true ? ' --preflight' : '';
+  // Status 1 says that there are errors among the findings, which is no failure to find them.
+  const command = ['sh', '-c', `weft doctor --json${flag} || test $? -eq 1`];
+  const { answers, failures } = await runAfar(options, command);
+  return {
+    answers: answers.map(({ node, value }) => ({ node, value: JSON.parse(value.toString()) as Finding[] })),
+    failures,
+  };
 }
 
 /** Every finding, in the order in which they were made. Also what `weft sysdump` holds. */
@@ -70,7 +100,9 @@ async function configuration(options: AgentOptions): Promise<{ config: Config; f
 
 async function running(options: AgentOptions, version: string): Promise<readonly Finding[]> {
   try {
-    const status = await withAgent(options, (agent) => agent.request('status'));
+    // This node's own, also where a kubeconfig could lead elsewhere.
+    const agent = await openAgent(options);
+    const status = await agent.request('status').finally(() => agent.close());
     return runningFindings(status, version);
   } catch (failure) {
     if (!(failure instanceof WeftError)) throw failure;

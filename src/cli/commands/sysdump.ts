@@ -1,13 +1,17 @@
 /** `weft sysdump`: everything about this node that a report of a fault needs, in one archive, without secrets. */
 import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { type Command, Option } from 'commander';
 import { stringify } from 'yaml';
 import type { AgentClient } from '../../agent/client.js';
 import { loadConfig } from '../../config/load.js';
 import { WeftError } from '../../errors/problem.js';
-import { type AgentOptions, openAgent, runFolder, withAgentOptions } from '../connect.js';
+import { type AgentOptions, openAgent, runAfar, runFolder, withAgentOptions } from '../connect.js';
+import { meansCluster } from '../far.js';
+import { counted } from '../output.js';
 import { agentEntries, type Entry, hostEntries, logEntries, pack, runEntries } from '../sysdump/collect.js';
+import { joinTars } from '../sysdump/tar.js';
 import { examine } from './doctor.js';
 
 interface SysdumpOptions extends AgentOptions {
@@ -36,15 +40,39 @@ export function register(program: Command): void {
       'after',
       '\nIt holds names and addresses of pods, Services and policies, but no tokens, keys, Secrets or environment.\n',
     )
-    .action((options: SysdumpOptions) => sysdump(options, program.version() ?? ''));
+    .action((options: SysdumpOptions) =>
+      options.lab === undefined && meansCluster(options)
+        ? sysdumpOfCluster(options)
+        : sysdump(options, program.version() ?? ''),
+    );
+}
+
+/** `weft-sysdump-NODE-2026-01-02T030405`: of the archive, and of the folder in it. */
+function nameOf(what: string, now: Date): string {
+  return `weft-sysdump-${what}-${now.toISOString().slice(0, 19).replaceAll(':', '')}`;
+}
+
+/** Each node packs its own; here they become one archive, a folder for each node. */
+async function sysdumpOfCluster(options: SysdumpOptions): Promise<void> {
+  const file = target(options, nameOf('cluster', new Date()));
+  const { answers } = await runAfar(options, ['weft', 'sysdump', '--write', '-']);
+  const archive = gzipSync(joinTars(answers.map(({ value }) => gunzipSync(value))));
+  if (file === '-') process.stdout.write(archive);
+  else write(file, archive);
+  process.stderr.write(`${counted(answers.length, 'node')}, ${archive.length} bytes: ${file}\n`);
+}
+
+function target(options: SysdumpOptions, name: string): string {
+  const file = options.write ?? `${name}.tar.gz`;
+  if (file === '-' && process.stdout.isTTY)
+    throw new WeftError('usage', 'The archive is binary: send it to a file or a pipe.');
+  return file;
 }
 
 async function sysdump(options: SysdumpOptions, version: string): Promise<void> {
   const now = new Date();
-  const folder = `weft-sysdump-${hostname()}-${now.toISOString().slice(0, 19).replaceAll(':', '')}`;
-  const file = options.write ?? `${folder}.tar.gz`;
-  if (file === '-' && process.stdout.isTTY)
-    throw new WeftError('usage', 'The archive is binary: send it to a file or a pipe.');
+  const folder = nameOf(hostname(), now);
+  const file = target(options, folder);
   let opened: Promise<AgentClient> | undefined;
   const agent = () => {
     opened ??= openAgent(options);

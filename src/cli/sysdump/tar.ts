@@ -23,6 +23,12 @@ export function tar(files: readonly TarFile[]): Buffer {
   return Buffer.concat([...parts, Buffer.alloc(2 * block)]);
 }
 
+/** Archives of `tar` as one, in their order. */
+export function joinTars(archives: readonly Buffer[]): Buffer {
+  const ended = archives.map((archive) => archive.subarray(0, archive.length - 2 * block));
+  return Buffer.concat([...ended, Buffer.alloc(2 * block)]);
+}
+
 function header({ name, content, modified }: TarFile): Buffer {
   const bytes = Buffer.alloc(block);
   const [prefix, last] = split(name);

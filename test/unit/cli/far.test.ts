@@ -1,9 +1,9 @@
 /** Commands from afar: an API server double that runs the real relay beside two real agents, asked through kubeconfigs. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
@@ -84,9 +84,12 @@ users: [{ name: u, user: { token: secret } }]
     nodes.set(name, await node(t, server, name, pod));
   const endpoint = new ExecEndpoint(server, ({ pod, container, command }) => {
     const run = nodes.get(pod.replace('weft-', ''))?.f.run;
-    return run === undefined || container !== 'agent' || command[0] !== 'weft'
-      ? null
-      : [process.execPath, entry, ...command.slice(1), '--run-dir', run];
+    if (run === undefined || container !== 'agent') return null;
+    if (command[0] === 'weft') return [process.execPath, entry, ...command.slice(1), '--run-dir', run];
+    // As in the image: a shell, and weft on the PATH.
+    return command[0] === 'sh'
+      ? ['env', `PATH=${binFolder(home, run)}:${process.env.PATH}`, ...command]
+      : null;
   });
   const file = config(trusted.ca);
   return {
@@ -99,6 +102,18 @@ users: [{ name: u, user: { token: secret } }]
     weft: (...args: string[]) =>
       start(home, args.includes('--kubeconfig') ? args : [...args, '--kubeconfig', file]),
   };
+}
+
+function binFolder(home: string, run: string): string {
+  const folder = join(home, 'bin', basename(run));
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'weft');
+  writeFileSync(
+    file,
+    `#!/bin/sh\nexec '${process.execPath}' '${entry}' "$@" --run-dir '${run}' --root '${run}'\n`,
+  );
+  chmodSync(file, 0o755);
+  return folder;
 }
 
 async function node(t: TestContext, server: ApiServer, name: string, pod: string) {
@@ -392,4 +407,30 @@ test('deploy/rbac-commands.yaml is what commands need, and they ask for all of i
   assert.equal(await conntrack.ended, 0, conntrack.err());
   // Asked of no server before 1.35.
   assert.deepEqual([...used, 'kube-system pods/exec create'].sort(), [...rules].sort());
+});
+
+test('doctor and sysdump run on every node, and their answers come together, told apart', async (t) => {
+  const { weft, home, endpoint } = await cluster(t);
+  const file = join(home, 'dump.tar.gz');
+  const [table, json, dump] = [
+    weft('doctor'),
+    weft('doctor', '--json', '--node', 'two'),
+    weft('sysdump', '-w', file),
+  ] as const;
+  // An empty folder is no host, so there are errors; that is no failure to find them.
+  assert.equal(await table.ended, 1, table.err());
+  assert.match(table.out(), /^== one\nERROR [\s\S]*^== two\nERROR /m);
+  assert.equal(await json.ended, 1, json.err());
+  const found = JSON.parse(json.out()) as { node: string; findings: { check: string; level: string }[] }[];
+  assert.deepEqual(
+    found.map(({ node: name, findings }) => [name, findings.find(({ check }) => check === 'agent')?.level]),
+    [['two', 'ok']],
+  );
+  assert.equal(await dump.ended, 0, dump.err());
+  assert.match(dump.err(), /^2 nodes, \d+ bytes/m);
+  const listed = spawnSync('tar', ['-tzf', file], { encoding: 'utf8' });
+  assert.equal(listed.status, 0, listed.stderr);
+  assert.equal(listed.stdout.match(/\/status\.json$/gm)?.length, 2);
+  assert.ok(!readFileSync(file).includes('secret'));
+  await eventually('no program is left', () => endpoint.running.size === 0);
 });

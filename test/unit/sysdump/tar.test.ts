@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { tar } from '../../../src/cli/sysdump/tar.js';
+import { joinTars, tar } from '../../../src/cli/sysdump/tar.js';
 
 const long = `${'folder/'.repeat(20)}file-with-a-name`;
 
@@ -45,4 +45,13 @@ test('a name that ustar cannot hold is refused, not cut', () => {
   assert.throws(() => tar([{ ...file, name: `${'x'.repeat(156)}/y` }]), RangeError);
   assert.throws(() => tar([{ ...file, name: `a/${'ä'.repeat(51)}` }]), RangeError);
   assert.equal(tar([]).length, 1024);
+});
+
+test('several archives become one that is read whole', () => {
+  const file = (name: string) => tar([{ name, content: Buffer.from(name), modified: 0 }]);
+  const read = spawnSync('tar', ['-t'], {
+    input: joinTars([file('a/1'), file('b/1'), tar([])]),
+    encoding: 'utf8',
+  });
+  assert.deepEqual([read.status, read.stdout], [0, 'a/1\nb/1\n']);
 });
