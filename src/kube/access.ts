@@ -77,6 +77,16 @@ export function inClusterAccess(
   };
 }
 
+/** A token that travels in the clear is everybody's. Loopback is the node itself. Throws `kube-credentials`. */
+export function refuseInTheClear({ server, token, from }: Access): void {
+  if (token === null || !server.startsWith('http:')) return;
+  if (/^http:\/\/(localhost|127(\.\d+){3}|\[::1\])([:/]|$)/.test(server)) return;
+  throw new WeftError(
+    'kube-credentials',
+    `The token of ${from} would go to ${server} unencrypted. Use https.`,
+  );
+}
+
 export function withoutSlash(url: string): string {
   return url.replace(/\/+$/, '');
 }

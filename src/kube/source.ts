@@ -4,7 +4,7 @@
  * Synced once all six lists are in; from then on for good, since a server that is away takes nothing away. What was told before stays in
  * force, `watches` says how old it is, and the problems say why.
  */
-import type { Problem } from '../errors/problem.js';
+import { type Problem, WeftError } from '../errors/problem.js';
 import type { WorldEvent } from '../model/event.js';
 import type { LookUp, Source, SourceSink, WatchState } from '../model/source.js';
 import type { KubeClient } from './client.js';
@@ -220,11 +220,11 @@ export class KubeSource implements Source {
 }
 
 function kindOf(error: Error | null): string | null {
-  return error instanceof KubeError ? error.code : (error?.message ?? null);
+  return error instanceof WeftError ? error.code : (error?.message ?? null);
 }
 
 function problemOf(error: Error, resource: Resource, listed: boolean): Problem {
-  const code = error instanceof KubeError ? error.code : 'kube-failed';
+  const code = error instanceof WeftError ? error.code : 'kube-failed';
   const common = { code, severity: 'error' as const };
   switch (code) {
     case 'kube-forbidden':

@@ -204,6 +204,41 @@ test('a token that cannot stand in a header is told without being shown', async 
   assert.equal(server.seen.length, 0);
 });
 
+test('a token goes out unencrypted only to the node itself', () => {
+  const token = { kind: 'inline', bytes: Buffer.from('t') } as const;
+  for (const server of [
+    'http://10.0.0.1:8080',
+    'http://127.0.0.1.example.org',
+    'http://localhost.example.org/',
+  ])
+    assert.throws(() => new KubeClient(plainAccess(server, { token })), { code: 'kube-credentials' }, server);
+  for (const server of ['http://127.0.0.1:8080', 'http://[::1]:1', 'http://localhost', 'https://10.0.0.1'])
+    new KubeClient(plainAccess(server, { token }));
+});
+
+test('credentials that go missing are told, at the start and while a watch is refused', async (t) => {
+  const server = await apiServer(t);
+  const place = folder(t);
+  const path = join(place, 'token');
+  const client = new KubeClient(plainAccess(server.url, { token: { kind: 'file', path } }));
+  const watch = () =>
+    new Promise<KubeError | null>((end) => {
+      client.watch(
+        '/api/v1/pods',
+        { query: { watch: 1 }, patience: 5000 },
+        { open: () => {}, data: () => {}, end },
+      );
+    });
+  await assert.rejects(client.get('/api/v1/pods'), { code: 'kube-credentials', message: /ENOENT/ });
+  assert.match((await watch())?.message ?? '', /ENOENT/);
+  server.misbehave = () => {
+    rmSync(path, { force: true });
+    return { status: 401 };
+  };
+  writeFileSync(path, 'token');
+  assert.match((await watch())?.message ?? '', /ENOENT/);
+});
+
 test('a body is sent as what it is', async (t) => {
   const server = await apiServer(t);
   const types: (string | undefined)[] = [];
