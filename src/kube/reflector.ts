@@ -18,7 +18,9 @@ import { Backoff } from './backoff.js';
 import type { KubeClient } from './client.js';
 import { KubeError, refusal } from './error.js';
 import { LineCutter } from './lines.js';
-import { type Decoded, listPath, type Resource, versionNumber } from './resource.js';
+import { Lister } from './list.js';
+import { type Decoded, type Resource, versionNumber } from './resource.js';
+import type { ReflectorSettings } from './settings.js';
 
 export interface ReflectorSink {
   /** undefined: nobody can say what the object is. */
@@ -31,42 +33,8 @@ export interface ReflectorSink {
   trouble(error: Error | null): void;
 }
 
-/** Milliseconds, but for counts. Tests shorten them. */
-export interface ReflectorSettings {
-  /** Objects of a page. */
-  readonly page: number;
-  /** Bytes of a page, and of an event. */
-  readonly longestPage: number;
-  readonly longestEvent: number;
-  /** For a page, and for the beginning of a watch. */
-  readonly patience: number;
-  /** What the server is asked to end a watch after: this to twice this, so that streams do not all end at once. */
-  readonly watchTime: number;
-  /** Of silence on a stream that has brought bookmarks before; a server sends them about every minute. */
-  readonly silence: number;
-  readonly firstPause: number;
-  readonly longestPause: number;
-  /** A stream that lived so long was well. */
-  readonly healthy: number;
-}
-
-export const defaultSettings: ReflectorSettings = {
-  page: 500,
-  longestPage: 64 << 20,
-  longestEvent: 8 << 20,
-  patience: 30_000,
-  watchTime: 240_000,
-  silence: 150_000,
-  firstPause: 250,
-  longestPause: 10_000,
-  healthy: 5000,
-};
-
 /** Beyond what the server was asked to end the stream after. Milliseconds. */
 const graceAfterEnd = 15_000;
-/** A server that hands out continue tokens without end. */
-const mostPages = 20_000;
-
 interface Waiter {
   resolve(): void;
   reject(error: Error): void;
@@ -86,11 +54,10 @@ export class Reflector {
   readonly resource: Resource;
   readonly #options: ReflectorOptions;
   readonly #sink: ReflectorSink;
-  readonly #settings: ReflectorSettings;
+  readonly #lister: Lister;
   readonly #backoff: Backoff;
   /** Of lists after versions that were too old: the server answers, so how long it was away before says nothing. */
   readonly #expiry: Backoff;
-  #versionIndex = 0;
   /** Where the next watch begins; '' before the first list. */
   #version = '';
   #state: WatchState['state'] = 'listing';
@@ -102,7 +69,6 @@ export class Reflector {
   #mustList = true;
   /** The server was out of reach since the last stream: its history may not be the one we know. */
   #wasAway = false;
-  #pageSize: number;
   #waiters: Waiter[] = [];
   #stopped = false;
   #pausing = false;
@@ -113,8 +79,14 @@ export class Reflector {
     this.resource = options.resource;
     this.#options = options;
     this.#sink = options.sink;
-    this.#settings = options.settings;
-    this.#pageSize = options.settings.page;
+    const { client, resource, settings, sink } = options;
+    this.#lister = new Lister({
+      client,
+      resource,
+      settings,
+      decode: (value) => sink.decode(value),
+      heard: () => this.#heard(),
+    });
     const { firstPause, longestPause } = options.settings;
     this.#backoff = new Backoff(firstPause, longestPause, options.random);
     this.#expiry = new Backoff(firstPause, longestPause, options.random);
@@ -131,7 +103,7 @@ export class Reflector {
 
   /** As of the group's version that the server has. */
   get apiVersion(): string {
-    return this.resource.versions[this.#versionIndex]!;
+    return this.#lister.apiVersion;
   }
 
   status(objects: number): WatchState {
@@ -142,7 +114,7 @@ export class Reflector {
         this.#contact === null ? null : Math.max(0, Math.round((this.#options.now() - this.#contact) / 1000)),
       lists: this.#lists,
       failures: this.#failures,
-      garbled: this.#garbled,
+      garbled: this.#garbled + this.#lister.unreadable,
       objects,
     };
   }
@@ -233,7 +205,7 @@ export class Reflector {
     this.#waiters = [];
     this.#state = 'listing';
     try {
-      const { list, version } = await this.#pages();
+      const { list, version } = await this.#lister.list(this.#breakOff());
       if (this.#stopped) return;
       const before = this.version;
       const now = versionNumber(version);
@@ -250,87 +222,20 @@ export class Reflector {
     }
   }
 
-  /** All pages. A continue token that has expired begins the list again, at last without pages, which cannot expire. */
-  async #pages(): Promise<{ readonly list: readonly Decoded[]; readonly version: string }> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await this.#pagesOf(attempt < 2 ? this.#pageSize : 0);
-      } catch (error) {
-        if (!(error instanceof KubeError)) throw error;
-        const other = this.resource.versions.length > 1 && error.code === 'kube-absent';
-        if (error.code === 'kube-expired' && attempt < 2) continue;
-        if (error.code === 'kube-too-large' && this.#pageSize > 1 && attempt < 12) {
-          this.#pageSize = Math.max(1, this.#pageSize >> 2);
-          attempt = -1;
-          continue;
-        }
-        if (other && attempt < this.resource.versions.length - 1) {
-          this.#versionIndex = (this.#versionIndex + 1) % this.resource.versions.length;
-          continue;
-        }
-        throw error;
-      }
-    }
+  /** Whether the server's versions lie before what we have seen: a datastore put back from a backup, or another cluster. */
+  async #beganAnew(): Promise<boolean> {
+    const version = await this.#lister.versionNow(this.#breakOff());
+    this.#wasAway = false;
+    return version < this.version;
   }
 
-  async #pagesOf(size: number): Promise<{ readonly list: readonly Decoded[]; readonly version: string }> {
-    const list: Decoded[] = [];
-    const path = listPath(this.resource, this.apiVersion);
-    let token = '';
-    for (let pages = 0; pages < mostPages; pages++) {
-      const page = await this.#ask(path, {
-        ...(size > 0 ? { limit: size } : {}),
-        ...(token === '' ? {} : { continue: token }),
-      });
-      const metadata = objectOf(page.metadata);
-      const version = textOf(metadata.resourceVersion);
-      // Go writes an empty list as null.
-      const items = page.items ?? [];
-      if (!Array.isArray(items) || version === '')
-        throw new KubeError(
-          'kube-garbled',
-          `The answer to the list of ${this.resource.resource} is no list.`,
-        );
-      for (const item of items) {
-        const decoded = this.#sink.decode(item);
-        if (decoded === undefined) this.#garbled++;
-        else list.push(decoded);
-      }
-      token = textOf(metadata.continue);
-      if (token === '') return { list, version };
-    }
-    throw new KubeError('kube-garbled', `The list of ${this.resource.resource} has no end.`);
-  }
-
-  async #ask(
-    path: string,
-    query: Readonly<Record<string, string | number>>,
-  ): Promise<Record<string, unknown>> {
+  /** Ends a request when the reflector stops; nothing else is worth breaking it off. */
+  #breakOff(): AbortSignal {
     const breaking = new AbortController();
     this.#interrupt = () => {
       if (this.#stopped) breaking.abort();
     };
-    const { patience, longestPage } = this.#settings;
-    const answer = await this.#options.client.get(path, {
-      query,
-      timeout: patience,
-      longest: longestPage,
-      signal: breaking.signal,
-    });
-    this.#heard();
-    if (!isPlainObject(answer))
-      throw new KubeError(
-        'kube-garbled',
-        `The answer to the list of ${this.resource.resource} is no object.`,
-      );
-    return answer;
-  }
-
-  /** Whether the server's versions lie before what we have seen: a datastore put back from a backup, or another cluster. */
-  async #beganAnew(): Promise<boolean> {
-    const page = await this.#ask(listPath(this.resource, this.apiVersion), { limit: 1 });
-    this.#wasAway = false;
-    return versionNumber(objectOf(page.metadata).resourceVersion) < this.version;
+    return breaking.signal;
   }
 
   // ---- watch
@@ -419,7 +324,7 @@ export class Reflector {
       const lines = new LineCutter(settings.longestEvent, take, garbled);
 
       breakOff = client.watch(
-        listPath(this.resource, this.apiVersion),
+        this.#lister.path,
         {
           query: {
             watch: 1,

@@ -10,8 +10,9 @@ import type { LookUp, Source, SourceSink, WatchState } from '../model/source.js'
 import type { KubeClient } from './client.js';
 import { Compactor } from './compact.js';
 import { KubeError } from './error.js';
-import { defaultSettings, Reflector, type ReflectorSettings } from './reflector.js';
+import { Reflector } from './reflector.js';
 import { decode, objectPath, type Resource, resourceOf, resources, ruleFor } from './resource.js';
+import { defaultSettings, type ReflectorSettings } from './settings.js';
 import { Store } from './store.js';
 
 export interface KubeSourceOptions {

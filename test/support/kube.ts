@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test';
 import type { Problem } from '../../src/errors/problem.js';
 import type { Access } from '../../src/kube/access.js';
 import { KubeClient } from '../../src/kube/client.js';
-import type { ReflectorSettings } from '../../src/kube/reflector.js';
+import type { ReflectorSettings } from '../../src/kube/settings.js';
 import { KubeSource } from '../../src/kube/source.js';
 import { decodeNamespace, decodeNode } from '../../src/manifests/decode-cluster.js';
 import { decodePod } from '../../src/manifests/decode-pod.js';
