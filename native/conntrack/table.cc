@@ -89,8 +89,17 @@ bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t 
   out.generation = entry.generation.load(std::memory_order_acquire);
   out.from = {entry.port[mine].load(kRelaxed), entry.instance[mine].load(kRelaxed)};
   out.to = {entry.port[theirs].load(kRelaxed), entry.instance[theirs].load(kRelaxed)};
-  out.key = from_words(words);
-  if (out.translates()) {
+  out.key = out.translated = from_words(words);
+  const uint32_t changes = word.flags & kTranslated;
+  if (changes == kDestinationTranslated) {
+    // Of what the initiator sends the destination is another, which is the source of the other direction's
+    // tuple; of the replies the source.
+    const auto& far = entry.half[theirs].tuple;
+    const std::array<uint64_t, 2> end{far[2 * mine].load(kRelaxed), far[2 * mine + 1].load(kRelaxed)};
+    const auto port = static_cast<uint16_t>(far[4].load(kRelaxed) >> (16 * mine));
+    (mine == 0 ? out.translated.destination : out.translated.source) = std::bit_cast<Address>(end);
+    (mine == 0 ? out.translated.destination_port : out.translated.source_port) = port;
+  } else if (changes != 0) {
     // The other direction's tuple, reversed word by word: addresses change places, and so do the ports, which
     // are the lower half of the last word.
     const auto& far = entry.half[theirs].tuple;
@@ -98,8 +107,6 @@ bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t 
     const uint64_t ports = std::rotl(static_cast<uint32_t>(last), 16);
     out.translated = from_words({far[2].load(kRelaxed), far[3].load(kRelaxed), far[0].load(kRelaxed),
                                  far[1].load(kRelaxed), (last >> 32 << 32) | ports});
-  } else {
-    out.translated = out.key;
   }
   std::atomic_thread_fence(std::memory_order_acquire);
   return Word::of(entry.word.load(kRelaxed)).sequence == word.sequence;

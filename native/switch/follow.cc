@@ -11,7 +11,14 @@ Port* port_of(const View& view, const PortLife& life) {
 }
 
 // Only an echo's tuple differs from its wire form; the others are not copied for that.
-DropReason translate(Packet& packet, const Lookup& found) {
+inline DropReason translate(Packet& packet, const Lookup& found) {
+  const uint8_t protocol = found.key.protocol;
+  if ((found.flags & kTranslated) == kDestinationTranslated && packet.fragment != Fragment::later &&
+      (protocol == static_cast<uint8_t>(Protocol::tcp) || protocol == static_cast<uint8_t>(Protocol::udp)))
+      [[likely]] {
+    rewrite_end(packet, found.translated, 1u - static_cast<uint32_t>(found.side));
+    return DropReason::none;
+  }
   if (has_identifier(found.translated)) return rewrite(packet, wire_form(found.translated, found.side));
   return rewrite_connection(packet, found.translated);
 }
