@@ -1,9 +1,9 @@
 // One connection, as it lies in the memory region that outlives the process.
 //
-// Four cache lines. A packet of one direction reads its own line (index link, tuple, counters: written by
-// that direction's worker only), the shared line (sequence word, generation, deadline, ports, TCP windows),
-// and the other direction's tuple only if addresses are translated. The cold line is for insert, judging,
-// listing and recovery.
+// Four cache lines. A packet of one direction reads its own line (index link, tuple, counters, what it
+// acknowledges: written by that direction's worker only), the shared line (sequence word, generation,
+// deadline, ports, TCP windows), and the other direction's tuple only if addresses are translated. The cold
+// line is for insert, judging, listing and recovery.
 //
 // The sequence word holds, in one 64-bit atomic: sequence (upper 32 bits; odd while the entry is being
 // written), flags, state. Every life of an entry has its own sequence, so a change of state is a
