@@ -206,7 +206,11 @@ function changeNeeded(
     flow.protocol === 'ICMP'
       ? 'without ports (ICMP is only allowed by a rule that names none)'
       : `with ports: [{protocol: ${flow.protocol}, port: ${flow.port}}]`;
-  return `Add a rule to spec.${direction} of ${policy.policy}${at(policy.place)}, or of another policy that selects ${pod.namespace}/${pod.name}: ${peersField}: [${peer}] ${ports}.`;
+  const place = `Add a rule to spec.${direction} of ${policy.policy}${at(policy.place)}, or of another policy that selects ${pod.namespace}/${pod.name}`;
+  // No peer means it; the rule then admits everybody, which whoever adds it should know.
+  if (judge.directory.forwardedBy(judge.address) !== undefined)
+    return `${place}: without ${peersField} (which admits everybody) ${ports}; or have the host keep the client's address.`;
+  return `${place}: ${peersField}: [${peer}] ${ports}.`;
 }
 
 function peerText({ peer, address }: Judge, ownNamespace: string): string {

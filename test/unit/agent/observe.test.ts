@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startAgent } from '../../../src/agent/process.js';
 import type { AgentEvent, FlowRecord } from '../../../src/agent/protocol.js';
+import { formatFlow } from '../../../src/cli/flow-lines.js';
 import { loadConfig } from '../../../src/config/load.js';
 import type { FlowEvent } from '../../../src/dataplane/protocol.js';
 import type { WeftError } from '../../../src/errors/problem.js';
@@ -50,6 +51,20 @@ async function ready(t: Parameters<typeof fixture>[0]) {
   await eventually('the agent reads flows', () => double.subscriptions.includes('flows'));
   return { f, double, running, client };
 }
+
+test('what the host masquerades is named as that, and not as the node', async (t) => {
+  const { double, client } = await ready(t);
+  const own = { address: '10.42.0.1', port: 40_000 };
+  double.emitFlows([flow({ source: own })]);
+  const seen: FlowRecord[] = [];
+  for (let attempt = 0; attempt < 50 && seen.length < 1; attempt++) {
+    await client.subscribe({ type: 'flows', follow: false }, (event) => {
+      if (event.event === 'flow') seen.push(event.flow);
+    });
+  }
+  assert.deepEqual(seen[0]?.source, { ...own, kind: 'forwarded', name: 'here' });
+  assert.match(formatFlow(seen[0]!), / forwarded\/here:40000 -> svc\/shop\/db:3306 /);
+});
 
 test('flow events carry the names of pods, services and nodes, and the rules that decided', async (t) => {
   const { double, client } = await ready(t);

@@ -68,6 +68,10 @@ before(() => {
   folder = mkdtempSync(join(tmpdir(), 'weft-policy-'));
   mkdirSync(join(folder, 'm'));
   writeFileSync(join(folder, 'm', 'all.yaml'), manifests);
+  writeFileSync(
+    join(folder, 'm', 'node.yaml'),
+    'apiVersion: v1\nkind: Node\nmetadata: {name: edge}\nspec: {podCIDRs: [10.42.77.0/24]}\n',
+  );
 });
 after(() => rmSync(folder, { recursive: true }));
 
@@ -107,6 +111,17 @@ describe('weft why', () => {
     ['203.0.113.9', 'svc/db/mysql', 1, [/only one of svc\/db\/mysql/, /203\.0\.113\.9 is no pod/]],
     ['web/frontend', 'db/mysql/icmp', 1, [/ICMP is only allowed by a rule that names none/]],
     ['db/mysql', 'web/frontend:80', 0, [/no policy isolates it/]],
+    [
+      '10.42.77.1',
+      'db/mysql-0:3306',
+      1,
+      [
+        /traffic masqueraded by the host edge \(10\.42\.77\.1\) is in no ipBlock/,
+        /traffic masqueraded by the host edge \(10\.42\.77\.1\) is no pod/,
+        /To allow it: Add a rule .*: without from \(which admits everybody\) with ports/,
+      ],
+    ],
+    ['10.42.77.1', 'db/mysql-0:9104', 0, [/allowed by db\/mysql spec\.ingress\[2\]/]],
     ['web/frontend', 'svc/db/mysql:1', 1, [/no port 1\/TCP/]],
   ];
   for (const [from, to, status, says] of cases) {
