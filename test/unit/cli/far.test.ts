@@ -286,6 +286,31 @@ test('what concerns one pod goes to its node', async (t) => {
     ['weft-two', 'weft-one'],
     why.err(),
   );
+  // Two pods: the switch of each has a say.
+  for (const { f } of nodes.values())
+    f.write(
+      'both.yaml',
+      ['web one 10.42.1.9', 'db two 10.42.2.9']
+        .map((line) => {
+          const [name, host, address] = line.split(' ');
+          return `apiVersion: v1
+kind: Pod
+metadata: { namespace: shop, name: ${name}, labels: { app: ${name} } }
+spec: { nodeName: ${host}, containers: [{ name: main, image: none }] }
+status: { podIPs: [{ ip: ${address} }] }
+---
+`;
+        })
+        .join(''),
+    );
+  for (const { f } of nodes.values()) await (await f.client()).request('sync');
+  const both = weft('why', 'shop/web', 'shop/db:80/TCP', '--json');
+  await both.ended;
+  assert.deepEqual(
+    (JSON.parse(both.out()) as { nodes: { node: string }[] }).nodes.map(({ node: name }) => name),
+    ['one', 'two'],
+    both.err(),
+  );
   const nowhere = weft('capture', 'shop/none');
   assert.equal(await nowhere.ended, 2);
   assert.match(nowhere.err(), /answered 404 .*shop\/pods\/none/);
