@@ -3,13 +3,12 @@
  * anew. Nothing here depends on what was encoded before: a fresh encoder makes the same bytes.
  */
 import { swapBytes } from '../net/address.js';
-import type { Cidr } from '../net/cidr.js';
 import type { KnownAddress } from '../policy/address-table.js';
 import { type TrieNode, trieNodes } from '../policy/prefix-table.js';
-import type { Backend } from '../policy/service-record.js';
 import type { Group, PolicyTables } from '../policy/tables.js';
 import { assemble, type Section, type Seeds } from './assemble.js';
 import { type Buckets, makeBuckets } from './buckets.js';
+import { ServiceSections, type TextPlaces } from './encode-services.js';
 import { checksum, finish, mixWord } from './hash.js';
 import { endpointFlags, none, type SectionName, sections } from './layout.js';
 import { SectionWriter, TextBytes, TextPool } from './writer.js';
@@ -33,7 +32,8 @@ export class ImageEncoder {
   /** By place, beside the objects: all classes may move by one, and then every address is looked at. -1: it has no pod class. */
   #slots = new Int32Array();
   #flags = new Uint8Array();
-  #serviceNames: readonly { readonly offset: number; readonly length: number }[] = [];
+  readonly #serviceSections = new ServiceSections();
+  #serviceNames: TextPlaces = [];
 
   /** The image of these tables. The bytes are the caller's; the encoder keeps no hold of them. */
   encode(tables: PolicyTables): Uint8Array<ArrayBuffer> {
@@ -330,53 +330,11 @@ export class ImageEncoder {
     this.#set('endpoints', new Uint8Array(words.buffer));
   }
 
-  /** Records of one service port often have the same lists, which are stored once. */
   #services({ services: { records } }: PolicyTables): void {
-    const lists = new Map<readonly Backend[], Map<readonly Backend[], number>>();
-    const pairs: (readonly Backend[])[] = [];
-    let total = 0;
-    const firsts = new Uint32Array(records.length);
-    records.forEach(({ backends, kept }, i) => {
-      let known = lists.get(backends);
-      if (known === undefined) {
-        known = new Map();
-        lists.set(backends, known);
-      }
-      let first = known.get(kept);
-      if (first === undefined) {
-        first = total;
-        known.set(kept, first);
-        pairs.push(backends, kept);
-        total += backends.length + kept.length;
-      }
-      firsts[i] = first;
-    });
-    this.#set('backends', backendBytes(pairs, total));
-
-    const service = new SectionWriter(sections.services, records.length);
-    const sources: Cidr[] = [];
-    records.forEach((record, i) => {
-      const name = this.#serviceNames[i]!;
-      service
-        .element(i)
-        .u64('key', record.key.high, record.key.low)
-        .u32('name_offset', name.offset)
-        .u32('name_length', name.length)
-        .u32('first_backend', firsts[i]!)
-        .u32('backend_count', record.backends.length)
-        .u32('kept_count', record.kept.length)
-        .u32('affinity_seconds', record.affinitySeconds)
-        .u32('first_source', sources.length)
-        .u32('source_count', record.sources.length)
-        .u32('empty', record.drops ? 1 : 0);
-      sources.push(...record.sources);
-    });
-    this.#set('services', service.bytes);
-    const source = new SectionWriter(sections.service_sources, sources.length);
-    sources.forEach(({ base, depth }, i) => {
-      source.element(i).address('base', base.words).u32('depth', depth);
-    });
-    this.#set('service_sources', source.bytes);
+    this.#serviceSections.update(records, this.#serviceNames);
+    this.#set('services', this.#serviceSections.services);
+    this.#set('backends', this.#serviceSections.backends);
+    this.#set('service_sources', this.#serviceSections.sources);
   }
 
   /** Names of services and where they answer. */
@@ -413,22 +371,6 @@ export class ImageEncoder {
     });
     this.#set('frontends', frontend.bytes);
   }
-}
-
-function backendBytes(lists: readonly (readonly Backend[])[], total: number): Uint8Array {
-  const { size, at } = sections.backends;
-  const bytes = new Uint8Array(size * total);
-  const view = new DataView(bytes.buffer);
-  let base = 0;
-  for (const list of lists) {
-    for (const { address, port } of list) {
-      const { words } = address;
-      for (let i = 0; i < 4; i++) view.setUint32(base + at.address + 4 * i, words[i]!);
-      view.setUint16(base + at.port, port, true);
-      base += size;
-    }
-  }
-  return bytes;
 }
 
 function before(a: readonly number[], b: readonly number[]): boolean {
