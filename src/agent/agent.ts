@@ -563,9 +563,9 @@ export class Agent {
     this.#acknowledgedRules = known?.rules ?? 0;
     for (const revision of this.#knownAt.keys())
       if (revision < acknowledge.revision) this.#knownAt.delete(revision);
-    this.#options.observer.acknowledged();
     this.#waiters.settle();
     if (this.#dirty) this.#changed();
+    this.#options.observer.acknowledged();
   }
 
   #refused(desired: Desired, error: Error): void {

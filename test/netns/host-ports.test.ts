@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { HostPort } from '../../src/agent/protocol.js';
+import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
 import { gatewayMac } from '../../src/dataplane/protocol.js';
 import { ethernet, ipv4, protocols } from '../support/frames.js';
-import { HostNet } from '../support/host-net.js';
+import { HostNet, type Place } from '../support/host-net.js';
 import { TestNode } from '../support/node.js';
 import { until } from '../support/weft.js';
 
@@ -184,6 +185,84 @@ for (const address of ['127.0.0.1', process.argv[1]]) {
   s.bind(9009, address, () => { if (++open === 2) console.log('ready'); });
 }
 `;
+
+test('SCTP is led to the pod and back, which this asks with frames: not every kernel has its sockets', async () => {
+  const outside = new (loadAddon().RawSocket)({ netns: net.netns('far'), ifname: 'eth0', vnetHeader: false });
+  const inside = node.rawSocket('web');
+  const { v4, mac } = node.pod('web');
+  const mine = '192.0.2.9';
+  try {
+    const macs = [macOf('far', 'eth0'), macOf('host', 'up0')] as const;
+    const init = sctp(40_000, 8083, 0, chunk(1, 0x11));
+    outside.send(ethernet(...macs, 0x0800, ipv4(mine, node4, protocols.sctp, init)));
+    const arrived = await sctpFrame(inside);
+    assert.deepEqual(arrived.ends, [mine, 40_000, v4, 8080]);
+    const acknowledge = sctp(8080, 40_000, 0x11, chunk(2, 0x22));
+    inside.send(ethernet(mac, gatewayMac, 0x0800, ipv4(v4, mine, protocols.sctp, acknowledge)));
+    const back = await sctpFrame(outside);
+    assert.deepEqual(back.ends, [node4, 8083, mine, 40_000]);
+    // Ports are part of its checksum: both are right, or no peer would take them.
+    for (const { packet } of [arrived, back]) {
+      const zeroed = Buffer.from(packet);
+      zeroed.writeUInt32LE(0, 8);
+      assert.equal(packet.readUInt32LE(8), crc32c(zeroed));
+    }
+  } finally {
+    outside.close();
+  }
+});
+
+/** INIT or INIT ACK without parameters, RFC 9260 section 3.3.2: tag, window, one stream each way, first sequence number. */
+function chunk(type: number, tag: number): Buffer {
+  const bytes = Buffer.alloc(type === 2 ? 28 : 20);
+  bytes[0] = type;
+  bytes.writeUInt16BE(bytes.length, 2);
+  bytes.writeUInt32BE(tag, 4);
+  bytes.writeUInt32BE(65_536, 8);
+  bytes.writeUInt16BE(1, 12);
+  bytes.writeUInt16BE(1, 14);
+  bytes.writeUInt32BE(1, 16);
+  // INIT ACK: a State Cookie of four bytes, which it must have.
+  if (type === 2) bytes.writeUInt32BE(0x0007_0008, 20);
+  return bytes;
+}
+
+function sctp(from: number, to: number, tag: number, payload: Buffer): Buffer {
+  const header = Buffer.alloc(12);
+  header.writeUInt16BE(from, 0);
+  header.writeUInt16BE(to, 2);
+  header.writeUInt32BE(tag, 4);
+  const packet = Buffer.concat([header, payload]);
+  packet.writeUInt32LE(crc32c(packet), 8);
+  return packet;
+}
+
+/** RFC 9260 appendix A, bit by bit. */
+function crc32c(bytes: Uint8Array): number {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0x82f63b78 : sum >>> 1;
+  }
+  return ~sum >>> 0;
+}
+
+async function sctpFrame(socket: RawSocketHandle) {
+  let found: Buffer | undefined;
+  await until('an SCTP packet arrives', 10, async () => {
+    for (let frame = socket.receive(); frame !== null && found === undefined; frame = socket.receive())
+      if (frame[12] === 8 && frame[13] === 0 && frame[23] === protocols.sctp) found = Buffer.from(frame);
+    return found !== undefined;
+  });
+  const frame = found!;
+  const address = (at: number) => [...frame.subarray(at, at + 4)].join('.');
+  const packet = frame.subarray(34, 14 + frame.readUInt16BE(16));
+  return { ends: [address(26), packet.readUInt16BE(0), address(30), packet.readUInt16BE(2)], packet };
+}
+
+function macOf(place: Place, device: string): string {
+  return /link\/ether (\S+)/.exec(net.run(place, 'ip', 'link', 'show', device))![1]!;
+}
 
 test('a host port that a pod has is refused to another, by the name of the holder', async () => {
   const attempts: readonly [HostPort, RegExp][] = [

@@ -59,12 +59,12 @@ const all = ['open', 'closed', 'anyone', 'everywhere', 'client'] as const;
 type Name = (typeof all)[number];
 const pod = (name: Name) => ({ netns: node.pod(name).netns });
 
-const ports = (): NodePort[] =>
+const ports = (family: 'v4' | 'v6' = 'v4'): NodePort[] =>
   all.map((name, index) => ({
     nodePort: 30_080 + index,
-    clusterIP: `10.43.0.${10 + index}`,
+    clusterIP: family === 'v4' ? `10.43.0.${10 + index}` : `fd43::${10 + index}`,
     port: 80,
-    to: node.pod(name).v4,
+    to: node.pod(name)[family],
     toPort: 8080,
   }));
 
@@ -263,15 +263,11 @@ test('what somebody else masquerades on the host is a stranger: only a rule with
   net.run('host', 'nft', 'delete', 'table', 'inet', 'box');
 });
 
+const worksWithMasquerade = (program: string) =>
+  works(program, '-t', 'nat', '-A', 'POSTROUTING', '-j', 'MASQUERADE', '--random-fully');
 const kubeProxies = [
-  [
-    'iptables-nft',
-    works('iptables-nft', '-t', 'nat', '-A', 'POSTROUTING', '-j', 'MASQUERADE', '--random-fully'),
-  ],
-  [
-    'iptables-legacy',
-    works('iptables-legacy', '-t', 'nat', '-A', 'POSTROUTING', '-j', 'MASQUERADE', '--random-fully'),
-  ],
+  ['iptables-nft', worksWithMasquerade('iptables-nft')],
+  ['iptables-legacy', worksWithMasquerade('iptables-legacy')],
   ['nftables', true],
 ] as const;
 
@@ -307,13 +303,31 @@ for (const [mode, there] of kubeProxies) {
       net.feed('host', masqueraded, 'nft', '-f', '-');
       await answers([['box', node.pod('everywhere').v4, 8080, 'none']]);
       net.run('host', 'nft', 'delete', 'table', 'inet', 'box');
+      // The host's loopback address, which kube-proxy lets its iptables rules have.
+      if (mode !== 'nftables') {
+        net.run('host', 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1');
+        await answers([['host', '127.0.0.1', portOf('closed'), `closed ${node4}`]]);
+        net.run('host', 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=0');
+      }
+      if (mode !== 'nftables' && !worksWithMasquerade(mode.replace('ip', 'ip6'))) return;
+      if (mode === 'nftables') net.feed('host', kubeProxyNft(ports('v6'), 'fd99::/64'), 'nft', '-f', '-');
+      else net.restore(mode.replace('ip', 'ip6'), kubeProxyIptables(ports('v6'), 'fd99::/64'));
+      await answers([
+        ['far', node6, portOf('open'), 'open 2001:db8::9'],
+        ['far', node6, portOf('client'), 'client 2001:db8::9'],
+        ['far', node6, portOf('closed'), 'none'],
+        ['box', 'fd17::1', portOf('client'), 'none'],
+        ['host', node6, portOf('closed'), `closed ${node6}`],
+        ['host', `fd43::${10 + all.indexOf('closed')}`, 80, `closed ${node6}`],
+      ]);
     } finally {
-      if (mode === 'nftables') net.run('host', 'nft', 'delete', 'table', 'ip', 'kube-proxy');
-      else
-        for (const table of ['nat', 'filter']) {
-          net.run('host', mode, '-t', table, '-F');
-          net.run('host', mode, '-t', table, '-X');
-        }
+      if (mode === 'nftables') {
+        for (const family of ['ip', 'ip6'])
+          net.run('host', 'sh', '-c', `nft delete table ${family} kube-proxy || true`);
+      } else
+        for (const program of [mode, mode.replace('ip', 'ip6')])
+          for (const table of ['nat', 'filter'])
+            net.run('host', 'sh', '-c', `${program} -t ${table} -F; ${program} -t ${table} -X; true`);
     }
   });
 }

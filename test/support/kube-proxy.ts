@@ -1,6 +1,6 @@
 /**
  * kube-proxy's rules for NodePort Services with one endpoint each, as its iptables and its nftables mode write them (1.21 to 1.33): the same
- * chains, marks and order, without what a single IPv4 endpoint does not need (sessions, statistics, other families).
+ * chains, marks and order, without what a single endpoint does not need (sessions, statistics). One family at a time, as kube-proxy.
  */
 export interface NodePort {
   readonly nodePort: number;
@@ -10,8 +10,10 @@ export interface NodePort {
   readonly toPort: number;
 }
 
-/** For `iptables-restore --noflush`. */
+/** For `iptables-restore --noflush`, or `ip6tables-restore`. */
 export function kubeProxyIptables(ports: readonly NodePort[], clusterCidr: string): string {
+  const whole = isSix(ports) ? 128 : 32;
+  const end = (to: string, port: number) => (isSix(ports) ? `[${to}]:${port}` : `${to}:${port}`);
   const names = ports.map((_, index) => `X${index}`);
   const chains = names.flatMap((name) => [`KUBE-EXT-${name}`, `KUBE-SVC-${name}`, `KUBE-SEP-${name}`]);
   return `*filter
@@ -39,14 +41,14 @@ ${chains.map((chain) => `:${chain} - [0:0]`).join('\n')}
 ${ports
   .map(({ nodePort, clusterIP, port, to, toPort }, index) => {
     const name = names[index];
-    return `-A KUBE-SERVICES -d ${clusterIP}/32 -p tcp -m tcp --dport ${port} -j KUBE-SVC-${name}
+    return `-A KUBE-SERVICES -d ${clusterIP}/${whole} -p tcp -m tcp --dport ${port} -j KUBE-SVC-${name}
 -A KUBE-NODEPORTS -p tcp -m tcp --dport ${nodePort} -j KUBE-EXT-${name}
 -A KUBE-EXT-${name} -m comment --comment "masquerade traffic for test/${name} external destinations" -j KUBE-MARK-MASQ
 -A KUBE-EXT-${name} -j KUBE-SVC-${name}
--A KUBE-SVC-${name} ! -s ${clusterCidr} -d ${clusterIP}/32 -p tcp -m tcp --dport ${port} -j KUBE-MARK-MASQ
+-A KUBE-SVC-${name} ! -s ${clusterCidr} -d ${clusterIP}/${whole} -p tcp -m tcp --dport ${port} -j KUBE-MARK-MASQ
 -A KUBE-SVC-${name} -j KUBE-SEP-${name}
--A KUBE-SEP-${name} -s ${to}/32 -j KUBE-MARK-MASQ
--A KUBE-SEP-${name} -p tcp -m tcp -j DNAT --to-destination ${to}:${toPort}`;
+-A KUBE-SEP-${name} -s ${to}/${whole} -j KUBE-MARK-MASQ
+-A KUBE-SEP-${name} -p tcp -m tcp -j DNAT --to-destination ${end(to, toPort)}`;
   })
   .join('\n')}
 -A KUBE-SERVICES -m comment --comment "kubernetes service nodeports" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
@@ -56,10 +58,13 @@ COMMIT
 
 /** For `nft -f`. */
 export function kubeProxyNft(ports: readonly NodePort[], clusterCidr: string): string {
+  const six = isSix(ports);
+  const ip = six ? 'ip6' : 'ip';
+  const end = (to: string, port: number) => (six ? `[${to}]:${port}` : `${to}:${port}`);
   const elements = (of: (port: NodePort, index: number) => string) => ports.map(of).join(', ');
-  return `table ip kube-proxy {
+  return `table ${ip} kube-proxy {
   map service-ips {
-    type ipv4_addr . inet_proto . inet_service : verdict
+    type ${six ? 'ipv6_addr' : 'ipv4_addr'} . inet_proto . inet_service : verdict
     elements = { ${elements(({ clusterIP, port }, i) => `${clusterIP} . tcp . ${port} : goto service-X${i}`)} }
   }
   map service-nodeports {
@@ -76,11 +81,11 @@ export function kubeProxyNft(ports: readonly NodePort[], clusterCidr: string): s
 ${ports
   .map(
     ({ clusterIP, port, to, toPort }, i) => `  chain endpoint-X${i} {
-    ip saddr ${to} jump mark-for-masquerade
-    meta l4proto tcp dnat to ${to}:${toPort}
+    ${ip} saddr ${to} jump mark-for-masquerade
+    meta l4proto tcp dnat to ${end(to, toPort)}
   }
   chain service-X${i} {
-    ip daddr ${clusterIP} tcp dport ${port} ip saddr != ${clusterCidr} jump mark-for-masquerade
+    ${ip} daddr ${clusterIP} tcp dport ${port} ${ip} saddr != ${clusterCidr} jump mark-for-masquerade
     goto endpoint-X${i}
   }
   chain external-X${i} {
@@ -90,8 +95,8 @@ ${ports
   )
   .join('\n')}
   chain services {
-    ip daddr . meta l4proto . th dport vmap @service-ips
-    fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @service-nodeports
+    ${ip} daddr . meta l4proto . th dport vmap @service-ips
+    fib daddr type local ${six ? 'ip6 daddr != ::1' : 'ip daddr != 127.0.0.0/8'} meta l4proto . th dport vmap @service-nodeports
   }
   chain nat-prerouting {
     type nat hook prerouting priority dstnat; policy accept;
@@ -108,3 +113,5 @@ ${ports
 }
 `;
 }
+
+const isSix = (ports: readonly NodePort[]): boolean => ports[0]?.to.includes(':') === true;
