@@ -17,7 +17,8 @@ export const containerdSocket = '/run/containerd/containerd.sock';
 export const cniBin = '/opt/cni/bin';
 export const cniConf = '/etc/cni/net.d';
 
-const configFile = '/run/machine/containerd.toml';
+/** Where containerd and `weft install` look for it. */
+const configFile = '/etc/containerd/config.toml';
 
 /** Why these tests cannot run here; '' when they can. */
 export function containerdLacks(): string {
@@ -45,6 +46,7 @@ export class Containerd {
       '-c',
       'cd /var/lib/containerd && mkdir -p try/l try/u try/w try/m && mount -t overlay -o lowerdir=try/l,upperdir=try/u,workdir=try/w overlay try/m && umount try/m; status=$?; rm -rf try; exit $status',
     ]);
+    machine.run('mkdir', '-p', '/etc/containerd');
     machine.write(configFile, config(overlay.status === 0 ? 'overlayfs' : 'native'));
     const containerd = new Containerd(machine);
     await containerd.run();
@@ -57,7 +59,7 @@ export class Containerd {
 
   /** Starts the daemon (again). Its shims, and the pods in them, outlive it. */
   async run(): Promise<void> {
-    this.machine.spawn('containerd', ['containerd', '--config', configFile]);
+    this.machine.spawn('containerd', ['containerd']);
     await until(`containerd serves its CRI\n${this.machine.words('containerd')}`, 20, async () => {
       try {
         return (await this.cri.condition('RuntimeReady')).status;

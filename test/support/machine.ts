@@ -61,8 +61,10 @@ for folder in etc opt var; do
   mkdir -p /run/machine/$folder/upper /run/machine/$folder/work
   mount -t overlay -o lowerdir=/$folder,upperdir=/run/machine/$folder/upper,workdir=/run/machine/$folder/work overlay /$folder
 done
+# Debian's plugins are no business of ours, nor is what we install theirs.
+if [ -d /usr/lib/cni ]; then mount -t tmpfs tmpfs /usr/lib/cni; fi
 mkdir -p /run/lock /run/netns /opt/cni/bin /etc/cni/net.d
-rm -rf /var/lib/containerd /var/lib/kubelet /var/lib/rancher /etc/rancher /etc/cni/net.d/* /opt/cni/bin/*
+rm -rf /var/lib/containerd /var/lib/cni /var/lib/kubelet /var/lib/rancher /etc/rancher /etc/cni/net.d/* /opt/cni/bin/*
 mkdir -p /var/lib/containerd /var/lib/kubelet /var/lib/rancher
 for folder in /var/lib/containerd /var/lib/kubelet /var/lib/rancher; do mount -t tmpfs -o mode=755 tmpfs $folder; done
 mount --make-shared /var/lib/kubelet
@@ -213,11 +215,15 @@ export class Machine {
     return stdout;
   }
 
-  /** As `run`, without holding up this process. */
-  async runLong(command: readonly string[], seconds = 120): Promise<Ran> {
+  /** As `try`, without holding up this process. */
+  async ran(
+    command: readonly string[],
+    options: { readonly input?: string; readonly seconds?: number } = {},
+  ): Promise<Ran> {
     const [program, args] = this.#command(command);
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
+    const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    // What nsenter started lives on then, until the machine ends.
+    const timer = setTimeout(() => child.kill('SIGKILL'), (options.seconds ?? 60) * 1000);
     let stdout = '';
     let stderr = '';
     child.stdout.on('data', (data: Buffer) => {
@@ -226,6 +232,8 @@ export class Machine {
     child.stderr.on('data', (data: Buffer) => {
       stderr += data.toString();
     });
+    child.stdin.on('error', () => {});
+    child.stdin.end(options.input ?? '');
     const status = await new Promise<number | null>((resolve) => child.once('close', resolve));
     clearTimeout(timer);
     return { status, stdout, stderr };

@@ -290,6 +290,56 @@ static int talk(char** words) {
   return 0;
 }
 
+/* Both ways until both have ended. */
+static void pass(int one, int other) {
+  struct pollfd ends[2] = {{.fd = one, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+  int open = 2;
+  while (open > 0 && poll(ends, 2, -1) > 0) {
+    for (int from = 0; from < 2; from++) {
+      char buffer[16384];
+      if (ends[from].fd < 0 || ends[from].revents == 0) continue;
+      ssize_t length = recv(ends[from].fd, buffer, sizeof buffer, 0);
+      int to = from == 0 ? other : one;
+      if (length > 0 && send(to, buffer, length, MSG_NOSIGNAL) == length) continue;
+      shutdown(to, SHUT_WR);
+      ends[from].fd = -1, open--;
+    }
+  }
+  _exit(0);
+}
+
+static int relay(void) {
+  const char *port = getenv("SRC_PORT"), *to_address = getenv("DEST_IP"), *to_port = getenv("DEST_PORT");
+  if (!port || !to_address || !to_port)
+    return fputs("pod: SRC_PORT, DEST_IP and DEST_PORT are needed\n", stderr), 2;
+  signal(SIGCHLD, reap);
+  int listener = socket(AF_INET6, SOCK_STREAM, 0), one = 1;
+  struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(atoi(port))};
+  struct sockaddr_in6 to = address_of(to_address, atoi(to_port));
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(listener, (struct sockaddr*)&any, sizeof any) < 0 || listen(listener, 128) < 0)
+    return perror("relay"), 1;
+  for (;;) {
+    int peer = accept(listener, NULL, NULL);
+    if (peer < 0) continue;
+    if (fork() == 0) {
+      int onward = socket(AF_INET6, SOCK_STREAM, 0);
+      if (connect(onward, (struct sockaddr*)&to, sizeof to) < 0) _exit(1);
+      pass(peer, onward);
+    }
+    close(peer);
+  }
+}
+
+static const char* own_server(void) {
+  static char server[80];
+  char line[256];
+  FILE* file = fopen("/etc/resolv.conf", "r");
+  while (file && fgets(line, sizeof line, file))
+    if (sscanf(line, "nameserver %79s", server) == 1) return server;
+  return "127.0.0.1";
+}
+
 static int resolve(char** words) {
   unsigned char packet[512] = {0x12, 0x34, 1, 0, 0, 1};
   int at = 12;
@@ -299,7 +349,7 @@ static int resolve(char** words) {
     at += strlen(label);
   }
   packet[at++] = 0, packet[at++] = 0, packet[at++] = 1, packet[at++] = 0, packet[at++] = 1;
-  struct sockaddr_in6 to = address_of(words[0], 53);
+  struct sockaddr_in6 to = address_of(strcmp(words[0], "-") == 0 ? own_server() : words[0], 53);
   int socket_ = socket(AF_INET6, SOCK_DGRAM, 0);
   connect(socket_, (struct sockaddr*)&to, sizeof to);
   for (int tries = 0; tries < 8; tries++) {
@@ -323,6 +373,7 @@ int main(int count, char** words) {
   if (count >= 3 && strcmp(words[1], "serve") == 0) return serve(count - 2, words + 2);
   if (count >= 3 && strcmp(words[1], "probe") == 0) return probe(count - 2, words + 2);
   if (count == 6 && strcmp(words[1], "talk") == 0) return talk(words + 2);
+  if (count == 2 && strcmp(words[1], "relay") == 0) return relay();
   if (count == 4 && strcmp(words[1], "resolve") == 0) return resolve(words + 2);
   if (count == 2 && strcmp(words[1], "pause") == 0) rest();
   fputs("pod: unknown command\n", stderr);

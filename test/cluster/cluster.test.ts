@@ -1,0 +1,76 @@
+/**
+ * weft as the network of a real cluster. K3S_BIN: a K3s binary, started on a machine of the test's own beside containerd, the agent and the
+ * switch. KUBECONFIG: a cluster that has weft already. Without either nothing is run, and every case counts so.
+ */
+import { after, before, test } from 'node:test';
+import { buildPodProgram } from '../support/container-image.js';
+import { containerdLacks } from '../support/containerd.js';
+import { nodeAddress, outsideAddress } from '../support/machine.js';
+import { NodeWeft } from '../support/node-weft.js';
+import { Cluster, kubeconfigLacks } from './cluster.js';
+import { conformance, outsideServer } from './conformance.js';
+import { hostPorts } from './host-ports.js';
+import { K3s, k3sBinary, kernelHasSctp, kubeconfigFile } from './k3s.js';
+import { restarts } from './restarts.js';
+import { services } from './services.js';
+
+const binary = k3sBinary();
+const reason = binary === undefined ? kubeconfigLacks() : containerdLacks();
+let cluster: Cluster | null = null;
+let weft: NodeWeft | null = null;
+
+function started<T>(value: T | null): T {
+  if (value === null) throw new Error('the cluster did not start');
+  return value;
+}
+
+before(async () => {
+  if (reason !== '') return;
+  if (binary === undefined) {
+    cluster = new Cluster(null);
+    return;
+  }
+  const k3s = await K3s.start(binary);
+  cluster = new Cluster(k3s);
+  const { machine } = k3s;
+  machine.run('cp', buildPodProgram(), '/run/machine/pod');
+  machine.spawn('outside', ['ip', 'netns', 'exec', 'outside', '/run/machine/pod', ...outsideServer.slice(1)]);
+  machine.run(
+    'ip',
+    '-n',
+    'outside',
+    'route',
+    'add',
+    '10.42.0.0/16',
+    'via',
+    nodeAddress,
+    'src',
+    outsideAddress,
+  );
+  weft = await NodeWeft.start(machine, {
+    network: { podCIDRs: [] },
+    kubernetes: { mode: 'on', kubeconfig: kubeconfigFile },
+    limits: { ports: 512 },
+  });
+  await weft.agentSynced();
+  await cluster.kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s'], { seconds: 70 });
+});
+
+after(async () => {
+  await cluster?.k3s?.end();
+});
+
+test('The node is ready with weft as its network', { skip: reason === '' ? false : reason }, async () => {
+  await started(cluster).kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=10s']);
+});
+
+const parts = (process.env.WEFT_TEST_PARTS ?? 'conformance,services,host-ports,restarts').split(',');
+if (parts.includes('conformance')) conformance(() => started(cluster), reason, kernelHasSctp());
+if (parts.includes('services')) services(() => started(cluster), reason);
+if (parts.includes('host-ports')) hostPorts(() => started(cluster), reason);
+if (parts.includes('restarts'))
+  restarts(
+    () => started(cluster),
+    () => started(weft),
+    reason,
+  );

@@ -1,0 +1,368 @@
+/** Services, DNS, probes and host ports on a real node, without policies and under a deny-all: from pods, from outside, from the node. */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { podProgram } from '../support/container-image.js';
+import { type Machine, nodeAddress, outsideAddress } from '../support/machine.js';
+import { until } from '../support/weft.js';
+import {
+  type Cluster,
+  denyAll,
+  type KubeObject,
+  namespaceObject,
+  podObject,
+  type RunningPod,
+} from './cluster.js';
+import { clusterDns } from './k3s.js';
+
+const namespace = 'services';
+const other = 'elsewhere';
+
+function service(name: string, selector: object, ports: readonly object[], spec: object = {}): KubeObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { namespace, name },
+    spec: { selector, ports, ...spec },
+  };
+}
+
+function allow(name: string, podSelector: object, from: readonly object[]): KubeObject {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { namespace, name },
+    spec: { podSelector, policyTypes: ['Ingress'], ingress: [{ from }] },
+  };
+}
+
+/** What an outside host gets, once `fits` or the time is over. */
+async function fromOutside(
+  machine: Machine,
+  target: string,
+  fits: (answer: string) => boolean,
+): Promise<string> {
+  return fromNetns(machine, ['ip', 'netns', 'exec', 'outside'], target, fits);
+}
+
+async function fromNode(
+  machine: Machine,
+  target: string,
+  fits: (answer: string) => boolean,
+): Promise<string> {
+  return fromNetns(machine, [], target, fits);
+}
+
+async function fromNetns(
+  machine: Machine,
+  into: readonly string[],
+  target: string,
+  fits: (answer: string) => boolean,
+): Promise<string> {
+  let answer = '';
+  try {
+    await until('the answer fits', 15, async () => {
+      const { stdout } = await machine.ran([...into, '/run/machine/pod', 'probe', '700', target]);
+      answer = stdout.trim();
+      return fits(answer);
+    });
+  } catch {
+    // The assertion shows the last answer.
+  }
+  return answer;
+}
+
+const isWeb = (answer: string) => answer.startsWith('ok web-');
+const isDenied = (answer: string) => answer === 'timeout';
+
+export function services(cluster: () => Cluster, reason: string): void {
+  const needsMachine =
+    reason !== '' ? reason : (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
+  const skip = reason === '' ? false : reason;
+
+  describe('services', () => {
+    let pods = new Map<string, RunningPod>();
+    const pod = (name: string): RunningPod => {
+      const found = pods.get(name);
+      assert.ok(found, `there is a pod ${name}`);
+      return found;
+    };
+    const machine = (): Machine => {
+      const { k3s } = cluster();
+      assert.ok(k3s);
+      return k3s.machine;
+    };
+
+    before(async () => {
+      if (reason !== '') return;
+      const web = (name: string) =>
+        podObject({
+          namespace,
+          name,
+          labels: { app: 'web' },
+          serve: ['tcp/80', 'udp/80', 'tcp/8080'],
+          ports: [{ name: 'http', containerPort: 8080 }],
+        });
+      await cluster().apply([
+        namespaceObject(namespace),
+        namespaceObject(other),
+        web('web-1'),
+        web('web-2'),
+        podObject({ namespace, name: 'friend', labels: { app: 'friend' } }),
+        podObject({ namespace: other, name: 'stranger' }),
+        service('web', { app: 'web' }, [
+          { name: 'number', port: 80, targetPort: 80 },
+          { name: 'named', port: 81, targetPort: 'http' },
+          { name: 'datagrams', port: 80, protocol: 'UDP' },
+        ]),
+        service('node-port', { app: 'web' }, [{ port: 80, nodePort: 30080 }], { type: 'NodePort' }),
+        service('node-port-local', { app: 'web' }, [{ port: 80, nodePort: 30081 }], {
+          type: 'NodePort',
+          externalTrafficPolicy: 'Local',
+        }),
+        service('empty', { app: 'nobody' }, [{ port: 80 }]),
+      ]);
+      pods = await cluster().ready([namespace, other], 4);
+    });
+    after(async () => {
+      if (reason !== '') return;
+      await cluster().delete('namespaces', namespace, other);
+      await cluster().gone([namespace, other]);
+    });
+
+    const clusterIp = async (name: string): Promise<string> =>
+      (await cluster().get<{ spec: { clusterIP: string } }>('service', name, '-n', namespace)).spec.clusterIP;
+
+    test('A ClusterIP spreads connections over its pods: by number, by name, UDP too', { skip }, async () => {
+      const ip = await clusterIp('web');
+      for (const target of [`tcp/${ip}/80`, `tcp/${ip}/81`, `udp/${ip}/80`]) {
+        await cluster().probesUntil(
+          'the Service answers',
+          pod('other/stranger'.replace('other', other)),
+          target,
+          isWeb,
+        );
+        const answers = await cluster().probe(pod(`${other}/stranger`), Array<string>(24).fill(target));
+        const names = new Set(answers.map((answer) => answer.split(' ')[1]));
+        assert.deepEqual([...names].sort(), ['web-1', 'web-2'], `${target}: ${answers.join(', ')}`);
+      }
+    });
+
+    test('A pod sees the client, and reaches itself through its own Service', { skip }, async () => {
+      const ip = await clusterIp('web');
+      const [seen] = await cluster().probe(pod(`${other}/stranger`), [`tcp/${ip}/80`]);
+      assert.equal(seen?.split(' ')[2], pod(`${other}/stranger`).ips[0]);
+      const answers = await cluster().probe(
+        pod(`${namespace}/web-1`),
+        Array<string>(12).fill(`tcp/${ip}/80`),
+      );
+      assert.ok(answers.every(isWeb), answers.join(', '));
+      assert.ok(
+        answers.some((answer) => answer.startsWith('ok web-1 ')),
+        answers.join(', '),
+      );
+    });
+
+    test('A Service port without endpoints, and a port that is none, are no way to anything', {
+      skip,
+    }, async () => {
+      const targets = [`tcp/${await clusterIp('empty')}/80`, `tcp/${await clusterIp('web')}/99`];
+      for (const answer of await cluster().probe(pod(`${other}/stranger`), targets))
+        assert.ok(!answer.startsWith('ok'), answer);
+    });
+
+    test('A removed endpoint gets no more connections, and a Service that loses its last one none at all', {
+      skip,
+    }, async () => {
+      const ip = await clusterIp('web');
+      await cluster().kubectl(['label', '--overwrite', 'pod', 'web-2', '-n', namespace, 'app=gone']);
+      try {
+        await until('only one endpoint answers', 15, async () => {
+          const answers = await cluster().probe(
+            pod(`${other}/stranger`),
+            Array<string>(16).fill(`tcp/${ip}/80`),
+          );
+          return answers.every((answer) => answer.startsWith('ok web-1 '));
+        });
+      } finally {
+        await cluster().kubectl(['label', '--overwrite', 'pod', 'web-2', '-n', namespace, 'app=web']);
+      }
+    });
+
+    test('DNS: a pod asks the server that its resolv.conf names, which is a Service', {
+      skip: needsMachine,
+    }, async () => {
+      await cluster().apply([
+        podObject({
+          namespace: 'kube-system',
+          name: 'dns',
+          labels: { 'k8s-app': 'kube-dns' },
+          serve: ['dns/53/203.0.113.53'],
+        }),
+        {
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: { namespace: 'kube-system', name: 'kube-dns' },
+          spec: {
+            clusterIP: clusterDns,
+            selector: { 'k8s-app': 'kube-dns' },
+            ports: [{ name: 'dns', port: 53, protocol: 'UDP' }],
+          },
+        },
+      ]);
+      try {
+        const question = [podProgram, 'resolve', '-', 'kubernetes.default.svc.cluster.local'];
+        let answer = '';
+        await until('the name is resolved', 30, async () => {
+          answer = (await cluster().exec(pod(`${other}/stranger`), question)).trim();
+          return answer !== 'timeout';
+        });
+        assert.equal(answer, '203.0.113.53');
+      } finally {
+        await cluster().delete('pod,service', '-n', 'kube-system', '-l', 'k8s-app=kube-dns');
+        await cluster().delete('service', 'kube-dns', '-n', 'kube-system');
+      }
+    });
+
+    test('A pod reaches the API server by its Service, the node, and the world, which sees the node', {
+      skip: needsMachine,
+    }, async () => {
+      const [api, node, world] = await cluster().probe(pod(`${other}/stranger`), [
+        'tcp/10.43.0.1/443',
+        `tcp/${nodeAddress}/6443`,
+        `tcp/${outsideAddress}/80`,
+      ]);
+      assert.match(api ?? '', /^ok Client sent an HTTP request to an HTTPS server/);
+      assert.match(node ?? '', /^ok Client sent an HTTP request to an HTTPS server/);
+      assert.equal(world, `ok outside ${nodeAddress}`);
+    });
+
+    test('A NodePort is reached from outside, from a pod and from the node', {
+      skip: needsMachine,
+    }, async () => {
+      for (const port of [30080, 30081]) {
+        const target = `tcp/${nodeAddress}/${port}`;
+        const outside = await fromOutside(machine(), target, isWeb);
+        assert.ok(isWeb(outside), `${port} from outside: ${outside}`);
+        // kube-proxy masquerades, and towards pods of this node that is avoided: policy has to know who it is.
+        assert.equal(outside.split(' ')[2], outsideAddress, `${port}: the client's address is kept`);
+        const fromPod = await cluster().probesUntil('a pod gets in', pod(`${other}/stranger`), target, isWeb);
+        assert.equal(
+          fromPod.split(' ')[2],
+          pod(`${other}/stranger`).ips[0],
+          `${port}: the pod's address is kept`,
+        );
+      }
+      const own = await fromNode(machine(), `tcp/${nodeAddress}/30080`, isWeb);
+      assert.ok(isWeb(own), `from the node: ${own}`);
+    });
+
+    test('Under deny-all nobody gets in by a NodePort or a ClusterIP but the node itself', {
+      skip: needsMachine,
+    }, async () => {
+      const ip = await clusterIp('web');
+      await cluster().apply([denyAll(namespace)]);
+      try {
+        for (const target of [`tcp/${nodeAddress}/30080`, `tcp/${nodeAddress}/30081`]) {
+          const outside = await fromOutside(machine(), target, isDenied);
+          assert.equal(outside, 'timeout', `${target} from outside`);
+          await cluster().probesUntil('a stranger is denied', pod(`${other}/stranger`), target, isDenied);
+          await cluster().probesUntil(
+            'a pod of the namespace is denied',
+            pod(`${namespace}/friend`),
+            target,
+            isDenied,
+          );
+        }
+        await cluster().probesUntil(
+          'the ClusterIP is denied',
+          pod(`${other}/stranger`),
+          `tcp/${ip}/80`,
+          isDenied,
+        );
+        const direct = await fromNode(machine(), `tcp/${pod(`${namespace}/web-1`).ips[0]}/80`, isWeb);
+        assert.ok(isWeb(direct), `the node reaches its pod: ${direct}`);
+      } finally {
+        await cluster().delete('networkpolicies', '--all', '-n', namespace);
+      }
+    });
+
+    test('A policy for the client’s address and one for a pod open the NodePort to just these', {
+      skip: needsMachine,
+    }, async () => {
+      await cluster().apply([
+        denyAll(namespace),
+        allow('outside', { matchLabels: { app: 'web' } }, [{ ipBlock: { cidr: `${outsideAddress}/32` } }]),
+        allow('friend', { matchLabels: { app: 'web' } }, [
+          { podSelector: { matchLabels: { app: 'friend' } } },
+        ]),
+      ]);
+      try {
+        for (const target of [`tcp/${nodeAddress}/30080`, `tcp/${nodeAddress}/30081`]) {
+          await cluster().probesUntil('a stranger is denied', pod(`${other}/stranger`), target, isDenied);
+          await cluster().probesUntil('the friend is allowed', pod(`${namespace}/friend`), target, isWeb);
+          const outside = await fromOutside(machine(), target, isWeb);
+          assert.ok(isWeb(outside), `${target} from outside: ${outside}`);
+        }
+      } finally {
+        await cluster().delete('networkpolicies', '--all', '-n', namespace);
+      }
+    });
+
+    test('Kubelet’s probes pass under deny-all, so that a pod becomes ready', { skip }, async () => {
+      const probed = 'probed';
+      const often = { periodSeconds: 1, initialDelaySeconds: 0 };
+      await cluster().apply([namespaceObject(probed), { ...denyAll(probed) }]);
+      try {
+        await cluster().apply([
+          podObject({
+            namespace: probed,
+            name: 'probed',
+            serve: ['tcp/80'],
+            container: {
+              readinessProbe: { httpGet: { path: '/', port: 80 }, ...often },
+              livenessProbe: { tcpSocket: { port: 80 }, ...often },
+              startupProbe: { exec: { command: [podProgram, 'probe', '300', 'tcp/127.0.0.1/80'] }, ...often },
+            },
+          }),
+        ]);
+        const [ready] = (await cluster().ready([probed], 1)).values();
+        assert.ok(ready);
+        await cluster().probesUntil(
+          'others are denied',
+          pod(`${other}/stranger`),
+          `tcp/${ready.ips[0]}/80`,
+          isDenied,
+        );
+      } finally {
+        await cluster().delete('namespace', probed);
+      }
+    });
+
+    test('A load balancer’s Service is served by the node, and closed by deny-all', {
+      skip: needsMachine,
+    }, async () => {
+      await cluster().apply([
+        service('balanced', { app: 'web' }, [{ port: 8081, targetPort: 80 }], { type: 'LoadBalancer' }),
+      ]);
+      try {
+        const target = `tcp/${nodeAddress}/8081`;
+        await until('the balancer has an address', 40, async () => {
+          const { status } = await cluster().get<{
+            status: { loadBalancer: { ingress?: { ip: string }[] } };
+          }>('service', 'balanced', '-n', namespace);
+          return status.loadBalancer.ingress?.[0]?.ip === nodeAddress;
+        });
+        const open = await fromOutside(machine(), target, isWeb);
+        assert.ok(isWeb(open), `from outside: ${open}`);
+        await cluster().probesUntil('a pod gets in', pod(`${other}/stranger`), target, isWeb);
+        await cluster().apply([denyAll(namespace)]);
+        const closed = await fromOutside(machine(), target, isDenied);
+        assert.equal(closed, 'timeout', 'from outside under deny-all');
+        await cluster().probesUntil('a stranger is denied', pod(`${other}/stranger`), target, isDenied);
+      } finally {
+        await cluster().delete('networkpolicies', '--all', '-n', namespace);
+        await cluster().delete('service', 'balanced', '-n', namespace);
+      }
+    });
+  });
+}
