@@ -3,6 +3,7 @@ import { parseAddress } from '../net/address.js';
 import type { CniArguments } from './arguments.js';
 import {
   type Fields,
+  fieldOf,
   objectAt,
   optionalCount,
   optionalList,
@@ -59,6 +60,24 @@ export function readCapabilities(configuration: Fields, given: CniArguments): Ca
   };
 }
 
+const portMappingFields = ['hostPort', 'containerPort', 'protocol', 'hostIP'];
+const bandwidthFields = ['ingressRate', 'ingressBurst', 'egressRate', 'egressBurst'];
+
+/**
+ * containerd's CNI library writes these fields as its Go structures name them (`HostPort`, `IngressRate`), and the plugins that everybody uses
+ * never noticed: Go reads JSON without regard to case. So do we, here; the spelling of the specification comes first.
+ */
+function asSpecified(entry: Fields, names: readonly string[]): Fields {
+  const found: Record<string, unknown> = {};
+  for (const name of names) {
+    const own = fieldOf(entry, name);
+    const other = Object.keys(entry).find((key) => key.toLowerCase() === name.toLowerCase());
+    const value = own === undefined && other !== undefined ? fieldOf(entry, other) : own;
+    if (value !== undefined) found[name] = value;
+  }
+  return found;
+}
+
 /** Entries without a host port map nothing (the plugin `portmap` skips them too); one that is listed twice counts once. */
 function readPortMappings(runtime: Fields): readonly PortMapping[] {
   const found = new Map<string, PortMapping>();
@@ -68,7 +87,7 @@ function readPortMappings(runtime: Fields): readonly PortMapping[] {
     'runtimeConfig.portMappings',
   ).entries()) {
     const at = `runtimeConfig.portMappings[${index}]`;
-    const entry = objectAt(value, at);
+    const entry = asSpecified(objectAt(value, at), portMappingFields);
     const hostPort = optionalCount(entry, 'hostPort', `${at}.hostPort`) ?? 0;
     if (hostPort === 0) continue;
     if (hostPort > 65535) throw wrongValue(`${at}.hostPort`, hostPort, 'a port number');
@@ -94,10 +113,11 @@ function readPortMappings(runtime: Fields): readonly PortMapping[] {
 
 function readBandwidth(runtime: Fields): BandwidthLimits | undefined {
   const at = 'runtimeConfig.bandwidth';
-  const given = optionalObject(runtime, 'bandwidth', at);
-  if (given === undefined) return undefined;
+  const written = optionalObject(runtime, 'bandwidth', at);
+  if (written === undefined) return undefined;
+  const given = asSpecified(written, bandwidthFields);
   const found: Record<string, number> = {};
-  for (const name of ['ingressRate', 'ingressBurst', 'egressRate', 'egressBurst']) {
+  for (const name of bandwidthFields) {
     const value = optionalCount(given, name, `${at}.${name}`);
     if (value !== undefined && value > 0) found[name] = value;
   }

@@ -257,6 +257,19 @@ test('capabilities are taken in every form that runtimes give them', () => {
   ]);
 });
 
+test('The field names of containerd, which are those of its Go structures, are the same fields', () => {
+  const { capabilities } = read({
+    runtimeConfig: {
+      portMappings: [{ HostPort: 8088, ContainerPort: 80, Protocol: 'udp', HostIP: '' }],
+      bandwidth: { IngressRate: 1_000_000, IngressBurst: 4294967295, EgressRate: 0, EgressBurst: 0 },
+    },
+  });
+  assert.deepEqual(capabilities.portMappings, [
+    { protocol: 'UDP', hostPort: 8088, containerPort: 80, hostIP: '' },
+  ]);
+  assert.deepEqual(capabilities.bandwidth, { ingressRate: 1_000_000, ingressBurst: 4294967295 });
+});
+
 test('the newer way to ask for an address goes before the older ones', () => {
   const given = { ip: '10.0.0.1/24', mac: '02:00:00:00:00:01' };
   const ips = (change: object) =>
