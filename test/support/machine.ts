@@ -260,7 +260,8 @@ export class Machine {
     const child = this.#spawned.get(name);
     if (child === undefined || !this.runs(name)) return;
     const over = new Promise((resolve) => child.once('exit', resolve));
-    // nsenter stays outside of the PID namespace and waits for the process, which is its child.
+    // nsenter stays outside of the PID namespace and waits for the process, which is its child. When that was stopped, nsenter stopped too.
+    child.kill('SIGCONT');
     this.run('kill', `-${signal}`, this.read(`/run/machine/${name}.pid`).trim());
     await over;
     this.#spawned.delete(name);

@@ -158,7 +158,7 @@ export class NodeWeft {
     const links = machine.run('ip', '-o', 'link').matchAll(/^\d+: ([^:@]+)/gm);
     return [
       ...machine.list('/run/netns').map((name) => `netns ${name}`),
-      ...machine.list('/var/lib/cni').map((name) => `cni ${name}`),
+      ...machine.list('/var/lib/cni/results').map((name) => `cni ${name}`),
       ...status.addresses.map(({ cidr, used }) => `${used} addresses of ${cidr}`),
       ...ports.map(({ namespace, name, ifname }) => `port ${namespace}/${name} ${ifname}`),
       ...mounts
