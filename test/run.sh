@@ -10,7 +10,7 @@ purpose="test"
 bash deploy/setup.sh --yes --for "$purpose" || exit 1
 bash deploy/build.sh || exit 1
 
-all_suites=(unit property conformance native native-asan native-tsan fuzz arm64 netns e2e)
+all_suites=(unit property conformance native native-asan native-tsan fuzz arm64 netns e2e containerd)
 suites=("$@")
 [ ${#suites[@]} -gt 0 ] || suites=("${all_suites[@]}")
 
@@ -160,6 +160,8 @@ for suite in "${suites[@]}"; do
     arm64) arm64_suite ;;
     netns) if have_tap; then node_suite netns 1 test/netns; else skip netns "root and /dev/net/tun are needed"; fi ;;
     e2e) if have_tap; then node_suite e2e 1 test/e2e; else skip e2e "root and /dev/net/tun are needed"; fi ;;
+    # Each case says by itself what it lacks (containerd, runc, root), and counts as skipped.
+    containerd) node_suite containerd 1 test/containerd ;;
     *) echo "test: unknown suite '$suite' (known: ${all_suites[*]})" >&2 && exit 2 ;;
   esac
 done

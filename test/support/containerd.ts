@@ -26,7 +26,7 @@ export function containerdLacks(): string {
   if (!existsSync('/dev/net/tun')) return '/dev/net/tun is needed';
   for (const program of ['containerd', 'ctr', 'runc', 'cc', 'nsenter', 'unshare', 'pgrep'])
     if (spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0)
-      return `${program} is not installed (deploy/setup.sh --for test)`;
+      return `${program} is not installed (deploy/setup.sh --for ci)`;
   return '';
 }
 

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# npm run test:cluster: weft as the network of a real cluster. Ends with one line: "N passed, N failed, N not run".
+#   K3S_BIN=/path/to/k3s     starts K3s on a machine of the test's own: namespaces, an external containerd, agent and switch (root)
+#   KUBECONFIG=…             a cluster that has weft already, reached with kubectl; cases that need its node are not run.
+#                            WEFT_TEST_IMAGE names the image of the tests there (test/support/container-image.ts makes it)
+#   WEFT_TEST_PARTS          of conformance,services,host-ports,restarts; all by default
+#   WEFT_TEST_PODS           how many pods come and go at once (200)
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+bash deploy/setup.sh --yes --for "$([ -n "${K3S_BIN:-}" ] && echo ci || echo run)" || exit 1
+bash deploy/build.sh || exit 1
+
+mkdir -p build/test-logs
+log=build/test-logs/cluster.log
+node --enable-source-maps --test --test-reporter=spec dist/test/cluster/cluster.test.js 2>&1 | tee "$log"
+status=${PIPESTATUS[0]}
+count() { sed -nE "s/^ℹ $1 ([0-9]+)\$/\1/p" "$log" | tail -n 1; }
+passed=$(count pass) failed=$(count fail) cancelled=$(count cancelled) not_run=$(count skipped)
+failed=$((${failed:-0} + ${cancelled:-0}))
+if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
+if [ -z "${K3S_BIN:-}${KUBECONFIG:-}" ]; then
+  echo 'test:cluster: there is no cluster to test with: set K3S_BIN (a K3s binary) or KUBECONFIG. Nothing was run.'
+fi
+printf '%d passed, %d failed, %d not run\n' "${passed:-0}" "$failed" "${not_run:-0}"
+[ "$failed" -eq 0 ]
