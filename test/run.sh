@@ -160,8 +160,12 @@ for suite in "${suites[@]}"; do
     arm64) arm64_suite ;;
     netns) if have_tap; then node_suite netns 1 test/netns; else skip netns "root and /dev/net/tun are needed"; fi ;;
     e2e) if have_tap; then node_suite e2e 1 test/e2e; else skip e2e "root and /dev/net/tun are needed"; fi ;;
-    # Each case says by itself what it lacks (containerd, runc, root), and counts as skipped.
-    containerd) node_suite containerd 1 test/containerd ;;
+    containerd)
+      if ! have_tap; then
+        skip containerd "root and /dev/net/tun are needed"
+      elif ! command -v containerd >/dev/null || ! command -v runc >/dev/null; then
+        skip containerd "containerd or runc is not installed (deploy/setup.sh --for ci)"
+      else node_suite containerd 1 test/containerd; fi ;;
     *) echo "test: unknown suite '$suite' (known: ${all_suites[*]})" >&2 && exit 2 ;;
   esac
 done
