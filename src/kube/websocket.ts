@@ -48,6 +48,8 @@ export class WebSocketClient {
   ): Promise<WebSocketClient> {
     const key = randomBytes(16).toString('base64');
     const { socket, head, headers } = await client.upgrade(path, {
+      // A kubelet's stream is of no type: to a request for JSON it answers 406.
+      accept: '*/*',
       connection: 'Upgrade',
       upgrade: 'websocket',
       'sec-websocket-version': '13',

@@ -49,6 +49,13 @@ export class ExecEndpoint {
       command: query.getAll('command'),
     };
     this.asked.push(exec);
+    // As kubelets do: what they give out is of no type.
+    if (request.headers.accept !== undefined && !request.headers.accept.includes('*/*')) {
+      socket.end(
+        'HTTP/1.1 406 Not Acceptable\r\ncontent-length: 19\r\nconnection: close\r\n\r\n406: Not Acceptable',
+      );
+      return;
+    }
     const offered = String(request.headers['sec-websocket-protocol']).split(', ');
     const protocol = this.protocols.find((one) => offered.includes(one)) ?? '';
     const key = createHash('sha1')
