@@ -141,6 +141,20 @@ function endpointOf(told: SliceEndpoint, address: Address, port: number): Endpoi
   };
 }
 
+/** Endpoints of one port in one family, whether the service has an address yet or not. Arguments as of resolveEndpoints. */
+export function endpointsOf(
+  service: Service,
+  port: ServicePort,
+  family: Family,
+  pods: Iterable<Pod>,
+  slices: readonly EndpointSlice[],
+  zoneOf: (node: string) => string | undefined,
+): Endpoint[] {
+  if (slices.length > 0) return inOrder(fromSlices(port, family, slices));
+  const selected = [...pods].filter((pod) => selects(service, pod) && !isFinished(pod));
+  return inOrder(fromPods(service, port, family, selected, zoneOf));
+}
+
 /**
  * Endpoints of every port and family of a translated service; [] of any other. `pods` are candidates (others than those selected do no
  * harm), `slices` those that name the service, `zoneOf` a node's zone.

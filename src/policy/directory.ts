@@ -152,6 +152,7 @@ function frontendsOf(services: Service[]): ReadonlyMap<string, Frontend> {
   const places = new Map<string, Frontend>();
   const byName = services.sort((a, b) => (keyOf(a.namespace, a.name) < keyOf(b.namespace, b.name) ? -1 : 1));
   for (const service of byName) {
+    if (service.type === 'ExternalName' || service.headless === true) continue;
     for (const port of service.ports) {
       const claim = (place: string, number: number) => {
         const key = `${port.protocol} ${place} ${number}`;
@@ -160,7 +161,7 @@ function frontendsOf(services: Service[]): ReadonlyMap<string, Frontend> {
       for (const address of [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIPs]) {
         claim(address.text, port.port);
       }
-      if (port.nodePort !== undefined) claim('node', port.nodePort);
+      if (port.nodePort !== undefined && service.type !== 'ClusterIP') claim('node', port.nodePort);
     }
   }
   return places;

@@ -6,14 +6,22 @@
  *     hostNetwork pod is its node's address.
  *   - A node is its addresses. Where no address of it is known, all that can be said is that a pod on it may talk with it.
  *   - The family is the one asked for, else the first of the source's families that the destination has; null without any.
- *   - A Service is every ready backend behind the port asked for, at the backend's own port: policy is judged after translation.
- *     A ClusterIP, external or load balancer address, or a node's address at a nodePort, is the Service behind it. Which backend a
+ *   - A Service is every endpoint that the client's new connections may get, at the endpoint's own port: policy is judged after
+ *     translation. A ClusterIP, external or load balancer address, or a node's address at a nodePort, is the Service behind it. Which backend a
  *     connection gets is chance, so "allowed" means allowed at every one of them; the answer lists them one by one.
  *   - A headless Service is only a name for pods: the port stays the one asked for.
  */
+import {
+  clusterEndpoints,
+  endpointsOf,
+  hasUsable,
+  isTranslated,
+  localEndpoints,
+} from '../../model/endpoints.js';
 import { isFinished, type Pod } from '../../model/pod.js';
-import type { EndpointSlice, Service, ServicePort } from '../../model/service.js';
+import type { Service, ServicePort } from '../../model/service.js';
 import type { Address } from '../../net/address.js';
+import { contains } from '../../net/cidr.js';
 import type { Directory } from '../../policy/directory.js';
 import { addressesOf, commonFamily, type End, formatEnd, podAddresses, podOf } from '../../policy/end.js';
 import type { Flow, FlowProtocol } from '../../policy/flow.js';
@@ -46,8 +54,11 @@ export function resolveQuery(directory: Directory, query: Query, ownNodeEgress: 
   if (typeof query.port === 'number') {
     const behind = serviceAt(directory, pair.destination, query.protocol, query.port);
     if (behind !== undefined) {
-      return resolveBackends(directory, query, pair.source, behind.service, behind.port);
+      return resolveBackends(directory, query, pair.source, behind.service, behind.port, pair.destination);
     }
+    const owner = clusterServiceAt(directory, pair.destination);
+    if (owner !== undefined)
+      return none(`Service ${owner} has no port ${query.port}/${query.protocol}.`, false);
   }
   const port = portAt(query, directory.podAt(pair.destination) ?? podOf(directory, query.to));
   if (typeof port === 'string') return none(port);
@@ -141,7 +152,7 @@ function serviceFamilies(directory: Directory, service: Service): readonly (4 | 
 
 function resolveHeadless(directory: Directory, query: Query, from: Address, service: Service): Resolved {
   const flows: Flow[] = [];
-  for (const { address, pod } of readyBackends(directory, service, from.family)) {
+  for (const { address, pod } of namedAddresses(directory, service, from.family)) {
     const port = portAt(query, pod);
     if (typeof port === 'number')
       flows.push({ source: from, destination: address, protocol: query.protocol, port });
@@ -151,85 +162,81 @@ function resolveHeadless(directory: Directory, query: Query, from: Address, serv
     : { kind: 'service', service, flows };
 }
 
+/** `at`: the address that was asked for; absent where the Service was named, which means its cluster address. */
 function resolveBackends(
   directory: Directory,
   query: Query,
   from: Address,
   service: Service,
   port: ServicePort,
+  at?: Address,
 ): Resolved {
-  const client = directory.podAt(from);
-  const flows: Flow[] = [];
-  for (const backend of readyBackends(directory, service, from.family, port)) {
-    if (service.internalTrafficPolicy === 'Local' && !isLocal(client, backend.nodeName)) continue;
-    flows.push({ source: from, destination: backend.address, protocol: query.protocol, port: backend.port });
+  const name = `${service.namespace}/${service.name}`;
+  const { family } = from;
+  const ranges = (service.loadBalancerSourceRanges ?? []).filter((range) => range.family === family);
+  const isAt = (list: readonly Address[]) => list.some(({ text }) => text === at?.text);
+  if (isAt(service.loadBalancerIPs) && ranges.length > 0 && !ranges.some((range) => contains(range, from)))
+    return none(`Service ${name} takes nothing of ${from.text} there: loadBalancerSourceRanges.`, false);
+
+  const zoneOf = (node: string) => directory.world.get('node', node)?.zone;
+  const pods = directory.podsIn(service.namespace);
+  const endpoints = endpointsOf(service, port, family, pods, directory.slicesOf(service), zoneOf);
+  const node = directory.podAt(from)?.nodeName || undefined;
+  let local: string | undefined;
+  if (at === undefined || isAt(service.clusterIPs))
+    local = service.internalTrafficPolicy === 'Local' ? node : undefined;
+  else if (!isAt(service.externalIPs) && !isAt(service.loadBalancerIPs)) {
+    const there = directory.nodeAt(at) || undefined;
+    local = service.externalTrafficPolicy === 'Local' && there !== node ? there : undefined;
   }
-  return flows.length === 0
-    ? none(`Service ${service.namespace}/${service.name} has no ready endpoint.`, false)
-    : { kind: 'service', service, flows };
+  const chosen =
+    local === undefined
+      ? clusterEndpoints(endpoints, { node, zone: node === undefined ? undefined : zoneOf(node) })
+      : localEndpoints(endpoints, local);
+  if (chosen.length === 0)
+    return none(
+      hasUsable(endpoints)
+        ? `Service ${name} has no ready endpoint on node ${local}, and its traffic policy is Local.`
+        : `Service ${name} has no ready endpoint.`,
+      false,
+    );
+  const flows = chosen.map((to) => ({
+    source: from,
+    destination: to.address,
+    protocol: query.protocol,
+    port: to.port,
+  }));
+  return { kind: 'service', service, flows };
 }
 
-function isLocal(client: Pod | undefined, nodeName: string): boolean {
-  return client === undefined || client.nodeName === '' || nodeName === '' || client.nodeName === nodeName;
-}
-
-interface Backend {
+interface Named {
   readonly address: Address;
-  readonly port: number;
-  readonly nodeName: string;
   readonly pod?: Pod;
 }
 
 /**
- * The ready backends of one family, sorted by address. Slices count as soon as one names the Service, else the pods that its selector
- * picks. Without `port` (headless) the backends' own ports do not matter.
+ * What the name of a headless Service stands for, sorted by address: its ready endpoints, whatever their ports. Slices count as soon
+ * as one names the Service, else the pods that its selector picks.
  */
-function readyBackends(
-  directory: Directory,
-  service: Service,
-  family: 4 | 6,
-  port?: ServicePort,
-): readonly Backend[] {
-  const found = new Map<string, Backend>();
+function namedAddresses(directory: Directory, service: Service, family: 4 | 6): readonly Named[] {
+  const found = new Map<string, Named>();
   const slices = directory.slicesOf(service);
   for (const slice of slices) {
-    if (slice.family === family)
-      for (const backend of sliceBackends(slice, port)) found.set(key(backend), backend);
+    if (slice.family !== family) continue;
+    for (const { ready, addresses } of slice.endpoints) {
+      // Only the first address of an endpoint is ever used, as the API says.
+      const [address] = addresses;
+      if (ready && address !== undefined) found.set(address.text, { address });
+    }
   }
   if (slices.length === 0) {
     for (const pod of selectedPods(directory, service)) {
-      if (!pod.ready && !service.publishNotReadyAddresses) continue;
-      const number = port === undefined ? 0 : targetOf(port, pod);
       const address = pod.addresses.find((own) => own.family === family);
-      if (number === undefined || address === undefined) continue;
-      const backend = { address, port: number, nodeName: pod.nodeName, pod };
-      found.set(key(backend), backend);
+      if (address === undefined || !(pod.ready || service.publishNotReadyAddresses)) continue;
+      found.set(address.text, { address, pod });
     }
   }
-  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, backend]) => backend);
-}
-
-const key = (backend: Backend) => `${backend.address.text} ${backend.port}`;
-
-function sliceBackends(slice: EndpointSlice, port: ServicePort | undefined): readonly Backend[] {
-  const ports =
-    port === undefined
-      ? [{ port: 0 }]
-      : slice.ports.filter((entry) => entry.name === port.name && entry.protocol === port.protocol);
-  return ports.flatMap((entry) =>
-    slice.endpoints
-      .filter((endpoint) => endpoint.ready)
-      .flatMap((endpoint) =>
-        endpoint.addresses
-          .slice(0, 1) // only the first address of an endpoint is ever used, as the API says
-          .map((address) => ({ address, port: entry.port, nodeName: endpoint.nodeName })),
-      ),
-  );
-}
-
-function targetOf(port: ServicePort, pod: Pod): number | undefined {
-  if (typeof port.targetPort === 'number') return port.targetPort;
-  return pod.ports.find((open) => open.name === port.targetPort && open.protocol === port.protocol)?.port;
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, named]) => named);
 }
 
 function selectedPods(directory: Directory, service: Service): readonly Pod[] {
@@ -239,6 +246,13 @@ function selectedPods(directory: Directory, service: Service): readonly Pod[] {
   return directory
     .podsIn(service.namespace)
     .filter((pod) => !pod.terminating && wanted.every(([label, value]) => pod.labels.get(label) === value));
+}
+
+/** Whose cluster address it is: at other ports than the Service's own nobody answers there. */
+function clusterServiceAt(directory: Directory, { text }: Address): string | undefined {
+  for (const [key, service] of directory.world.all('service'))
+    if (isTranslated(service) && service.clusterIPs.some((own) => own.text === text)) return key;
+  return undefined;
 }
 
 /** The Service that answers at an address and port, if one does. */
