@@ -15,19 +15,22 @@
 import type { Config } from '../config/options.js';
 import type { Acknowledge, ImageStatus, ShadowSpec, Welcome } from '../dataplane/protocol.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
-import type { Leases, Wish } from '../ipam/leases.js';
+import type { Leases } from '../ipam/leases.js';
 import type { WorldEvent } from '../model/event.js';
 import type { Source } from '../model/source.js';
-import { type Attachment, type AttachmentDetails, attachOrder, podKey } from './attachment.js';
+import { type Attached, Attaching } from './attaching.js';
+import { type Attachment, type AttachmentDetails, attachOrder } from './attachment.js';
 import { Attachments } from './attachments.js';
 import type { Compile, CompiledFigures } from './compile.js';
 import type { ImageFiles } from './image-files.js';
+import { InForce } from './in-force.js';
 import { NodeState } from './node-state.js';
 import type { PodNetwork } from './pod-network.js';
 import { type CompileFigures, PolicyStage } from './policy-stage.js';
 import type { AttachRequest, DetachRequest, SourceStatus } from './protocol.js';
 import { type Desired, Publisher } from './publisher.js';
 import type { ShadowStage } from './shadow-stage.js';
+import { Sources } from './sources.js';
 import type { SwitchLink } from './switch-link.js';
 import { switchSettings } from './switch-settings.js';
 import { Waiters } from './waiters.js';
@@ -68,32 +71,6 @@ export interface AgentOptions {
   readonly fenced: (error: Error) => void;
 }
 
-export interface Attached {
-  readonly attachment: Attachment;
-  readonly revision: number;
-  /** false: it was attached before, and this was a repetition. */
-  readonly created: boolean;
-}
-
-/** What an attach that is under way waits for. */
-interface Attaching {
-  readonly attachment: Attachment;
-  readonly key: string;
-  /** The first desired state that has it. */
-  readonly from: number;
-  /** Whether the server that was asked for the pod did not answer. */
-  readonly asked: { readonly away: boolean };
-  /** How much of the rules was seen when the port had come up: so much has to be in force too. null: it is not up yet. */
-  rules: number | null;
-  readonly abandoned: AbortSignal | undefined;
-}
-
-interface SourceState {
-  readonly source: Source;
-  synced: boolean;
-  problems: readonly Problem[];
-}
-
 const detachPatience = 5000;
 
 export class Agent {
@@ -101,7 +78,9 @@ export class Agent {
   readonly attachments: Attachments;
   readonly #options: AgentOptions;
   readonly #publisher: Publisher;
-  readonly #sources: readonly SourceState[];
+  readonly #sources: Sources;
+  readonly #inForce = new InForce();
+  readonly #attaching: Attaching;
   readonly #waiters = new Waiters();
   readonly #policy: PolicyStage;
   #config: Config;
@@ -112,22 +91,13 @@ export class Agent {
   /** Something changed that the next desired state has to carry. */
   #dirty = true;
   #revision = 0;
-  #acknowledged = 0;
   #generation = '';
   /** Image file that the switch has acknowledged last. */
-  #inForce: string | null = null;
+  #imageInForce: string | null = null;
   #imageError: string | null = null;
-  /** Counts events that change how pods are judged: of policies, of namespaces, and of pods that are being attached. */
-  #rulesSeen = 0;
-  /** What each desired state knew that no acknowledgement has come for. */
-  readonly #knownAt = new Map<number, { readonly pods: ReadonlySet<string>; readonly rules: number }>();
   #shadow: { readonly stage: ShadowStage; failed(error: WeftError): void } | null = null;
   /** What the switch said of the trial's image at the revision acknowledged. */
   #shadowStatus: ImageStatus | undefined;
-  #acknowledgedPods: ReadonlySet<string> = new Set();
-  #acknowledgedRules = 0;
-  /** Attachments whose ADD is under way, with how many. */
-  readonly #attaching = new Map<string, number>();
   #stopped = false;
 
   constructor(options: AgentOptions) {
@@ -136,7 +106,24 @@ export class Agent {
     this.state = new NodeState(options.network.node);
     this.attachments = new Attachments(options.leases, this.state, options.network);
     this.#policy = new PolicyStage(options.compile, options.images, options.now);
-    this.#sources = options.sources.map((source) => ({ source, synced: false, problems: [] }));
+    this.#sources = new Sources(options.sources, {
+      apply: (events) => this.#apply(events),
+      synced: () => this.#changed(),
+      log: options.observer.log,
+    });
+    this.#attaching = new Attaching({
+      state: this.state,
+      attachments: this.attachments,
+      sources: this.#sources,
+      inForce: this.#inForce,
+      waiters: this.#waiters,
+      changed: () => {
+        this.#changed();
+        return this.#revision + 1;
+      },
+      trouble: () => this.#trouble(),
+      policyInForce: () => this.#imageError === null && this.#policy.error === null,
+    });
     this.#publisher = new Publisher({
       epoch: options.epoch,
       open: options.openSwitch,
@@ -153,31 +140,12 @@ export class Agent {
 
   start(): void {
     this.#publisher.start();
-    for (const state of this.#sources) {
-      state.source.start({
-        apply: (events) => {
-          if (!this.state.apply(events)) return;
-          if (events.some((event) => this.#changesRules(event))) this.#rulesSeen++;
-          if (this.#options.network.follow(this.state)) this.#repooled();
-          this.#changed();
-        },
-        synced: () => {
-          if (state.synced) return;
-          state.synced = true;
-          this.#options.observer.log('info', 'source has synced', {
-            source: state.source.name,
-            objects: state.source.size,
-          });
-          this.#changed();
-        },
-        problems: (problems) => this.#newProblems(state, problems),
-      });
-    }
+    this.#sources.start();
   }
 
   stop(): void {
     this.#stopped = true;
-    for (const { source } of this.#sources) source.stop();
+    this.#sources.stop();
     this.#tick?.cancel();
     this.#publisher.stop();
     this.#waiters.stop();
@@ -192,41 +160,10 @@ export class Agent {
   async attach(request: AttachRequest, abandoned?: AbortSignal): Promise<Attached> {
     const started = this.#options.now();
     const order = attachOrder(request, this.#config.network.mtu);
-    const key = podKey(order);
-    const existed = this.attachments.get(order.id) !== undefined;
-    const assigns = this.#sources.some(({ source }) => source.assignsAddresses);
-    const assigned = assigns ? (this.state.sourcePod(key)?.addresses ?? []) : [];
-    const wish: Wish = {
-      addresses: order.addresses.length > 0 ? order.addresses : assigned,
-      by: assigns ? 'assigned' : 'requested',
-    };
-    const attachment = this.attachments.add(order, wish, this.#config.limits.ports);
-    this.#attaching.set(attachment.id, (this.#attaching.get(attachment.id) ?? 0) + 1);
-    this.#changed();
-    const from = this.#revision + 1;
-    const asked = this.#lookUp(attachment, key);
-    const waiting: Attaching = { attachment, key, from, asked, rules: null, abandoned };
     const patience = request.timeoutMilliseconds ?? this.#config.agent.attachTimeout / 1000;
-    const settle = () => this.#waiters.settle();
-    abandoned?.addEventListener('abort', settle);
-    try {
-      const revision = await this.#waiters.wait(
-        patience,
-        () => this.#attachOutcome(waiting),
-        () => this.#attachComplaint(attachment, key),
-      );
-      this.#options.observer.attached(this.#options.now() - started);
-      return { attachment, revision, created: !existed };
-    } catch (error) {
-      // Undo only what this request did: an attachment that was there before stays for its DEL.
-      if (!existed) this.#undo(attachment, 1);
-      throw error;
-    } finally {
-      abandoned?.removeEventListener('abort', settle);
-      const others = (this.#attaching.get(attachment.id) ?? 1) - 1;
-      if (others > 0) this.#attaching.set(attachment.id, others);
-      else this.#attaching.delete(attachment.id);
-    }
+    const attached = await this.#attaching.run(order, this.#config.limits.ports, patience, abandoned);
+    this.#options.observer.attached(this.#options.now() - started);
+    return attached;
   }
 
   isAttaching(id: string): boolean {
@@ -235,15 +172,7 @@ export class Agent {
 
   /** Takes back an attach that its caller has not taken note of. */
   abandon(attachment: Attachment): void {
-    this.#undo(attachment, 0);
-  }
-
-  /** The address first; the port goes with the next desired state. Not where somebody else is attaching the same (`own` are ours). */
-  #undo(attachment: Attachment, own: number): void {
-    if (this.attachments.get(attachment.id) !== attachment) return;
-    if ((this.#attaching.get(attachment.id) ?? 0) > own) return;
-    this.attachments.remove(attachment);
-    this.#changed();
+    this.#attaching.abandon(attachment);
   }
 
   /** Resolves when the port is live by the switch's own word of now; with what is wrong after `patience` milliseconds, or at once. */
@@ -275,8 +204,8 @@ export class Agent {
     await this.#waiters
       .wait(
         // Before the sources have synced nothing is published, and the port goes with the first desired state.
-        this.#publisher.state === 'connected' && this.#synced ? detachPatience : 0,
-        () => (this.#acknowledged >= from ? { value: undefined } : null),
+        this.#publisher.state === 'connected' && this.#sources.synced ? detachPatience : 0,
+        () => (this.#inForce.revision >= from ? { value: undefined } : null),
         () => new WeftError('switch-away', 'The switch has not confirmed the removal yet.'),
       )
       .catch(() => {});
@@ -285,7 +214,7 @@ export class Agent {
 
   /** Resolves when all that is in the sources now is in force, with the revision. */
   async sync(timeoutMilliseconds = 30_000): Promise<number> {
-    for (const { source } of this.#sources) await source.refresh();
+    await this.#sources.refresh();
     this.#flush();
     // Without a change the revision that is there already is the one to wait for.
     const from = this.#dirty ? this.#revision + 1 : this.#revision;
@@ -293,9 +222,9 @@ export class Agent {
       timeoutMilliseconds,
       () => {
         if (this.#policy.error !== null) throw problemError(this.#policy.error);
-        if (this.#acknowledged < from || !this.#synced) return null;
+        if (this.#inForce.revision < from || !this.#sources.synced) return null;
         if (this.#imageError !== null) throw new WeftError('image-refused', this.#imageError);
-        return { value: this.#acknowledged };
+        return { value: this.#inForce.revision };
       },
       () => this.#syncComplaint(),
     );
@@ -325,7 +254,7 @@ export class Agent {
       this.#config.agent.attachTimeout / 1000,
       () => {
         if (refused !== null) throw refused;
-        return this.#acknowledged >= from && this.#shadowStatus !== undefined ? { value: null } : null;
+        return this.#inForce.revision >= from && this.#shadowStatus !== undefined ? { value: null } : null;
       },
       () => this.#syncComplaint(),
     );
@@ -346,7 +275,7 @@ export class Agent {
     return this.#policy.compiles;
   }
   get progress(): { readonly revision: number; readonly acknowledged: number; readonly generation: string } {
-    return { revision: this.#revision, acknowledged: this.#acknowledged, generation: this.#generation };
+    return { revision: this.#revision, acknowledged: this.#inForce.revision, generation: this.#generation };
   }
   /** Whether something has changed that no desired state carries yet. */
   get pending(): boolean {
@@ -356,18 +285,12 @@ export class Agent {
     return this.#imageError;
   }
   get sources(): readonly SourceStatus[] {
-    return this.#sources.map(({ source, synced, problems }) => ({
-      name: source.name,
-      synced,
-      objects: source.size,
-      problems: problems.length,
-      ...(source.watches === undefined ? {} : { watches: source.watches }),
-    }));
+    return this.#sources.status;
   }
   get problems(): readonly Problem[] {
     return [
-      ...this.#sources.flatMap(({ problems }) => problems),
-      ...(this.#synced ? this.#options.network.problems : []),
+      ...this.#sources.problems,
+      ...(this.#sources.synced ? this.#options.network.problems : []),
       ...this.#options.hostProblems(),
       ...this.#policy.problems,
     ];
@@ -377,8 +300,8 @@ export class Agent {
   get ready(): boolean {
     return (
       this.#publisher.state === 'connected' &&
-      this.#synced &&
-      this.#acknowledged > 0 &&
+      this.#sources.synced &&
+      this.#inForce.revision > 0 &&
       this.#imageError === null &&
       this.#policy.error === null
     );
@@ -408,7 +331,7 @@ export class Agent {
     });
     const gone = this.attachments.removeGone(
       new Set(lost.map(({ id }) => id)),
-      new Set(this.#attaching.keys()),
+      this.#attaching.underWay,
       this.#options.now(),
       grace,
     );
@@ -442,8 +365,11 @@ export class Agent {
 
   // ---- change → publication
 
-  get #synced(): boolean {
-    return this.#sources.every(({ synced }) => synced);
+  #apply(events: readonly WorldEvent[]): void {
+    if (!this.state.apply(events)) return;
+    this.#attaching.seen(events);
+    if (this.#options.network.follow(this.state)) this.#repooled();
+    this.#changed();
   }
 
   #changed(): void {
@@ -466,7 +392,7 @@ export class Agent {
 
   /** Makes the next desired state now, if there is something new and the switch has dealt with the last one. */
   #flush(): void {
-    if (!this.#dirty || this.#stopped || !this.#synced || this.#publisher.busy) return;
+    if (!this.#dirty || this.#stopped || !this.#sources.synced || this.#publisher.busy) return;
     this.#dirty = false;
     if (this.#policy.update(this.state, this.#config)) this.#options.observer.compiled(this.compiles);
     else if (this.#policy.error !== null)
@@ -474,7 +400,10 @@ export class Agent {
     // Without any image there is nothing to publish: ports would only take what is then dropped.
     if (this.#policy.image === null) return;
     this.#revision++;
-    this.#knownAt.set(this.#revision, { pods: this.state.localPods(), rules: this.#rulesSeen });
+    this.#inForce.published(this.#revision, {
+      pods: this.state.localPods(),
+      rules: this.#attaching.rulesSeen,
+    });
     const shadow = this.#nextShadow();
     this.#publisher.want({
       revision: this.#revision,
@@ -515,8 +444,7 @@ export class Agent {
 
   #connected(link: SwitchLink, welcome: Welcome): void {
     this.#generation = welcome.generation;
-    // What an earlier switch acknowledged says nothing about this one.
-    this.#acknowledged = 0;
+    this.#inForce.reset();
     this.attachments.acknowledged([]);
     this.#options.observer.log('info', 'connected to the switch', {
       generation: welcome.generation,
@@ -539,9 +467,9 @@ export class Agent {
       : null;
     if (refused)
       this.#options.observer.log('error', 'the switch refused the policy image', { error: image.error });
-    else this.#inForce = desired.image;
+    else this.#imageInForce = desired.image;
     this.#options.images.keepOnly([
-      this.#inForce,
+      this.#imageInForce,
       this.#policy.image,
       this.#shadow === null ? null : this.#shadow.stage.image,
     ]);
@@ -557,12 +485,7 @@ export class Agent {
       if (port.status === 'failed')
         this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });
     }
-    this.#acknowledged = acknowledge.revision;
-    const known = this.#knownAt.get(acknowledge.revision);
-    this.#acknowledgedPods = known?.pods ?? new Set();
-    this.#acknowledgedRules = known?.rules ?? 0;
-    for (const revision of this.#knownAt.keys())
-      if (revision < acknowledge.revision) this.#knownAt.delete(revision);
+    this.#inForce.acknowledged(acknowledge.revision);
     this.#waiters.settle();
     if (this.#dirty) this.#changed();
     this.#options.observer.acknowledged();
@@ -577,106 +500,25 @@ export class Agent {
     if (this.#dirty) this.#changed();
   }
 
-  // ---- outcomes and complaints
-
-  /**
-   * A pod that no source knows is asked for by name, since a watch may lag behind the kubelet that calls us. The answer settles nothing but
-   * that the server is away: then there is nothing to wait for, and the caller had better come back.
-   */
-  #lookUp(attachment: Attachment, key: string): { away: boolean } {
-    const asked = { away: false };
-    if (this.state.knows(key)) return asked;
-    const { namespace, name } = attachment.details;
-    for (const { source } of this.#sources)
-      source.lookUp?.(namespace, name).then((found) => {
-        if (found !== 'away') return;
-        asked.away = true;
-        this.#waiters.settle();
-      });
-    return asked;
-  }
-
-  #attachOutcome(waiting: Attaching): { readonly value: number } | null {
-    const { attachment, key, from, asked, abandoned } = waiting;
-    if (abandoned?.aborted === true)
-      throw new WeftError('attach-abandoned', `Nobody waits for ${key} to be attached any more.`);
-    if (this.attachments.get(attachment.id) !== attachment)
-      throw new WeftError(
-        'attach-replaced',
-        `${key} was detached or attached anew while it was being attached.`,
-      );
-    if (asked.away && !this.state.knows(key))
-      throw new WeftError(
-        'pod-unknown',
-        `The pod ${key} is not known yet, and the API server does not answer. Try again later.`,
-      );
-    const status = this.attachments.status(attachment.id);
-    if (this.#acknowledged < from || status === undefined) return null;
-    if (status.status === 'failed')
-      throw new WeftError(
-        status.error?.code ?? 'port-failed',
-        status.error?.message ?? `The switch could not bring up the port of ${key}.`,
-      );
-    if (this.#imageError !== null || this.#policy.error !== null) return null;
-    if (!this.#acknowledgedPods.has(key)) return null;
-    // A policy that came while the port was made has to be in force as well; one round of it, or a stream of them would never end.
-    waiting.rules ??= this.#rulesSeen;
-    return this.#acknowledgedRules >= waiting.rules ? { value: this.#acknowledged } : null;
-  }
-
-  #changesRules(event: WorldEvent): boolean {
-    if (event.kind === 'policy' || event.kind === 'namespace') return true;
-    if (event.kind !== 'pod' || this.#attaching.size === 0) return false;
-    const { namespace, name } = event.type === 'upsert' ? event.object : event;
-    return [...this.#attaching.keys()].some((id) => {
-      const details = this.attachments.get(id)?.details;
-      return details?.namespace === namespace && details.name === name;
-    });
-  }
-
-  #attachComplaint(attachment: Attachment, key: string): WeftError {
-    if (!this.#synced || this.#publisher.state !== 'connected' || this.#imageError || this.#policy.error)
-      return this.#syncComplaint();
-    if (!this.state.knows(key)) {
-      const other = this.state.sourcePod(key);
-      return new WeftError(
-        'pod-unknown',
-        other === undefined
-          ? `No source knows the pod ${key}, so its policies are not known either. Was it deleted, or is its manifest missing?`
-          : `The pod ${key} that the sources know has the uid ${other.uid}, not ${attachment.details.uid}.`,
-      );
-    }
-    return new WeftError('port-pending', `The port of ${key} did not come up in time.`);
-  }
+  // ---- complaints
 
   #syncComplaint(): WeftError {
-    const waiting = this.#sources.filter(({ synced }) => !synced);
-    const first = waiting.flatMap(({ problems }) => problems)[0];
-    if (waiting.length > 0)
-      return new WeftError(
-        'source-not-synced',
-        `The source ${waiting.map(({ source }) => source.name).join(', ')} has not synced${first === undefined ? '' : `: ${first.message}`}`,
-        { problems: waiting.flatMap(({ problems }) => problems) },
-      );
+    return (
+      this.#trouble() ??
+      new WeftError('switch-slow', 'The switch has not acknowledged the latest state in time.')
+    );
+  }
+
+  /** What keeps anything from coming into force; null: nothing that is known. */
+  #trouble(): WeftError | null {
+    const { complaint } = this.#sources;
+    if (complaint !== null) return complaint;
     if (this.#publisher.state !== 'connected')
       return new WeftError(
         'switch-away',
         'There is no connection to the switch. Start it with `weft switch`, or look into its log.',
       );
     if (this.#policy.error !== null) return problemError(this.#policy.error);
-    if (this.#imageError !== null) return new WeftError('image-refused', this.#imageError);
-    return new WeftError('switch-slow', 'The switch has not acknowledged the latest state in time.');
-  }
-
-  #newProblems(state: SourceState, problems: readonly Problem[]): void {
-    const before = new Set(state.problems.map((problem) => JSON.stringify(problem)));
-    state.problems = problems;
-    for (const problem of problems) {
-      if (problem.severity === 'info' || before.has(JSON.stringify(problem))) continue;
-      this.#options.observer.log(problem.severity === 'error' ? 'error' : 'warn', problem.message, {
-        code: problem.code,
-        source: problem.source,
-      });
-    }
+    return this.#imageError === null ? null : new WeftError('image-refused', this.#imageError);
   }
 }

@@ -1,0 +1,206 @@
+/**
+ * Attaching a pod, from the order to the moment when its port is live at a published state that knows the pod and every policy that
+ * was seen by then. Whatever fails, or is not waited for any more, is undone: the address first, the port with the next desired state.
+ */
+import { WeftError } from '../errors/problem.js';
+import type { Wish } from '../ipam/leases.js';
+import type { WorldEvent } from '../model/event.js';
+import { type Attachment, type AttachOrder, podKey } from './attachment.js';
+import type { Attachments } from './attachments.js';
+import type { InForce } from './in-force.js';
+import type { NodeState } from './node-state.js';
+import type { Sources } from './sources.js';
+import type { Waiters } from './waiters.js';
+
+export interface Attached {
+  readonly attachment: Attachment;
+  readonly revision: number;
+  /** false: it was attached before, and this was a repetition. */
+  readonly created: boolean;
+}
+
+/** What the agent has that attaching needs. */
+export interface AttachingParts {
+  readonly state: NodeState;
+  readonly attachments: Attachments;
+  readonly sources: Sources;
+  readonly inForce: InForce;
+  readonly waiters: Waiters;
+  /** Marks the desired state as changed; gives the revision that will have the change. */
+  readonly changed: () => number;
+  /** What keeps anything from coming into force; null: nothing that is known. */
+  readonly trouble: () => WeftError | null;
+  /** Whether the latest policy was compiled and taken by the switch. */
+  readonly policyInForce: () => boolean;
+}
+
+/** What an attach that is under way waits for. */
+interface Waiting {
+  readonly attachment: Attachment;
+  readonly key: string;
+  /** The first desired state that has it. */
+  readonly from: number;
+  /** Whether the server that was asked for the pod did not answer. */
+  readonly asked: { readonly away: boolean };
+  /** How much of the rules was seen when the port had come up: so much has to be in force too. null: it is not up yet. */
+  rules: number | null;
+  readonly abandoned: AbortSignal | undefined;
+}
+
+export class Attaching {
+  readonly #parts: AttachingParts;
+  /** Attachments whose ADD is under way, with how many. */
+  readonly #underWay = new Map<string, number>();
+  #rulesSeen = 0;
+
+  constructor(parts: AttachingParts) {
+    this.#parts = parts;
+  }
+
+  /** Counts events that change how pods are judged: of policies, of namespaces, and of pods that are being attached. */
+  get rulesSeen(): number {
+    return this.#rulesSeen;
+  }
+
+  /** To be told of every event that was applied. */
+  seen(events: readonly WorldEvent[]): void {
+    if (events.some((event) => this.#changesRules(event))) this.#rulesSeen++;
+  }
+
+  get underWay(): ReadonlySet<string> {
+    return new Set(this.#underWay.keys());
+  }
+
+  has(id: string): boolean {
+    return this.#underWay.has(id);
+  }
+
+  /** Rejects with a WeftError after `patience` milliseconds; `most`: ports of this node. `abandoned`: nobody waits any more. */
+  async run(order: AttachOrder, most: number, patience: number, abandoned?: AbortSignal): Promise<Attached> {
+    const { state, attachments, sources, waiters } = this.#parts;
+    const key = podKey(order);
+    const existed = attachments.get(order.id) !== undefined;
+    const assigns = sources.assignsAddresses;
+    const assigned = assigns ? (state.sourcePod(key)?.addresses ?? []) : [];
+    const wish: Wish = {
+      addresses: order.addresses.length > 0 ? order.addresses : assigned,
+      by: assigns ? 'assigned' : 'requested',
+    };
+    const attachment = attachments.add(order, wish, most);
+    this.#underWay.set(attachment.id, (this.#underWay.get(attachment.id) ?? 0) + 1);
+    const from = this.#parts.changed();
+    const waiting: Waiting = {
+      attachment,
+      key,
+      from,
+      asked: this.#lookUp(attachment, key),
+      rules: null,
+      abandoned,
+    };
+    const settle = () => waiters.settle();
+    abandoned?.addEventListener('abort', settle);
+    try {
+      const revision = await waiters.wait(
+        patience,
+        () => this.#outcome(waiting),
+        () => this.#complaint(attachment, key),
+      );
+      return { attachment, revision, created: !existed };
+    } catch (error) {
+      // Undo only what this request did: an attachment that was there before stays for its DEL.
+      if (!existed) this.#undo(attachment, 1);
+      throw error;
+    } finally {
+      abandoned?.removeEventListener('abort', settle);
+      const others = (this.#underWay.get(attachment.id) ?? 1) - 1;
+      if (others > 0) this.#underWay.set(attachment.id, others);
+      else this.#underWay.delete(attachment.id);
+    }
+  }
+
+  /** Takes back an attach that its caller has not taken note of. */
+  abandon(attachment: Attachment): void {
+    this.#undo(attachment, 0);
+  }
+
+  /** Not where somebody else is attaching the same (`own` are ours). */
+  #undo(attachment: Attachment, own: number): void {
+    const { attachments, changed } = this.#parts;
+    if (attachments.get(attachment.id) !== attachment) return;
+    if ((this.#underWay.get(attachment.id) ?? 0) > own) return;
+    attachments.remove(attachment);
+    changed();
+  }
+
+  /**
+   * A pod that no source knows is asked for by name, since a watch may lag behind the kubelet that calls us. The answer settles nothing but
+   * that the server is away: then there is nothing to wait for, and the caller had better come back.
+   */
+  #lookUp(attachment: Attachment, key: string): { away: boolean } {
+    const { state, sources, waiters } = this.#parts;
+    const asked = { away: false };
+    if (state.knows(key)) return asked;
+    const { namespace, name } = attachment.details;
+    sources.lookUp(namespace, name, (found) => {
+      if (found !== 'away') return;
+      asked.away = true;
+      waiters.settle();
+    });
+    return asked;
+  }
+
+  #outcome(waiting: Waiting): { readonly value: number } | null {
+    const { state, attachments, inForce, policyInForce } = this.#parts;
+    const { attachment, key, from, asked, abandoned } = waiting;
+    if (abandoned?.aborted === true)
+      throw new WeftError('attach-abandoned', `Nobody waits for ${key} to be attached any more.`);
+    if (attachments.get(attachment.id) !== attachment)
+      throw new WeftError(
+        'attach-replaced',
+        `${key} was detached or attached anew while it was being attached.`,
+      );
+    if (asked.away && !state.knows(key))
+      throw new WeftError(
+        'pod-unknown',
+        `The pod ${key} is not known yet, and the API server does not answer. Try again later.`,
+      );
+    const status = attachments.status(attachment.id);
+    if (inForce.revision < from || status === undefined) return null;
+    if (status.status === 'failed')
+      throw new WeftError(
+        status.error?.code ?? 'port-failed',
+        status.error?.message ?? `The switch could not bring up the port of ${key}.`,
+      );
+    if (!policyInForce()) return null;
+    if (!inForce.pods.has(key)) return null;
+    // A policy that came while the port was made has to be in force as well; one round of it, or a stream of them would never end.
+    waiting.rules ??= this.#rulesSeen;
+    return inForce.rules >= waiting.rules ? { value: inForce.revision } : null;
+  }
+
+  #changesRules(event: WorldEvent): boolean {
+    if (event.kind === 'policy' || event.kind === 'namespace') return true;
+    if (event.kind !== 'pod' || this.#underWay.size === 0) return false;
+    const { namespace, name } = event.type === 'upsert' ? event.object : event;
+    return [...this.#underWay.keys()].some((id) => {
+      const details = this.#parts.attachments.get(id)?.details;
+      return details?.namespace === namespace && details.name === name;
+    });
+  }
+
+  #complaint(attachment: Attachment, key: string): WeftError {
+    const { state, trouble } = this.#parts;
+    const found = trouble();
+    if (found !== null) return found;
+    if (!state.knows(key)) {
+      const other = state.sourcePod(key);
+      return new WeftError(
+        'pod-unknown',
+        other === undefined
+          ? `No source knows the pod ${key}, so its policies are not known either. Was it deleted, or is its manifest missing?`
+          : `The pod ${key} that the sources know has the uid ${other.uid}, not ${attachment.details.uid}.`,
+      );
+    }
+    return new WeftError('port-pending', `The port of ${key} did not come up in time.`);
+  }
+}
