@@ -9,6 +9,7 @@ import { nodeAddress, outsideAddress } from '../support/machine.js';
 import { NodeWeft } from '../support/node-weft.js';
 import { Cluster, kubeconfigLacks } from './cluster.js';
 import { conformance, outsideServer } from './conformance.js';
+import { far } from './far.js';
 import { hostPorts } from './host-ports.js';
 import { K3s, k3sBinary, kernelHasSctp, kubeconfigFile } from './k3s.js';
 import { restarts } from './restarts.js';
@@ -64,10 +65,16 @@ test('The node is ready with weft as its network', { skip: reason === '' ? false
   await started(cluster).kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=10s']);
 });
 
-const parts = (process.env.WEFT_TEST_PARTS ?? 'conformance,services,host-ports,restarts').split(',');
+const parts = (process.env.WEFT_TEST_PARTS ?? 'conformance,services,host-ports,far,restarts').split(',');
 if (parts.includes('conformance')) conformance(() => started(cluster), reason, kernelHasSctp());
 if (parts.includes('services')) services(() => started(cluster), reason);
 if (parts.includes('host-ports')) hostPorts(() => started(cluster), reason);
+if (parts.includes('far'))
+  far(
+    () => started(cluster),
+    () => started(weft),
+    reason,
+  );
 if (parts.includes('restarts'))
   restarts(
     () => started(cluster),

@@ -3,7 +3,7 @@
 #   K3S_BIN=/path/to/k3s     starts K3s on a machine of the test's own: namespaces, an external containerd, agent and switch (root)
 #   KUBECONFIG=…             a cluster that has weft already, reached with kubectl; cases that need its node are not run.
 #                            WEFT_TEST_IMAGE names the image of the tests there (test/support/container-image.ts makes it)
-#   WEFT_TEST_PARTS          of conformance,services,host-ports,restarts; all by default
+#   WEFT_TEST_PARTS          of conformance,services,host-ports,far,restarts; all by default
 #   WEFT_TEST_PODS           how many pods come and go at once (200)
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
