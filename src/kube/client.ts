@@ -15,6 +15,8 @@ export interface RequestOptions {
   readonly query?: Readonly<Record<string, string | number | boolean>>;
   /** Milliseconds until the whole answer is there. */
   readonly timeout?: number;
+  /** Milliseconds without a byte; a slow answer may take longer than that in all. */
+  readonly silence?: number;
   /** Bytes of the answer. */
   readonly longest?: number;
   readonly signal?: AbortSignal;
@@ -223,6 +225,18 @@ export class KubeClient {
         outcome();
         request.destroy();
       };
+      const { silence } = options;
+      if (silence !== undefined)
+        request.setTimeout(silence, () =>
+          settle(() =>
+            reject(
+              new KubeError(
+                'kube-away',
+                `The API server did not answer ${what}: nothing came for ${silence / 1000} s.`,
+              ),
+            ),
+          ),
+        );
       if (options.signal?.aborted === true) abort();
       options.signal?.addEventListener('abort', abort, { once: true });
       request.on('error', (error) => {

@@ -106,7 +106,14 @@ export class Lister {
   ): Promise<Record<string, unknown>> {
     const { client, resource, settings, heard } = this.#options;
     const { patience, longestPage } = settings;
-    const answer = await client.get(this.path, { query, timeout: patience, longest: longestPage, signal });
+    const answer = await client.get(this.path, {
+      query,
+      silence: patience,
+      // A page over a slow line is fine as long as it comes.
+      timeout: 10 * patience,
+      longest: longestPage,
+      signal,
+    });
     heard();
     if (!isPlainObject(answer))
       throw new KubeError('kube-garbled', `The answer to the list of ${resource.resource} is no object.`);

@@ -7,7 +7,7 @@ export interface ReflectorSettings {
   /** Bytes of a page, and of an event. */
   readonly longestPage: number;
   readonly longestEvent: number;
-  /** For a page, and for the beginning of a watch. */
+  /** For the next byte of a page, and for the beginning of a watch; a whole page may take ten times as long. */
   readonly patience: number;
   /** What the server is asked to end a watch after: this to twice this, so that streams do not all end at once. */
   readonly watchTime: number;

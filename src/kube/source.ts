@@ -22,14 +22,16 @@ export interface KubeSourceOptions {
   readonly random?: () => number;
   /** Milliseconds of a clock that only goes forward. */
   readonly now?: () => number;
+  /** How often the log says again that the server is away. Milliseconds. */
+  readonly remindEvery?: number;
 }
 
 /** Of one pod asked for by name. Milliseconds. */
 const lookUpPatience = 3000;
 /** Problems of objects that are told; a cluster can hold more broken ones than anybody reads. */
 const mostProblems = 200;
-/** How often the log says again that the server is away. Milliseconds. */
-const remindAfter = 300_000;
+/** Milliseconds. */
+const usualReminder = 300_000;
 
 interface Watched {
   readonly resource: Resource;
@@ -67,7 +69,7 @@ export class KubeSource implements Source {
   start(sink: SourceSink): void {
     this.#sink = sink;
     for (const { reflector } of this.#watched) reflector.start();
-    this.#reminder = setInterval(() => this.#remind(), remindAfter);
+    this.#reminder = setInterval(() => this.#remind(), this.#options.remindEvery ?? usualReminder);
     this.#reminder.unref();
   }
 

@@ -11,34 +11,9 @@ import { createServer as createSecureServer, type ServerOptions } from 'node:htt
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
+import { type ApiObject, ApiStore, type Served, sixKinds } from './api-store.js';
 
-export interface ApiObject {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  readonly metadata: {
-    readonly name: string;
-    readonly namespace?: string;
-    readonly uid?: string;
-    readonly resourceVersion?: string;
-    readonly [field: string]: unknown;
-  };
-  readonly [field: string]: unknown;
-}
-
-interface Change {
-  readonly version: number;
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
-  readonly object: ApiObject;
-}
-
-interface Collection {
-  readonly kind: string;
-  readonly objects: Map<string, ApiObject>;
-  /** Everything, since open watches may have some of it still to come. */
-  history: Change[];
-  /** Nobody is told of changes up to this version any more. */
-  compacted: number;
-}
+export { type ApiObject, sixKinds } from './api-store.js';
 
 export interface SeenRequest {
   readonly method: string;
@@ -54,28 +29,21 @@ export interface SeenRequest {
 export type Misbehaviour = (request: SeenRequest) =>
   | undefined
   | { readonly status: number; readonly headers?: Readonly<Record<string, string>>; readonly body?: string }
+  /** The right answer in so many pieces, with milliseconds between them. */
+  | { readonly trickle: number; readonly pieces: number }
   /** Nothing is said at all, or the connection is cut. */
   | 'silence'
   | 'cut';
 
 export interface ApiServerOptions {
   readonly tls?: ServerOptions;
-  /** resource → [group and version, Kind]; the six kinds by default. */
-  readonly served?: Readonly<Record<string, readonly [groupVersion: string, kind: string]>>;
+  /** The six kinds by default. */
+  readonly served?: Served;
   /** Milliseconds between bookmarks of a watch that asks for them; 0: none. */
   readonly bookmarks?: number;
   /** A fixed one, so that it can come back at the same place. */
   readonly port?: number;
 }
-
-export const sixKinds: NonNullable<ApiServerOptions['served']> = {
-  namespaces: ['v1', 'Namespace'],
-  nodes: ['v1', 'Node'],
-  pods: ['v1', 'Pod'],
-  networkpolicies: ['networking.k8s.io/v1', 'NetworkPolicy'],
-  services: ['v1', 'Service'],
-  endpointslices: ['discovery.k8s.io/v1', 'EndpointSlice'],
-};
 
 interface OpenWatch {
   readonly resource: string;
@@ -87,7 +55,7 @@ interface OpenWatch {
   stalled: boolean;
 }
 
-export class ApiServer {
+export class ApiServer extends ApiStore {
   readonly seen: SeenRequest[] = [];
   misbehave: Misbehaviour = () => undefined;
   /** How an event becomes bytes; a test may damage, repeat, split or hold it. The default is one line. */
@@ -96,24 +64,18 @@ export class ApiServer {
   upgraded: ((seen: SeenRequest, request: IncomingMessage, socket: Duplex) => void) | null = null;
   /** Tokens that are accepted; null: anyone is. */
   tokens: Set<string> | null = null;
-  /** Versions are opaque to clients; a test of that may change how they look. */
-  versionText: (version: number) => string = (version) => String(version);
   readonly #options: ApiServerOptions;
-  readonly #collections = new Map<string, Collection>();
   readonly #watches = new Set<OpenWatch>();
   readonly #sockets = new Set<Socket>();
   #server: Server | null = null;
   #port: number;
-  #version = 100;
-  #uids = 0;
   #heldBack = new Set<string>();
   #bookmarking: NodeJS.Timeout | null = null;
 
   constructor(options: ApiServerOptions = {}) {
+    super(options.served ?? sixKinds);
     this.#options = options;
     this.#port = options.port ?? 0;
-    for (const [resource, [, kind]] of Object.entries(options.served ?? sixKinds))
-      this.#collections.set(resource, { kind, objects: new Map(), history: [], compacted: 0 });
   }
 
   static async start(options: ApiServerOptions = {}): Promise<ApiServer> {
@@ -127,9 +89,6 @@ export class ApiServer {
   }
   get port(): number {
     return this.#port;
-  }
-  get version(): number {
-    return this.#version;
   }
   get watches(): readonly string[] {
     return [...this.#watches].map(({ resource }) => resource);
@@ -165,84 +124,6 @@ export class ApiServer {
     for (const socket of this.#sockets) socket.destroy();
     this.#watches.clear();
     if (server !== null) await new Promise((resolve) => server.close(resolve));
-  }
-
-  // ---- objects
-
-  /** Adds or changes an object; returns it as the server has it. */
-  put(resource: string, object: ApiObject): ApiObject {
-    const collection = this.#collection(resource);
-    const key = keyOf(object);
-    const before = collection.objects.get(key);
-    const stored: ApiObject = {
-      ...object,
-      metadata: {
-        ...object.metadata,
-        uid: object.metadata.uid ?? before?.metadata.uid ?? `uid-${++this.#uids}`,
-        resourceVersion: this.versionText(++this.#version),
-      },
-    };
-    collection.objects.set(key, stored);
-    this.#record(resource, {
-      version: this.#version,
-      type: before === undefined ? 'ADDED' : 'MODIFIED',
-      object: stored,
-    });
-    return stored;
-  }
-
-  delete(resource: string, name: string, namespace = ''): boolean {
-    const collection = this.#collection(resource);
-    const key = namespace === '' ? name : `${namespace}/${name}`;
-    const object = collection.objects.get(key);
-    if (object === undefined) return false;
-    collection.objects.delete(key);
-    const metadata = { ...object.metadata, resourceVersion: this.versionText(++this.#version) };
-    this.#record(resource, { version: this.#version, type: 'DELETED', object: { ...object, metadata } });
-    return true;
-  }
-
-  /** Makes the objects those of a list of manifests; what is the same already stays untouched. */
-  become(items: readonly ApiObject[]): void {
-    const wanted = new Map<string, Map<string, ApiObject>>();
-    for (const resource of this.#collections.keys()) wanted.set(resource, new Map());
-    for (const item of items) {
-      const found = [...this.#collections].find(([, { kind }]) => kind === item.kind);
-      if (found === undefined) throw new Error(`the double serves no ${item.kind}`);
-      wanted.get(found[0])?.set(keyOf(item), item);
-    }
-    for (const [resource, objects] of wanted) {
-      for (const { metadata } of this.list(resource))
-        if (!objects.has(keyOf({ metadata }))) this.delete(resource, metadata.name, metadata.namespace);
-      for (const [key, object] of objects) {
-        const held = this.#collection(resource).objects.get(key);
-        const { uid: _uid, resourceVersion: _version, ...metadata } = held?.metadata ?? { name: '' };
-        if (JSON.stringify({ ...held, metadata }) !== JSON.stringify(object)) this.put(resource, object);
-      }
-    }
-  }
-
-  list(resource: string): readonly ApiObject[] {
-    return [...this.#collection(resource).objects.values()];
-  }
-
-  /** Forgets history: watches that begin before now, and continue tokens of lists before now, get 410. Open watches lose nothing. */
-  compact(): void {
-    for (const collection of this.#collections.values()) collection.compacted = this.#version;
-  }
-
-  /** As after a datastore was put back from a backup: versions begin again at `version`. */
-  turnBack(version: number): void {
-    this.#version = version;
-    for (const collection of this.#collections.values()) {
-      collection.history = [];
-      collection.compacted = 0;
-      for (const [key, object] of collection.objects)
-        collection.objects.set(key, {
-          ...object,
-          metadata: { ...object.metadata, resourceVersion: this.versionText(Math.min(version, 10)) },
-        });
-    }
   }
 
   // ---- open watches
@@ -291,8 +172,8 @@ export class ApiServer {
 
   #bookmark(watch: OpenWatch): void {
     this.#flush(watch);
-    watch.version = this.#version;
-    const [apiVersion, kind] = this.#served(watch.resource);
+    watch.version = this.version;
+    const [apiVersion, kind] = this.served(watch.resource);
     this.#write(watch, 'BOOKMARK', {
       apiVersion,
       kind,
@@ -300,16 +181,14 @@ export class ApiServer {
     });
   }
 
-  #record(resource: string, change: Change): void {
-    const collection = this.#collection(resource);
-    collection.history.push(change);
+  protected override changed(resource: string): void {
     for (const watch of this.#watches) if (watch.resource === resource) this.#flush(watch);
   }
 
   #flush(watch: OpenWatch): void {
     if (this.#heldBack.has(watch.resource)) return;
-    const [apiVersion, kind] = this.#served(watch.resource);
-    for (const { version, type, object } of this.#collection(watch.resource).history) {
+    const [apiVersion, kind] = this.served(watch.resource);
+    for (const { version, type, object } of this.collection(watch.resource).history) {
       if (version <= watch.version) continue;
       watch.version = version;
       this.#write(watch, type, { apiVersion, kind, ...object });
@@ -343,7 +222,8 @@ export class ApiServer {
       request.socket.destroy();
       return;
     }
-    if (wrong !== undefined) {
+    if (wrong !== undefined && 'pieces' in wrong) trickle(response, wrong);
+    else if (wrong !== undefined) {
       response.writeHead(wrong.status, wrong.headers);
       response.end(
         wrong.body ??
@@ -384,7 +264,7 @@ export class ApiServer {
     const token = /^Bearer (.*)$/.exec(seen.authorization ?? '')?.[1];
     if (wrong === 'silence') return;
     if (wrong === 'cut') socket.destroy();
-    else if (wrong !== undefined)
+    else if (wrong !== undefined && 'status' in wrong)
       refuseIt(
         wrong.status,
         wrong.body === undefined ? `the server was told to answer ${wrong.status}` : wrong.body,
@@ -407,24 +287,24 @@ export class ApiServer {
       rest = rest.slice(2);
     }
     const [resource = '', name = ''] = rest;
-    const served = (this.#options.served ?? sixKinds)[resource];
+    const served = this.kinds[resource];
     if (served === undefined || served[0] !== groupVersion || rest.length > 2) return null;
     return { resource, name, key: namespace === '' ? name : `${namespace}/${name}` };
   }
 
   #one(resource: string, key: string, name: string, response: ServerResponse): void {
-    const object = this.#collection(resource).objects.get(key);
-    const [apiVersion, kind] = this.#served(resource);
+    const object = this.collection(resource).objects.get(key);
+    const [apiVersion, kind] = this.served(resource);
     if (object === undefined) refuse(response, 404, `${resource} "${name}" not found`);
     else answer(response, 200, { apiVersion, kind, ...object });
   }
 
   /** `namespace`: '' for all. */
   #list(resource: string, namespace: string, query: URLSearchParams, response: ServerResponse): void {
-    const { objects, kind, compacted } = this.#collection(resource);
+    const { objects, kind, compacted } = this.collection(resource);
     const limit = Number(query.get('limit') ?? 0);
     const token = query.get('continue');
-    let version = this.#version;
+    let version = this.version;
     let after = '';
     if (token !== null) {
       const held = JSON.parse(Buffer.from(token, 'base64url').toString()) as {
@@ -442,7 +322,7 @@ export class ApiServer {
         return;
       }
     }
-    const all = [...this.#at(resource, version)]
+    const all = [...this.at(resource, version)]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .filter(([key]) => key > after)
       .filter(([, { metadata }]) => namespace === '' || metadata.namespace === namespace)
@@ -450,7 +330,7 @@ export class ApiServer {
     const page = limit > 0 ? all.slice(0, limit) : all;
     const last = page.at(-1)?.[0];
     const more = all.length > page.length && last !== undefined;
-    const [apiVersion] = this.#served(resource);
+    const [apiVersion] = this.served(resource);
     answer(response, 200, {
       apiVersion,
       kind: `${kind}List`,
@@ -468,29 +348,11 @@ export class ApiServer {
     });
   }
 
-  /** The objects as they were at a version that is not compacted. */
-  #at(resource: string, version: number): ReadonlyMap<string, ApiObject> {
-    const { objects, history } = this.#collection(resource);
-    if (version >= this.#version) return objects;
-    const then = new Map(objects);
-    const touched = new Set(
-      history.filter((change) => change.version > version).map(({ object }) => keyOf(object)),
-    );
-    for (const key of touched) {
-      const last = history
-        .filter((change) => change.version <= version && keyOf(change.object) === key)
-        .at(-1);
-      if (last === undefined || last.type === 'DELETED') then.delete(key);
-      else then.set(key, last.object);
-    }
-    return then;
-  }
-
   #watch(resource: string, query: URLSearchParams, response: ServerResponse): void {
-    const { compacted, objects } = this.#collection(resource);
+    const { compacted, objects } = this.collection(resource);
     const asked = query.get('resourceVersion') ?? '';
     const initial = asked === '' || asked === '0';
-    const from = initial ? this.#version : this.#versionOf(asked);
+    const from = initial ? this.version : this.versionOf(asked);
     response.writeHead(200, { 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
     response.flushHeaders();
     if (from < compacted) {
@@ -507,7 +369,7 @@ export class ApiServer {
       bookmarks: query.get('allowWatchBookmarks') === 'true',
       stalled: false,
     };
-    const [apiVersion, kind] = this.#served(resource);
+    const [apiVersion, kind] = this.served(resource);
     if (initial)
       for (const object of objects.values()) this.#write(watch, 'ADDED', { apiVersion, kind, ...object });
     this.#watches.add(watch);
@@ -525,27 +387,6 @@ export class ApiServer {
       this.#watches.delete(watch);
     });
   }
-
-  #versionOf(text: string): number {
-    for (let version = this.#version; version >= 0; version--)
-      if (this.versionText(version) === text) return version;
-    // From another history: a server begins where it is.
-    return this.#version;
-  }
-
-  #served(resource: string): readonly [string, string] {
-    return (this.#options.served ?? sixKinds)[resource]!;
-  }
-
-  #collection(resource: string): Collection {
-    const collection = this.#collections.get(resource);
-    if (collection === undefined) throw new Error(`the double serves no ${resource}`);
-    return collection;
-  }
-}
-
-function keyOf({ metadata }: ApiObject): string {
-  return metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
 }
 
 /** Equality only: `a=b,c=d`. */
@@ -555,6 +396,30 @@ function selected({ metadata }: ApiObject, selector: string): boolean {
     .split(',')
     .filter((term) => term !== '')
     .every((term) => labels?.[term.split('=')[0]!] === term.split('=')[1]);
+}
+
+/** What ends the response is sent piece by piece. */
+function trickle(
+  response: ServerResponse,
+  { trickle: pause, pieces }: { readonly trickle: number; readonly pieces: number },
+): void {
+  const whole = response.end.bind(response);
+  response.end = ((body: string) => {
+    const size = Math.ceil(body.length / pieces);
+    let sent = 0;
+    const next = () => {
+      if (response.destroyed) return;
+      if (sent >= body.length) {
+        whole();
+        return;
+      }
+      response.write(body.slice(sent, sent + size));
+      sent += size;
+      setTimeout(next, pause);
+    };
+    next();
+    return response;
+  }) as ServerResponse['end'];
 }
 
 function certificateName(socket: Socket): string | undefined {

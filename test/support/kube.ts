@@ -65,6 +65,7 @@ export function watching(
     client: new KubeClient(plainAccess(server.url, access)),
     log: (_level, message) => logged.push(message),
     settings: { ...quick, ...settings },
+    remindEvery: 20,
   });
   source.start({
     apply: (told) => {

@@ -215,6 +215,16 @@ test('a server that answers nothing at all is given up after our own patience', 
   await it.caughtUp();
 });
 
+test('a list that comes slowly is waited for as long as it comes', async (t) => {
+  const server = await apiServer(t);
+  for (let i = 0; i < 30; i++) server.put('pods', pod(`p${i}`));
+  server.misbehave = ({ query }) => (query.watch === undefined ? { trickle: 20, pieces: 30 } : undefined);
+  // The whole takes longer than the patience for the next piece.
+  const it = watching(t, server, { patience: 400 });
+  await it.caughtUp();
+  assert.ok(it.source.watches.every(({ lists }) => lists === 1));
+});
+
 test('a watch that is never answered is given up too', async (t) => {
   const server = await apiServer(t);
   server.put('pods', pod('a'));
@@ -244,11 +254,12 @@ test('the server away and back: nothing is taken away, one problem says so, and 
   );
   assert.match(it.problems()[0]?.message ?? '', /What was known before stays in force/);
   assert.equal(it.events.length, before);
+  await eventually('the log reminds', () => it.logged.some((line) => line.includes('still away')));
   server.put('pods', pod('b'));
   await server.up();
   await it.caughtUp();
   assert.deepEqual(it.problems(), []);
-  assert.deepEqual(it.logged, ['the API server is back']);
+  await eventually('the log says so', () => it.logged.includes('the API server is back'));
   assert.equal(it.events.length, before + 1);
   assert.ok(it.source.watches.every(({ lists, failures }) => lists === 1 && failures > 0));
 });
