@@ -23,6 +23,8 @@ export interface HostOptions {
   /** An application has ended, after so many seconds, with so many failures in a row by now. */
   readonly applied?: (seconds: number, failures: number) => void;
   readonly run?: Run;
+  /** Where /proc/sys is. */
+  readonly settings?: string;
 }
 
 /** Milliseconds. */
@@ -48,7 +50,7 @@ export class Host {
     this.#options = options;
     this.#run = options.run ?? runCommand;
     this.#nft = new Nft(this.#run);
-    this.#sysctls = new Sysctls(options.runDirectory, this.#run);
+    this.#sysctls = new Sysctls(options.runDirectory, this.#run, options.settings);
   }
 
   get problems(): readonly Problem[] {

@@ -6,12 +6,14 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Outcome, Run } from '../../../src/host/command.js';
 import { endUdp } from '../../../src/host/conntrack.js';
+import { Host } from '../../../src/host/host.js';
 import { tellManagers, untellManagers } from '../../../src/host/managers.js';
 import { Nft } from '../../../src/host/nft.js';
 import { Sysctls } from '../../../src/host/sysctl.js';
 import type { HostState } from '../../../src/host/table.js';
 import { parseAddress } from '../../../src/net/address.js';
 import { cidr } from '../../../src/net/cidr.js';
+import { eventually } from '../../support/agent-fixture.js';
 
 const fine: Outcome = { status: 0, stdout: '', stderr: '', missing: false };
 const absent: Outcome = { status: null, stdout: '', stderr: '', missing: true };
@@ -207,4 +209,73 @@ test('UDP connections of a host port end when it goes or comes, and no others do
     'conntrack -D -f ipv4 -p udp --orig-port-dst 53 --orig-dst 192.168.0.1',
   ]);
   assert.equal((await endUdp(async () => absent, [web], [], node))?.code, 'host-conntrack-missing');
+});
+
+function hostFixture(context: TestContext, run: Run) {
+  const settingsRoot = folder(context, { ...settings, 'net/ipv4/conf/weft0/forwarding': '1\n' });
+  const host = new Host({
+    runDirectory: folder(context, {}),
+    root: folder(context, {}),
+    log: () => {},
+    run,
+    settings: settingsRoot,
+  });
+  context.after(() => host.stop());
+  return { host, settingsRoot };
+}
+
+test('what fails is told and tried again by itself; the rest is done all the same', async (context) => {
+  let refusals = 2;
+  const run: Run = async (command, args) => {
+    if (command === 'nft' && args[0] === '-f' && refusals-- > 0)
+      return { ...fine, status: 1, stderr: 'busy' };
+    return fine;
+  };
+  const { host, settingsRoot } = hostFixture(context, run);
+  host.want(state);
+  await eventually('it is told', () => host.problems.some(({ code }) => code === 'host-nft'));
+  assert.equal(readFileSync(join(settingsRoot, 'net/ipv4/ip_forward'), 'utf8').trim(), '1');
+  await eventually('it is mended', () => host.problems.length === 0, 15_000);
+  assert.ok(refusals < 0);
+});
+
+test('one application at a time, and of what was wanted meanwhile only the latest', async (context) => {
+  const texts: string[] = [];
+  let under = 0;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const run: Run = async (command, args, input = '') => {
+    if (command !== 'nft' || args[0] !== '-f') return fine;
+    assert.equal(++under, 1);
+    texts.push(input);
+    if (texts.length === 1) await held;
+    under--;
+    return fine;
+  };
+  const { host } = hostFixture(context, run);
+  const withPods = (text: string): HostState => ({ ...state, pods: [cidr(text)] });
+  host.want(withPods('10.1.0.0/24'));
+  await eventually('the first is under way', () => texts.length === 1);
+  for (const text of ['10.2.0.0/24', '10.3.0.0/24', '10.4.0.0/24']) host.want(withPods(text));
+  release();
+  await eventually('the latest is applied', () => texts.at(-1)?.includes('10.4.0.0/24') === true);
+  assert.equal(texts.length, 2);
+  host.want(withPods('10.4.0.0/24'));
+  await host.stop();
+  assert.equal(texts.length, 2);
+});
+
+test('in another network namespace than the interface nothing is touched', async (context) => {
+  const calls: string[] = [];
+  const run: Run = async (command) => {
+    calls.push(command);
+    return fine;
+  };
+  const { host, settingsRoot } = hostFixture(context, run);
+  host.want({ ...state, interface: 'elsewhere0' });
+  await eventually('it is told', () => host.problems.some(({ code }) => code === 'host-interface-missing'));
+  assert.deepEqual(calls, []);
+  assert.equal(readFileSync(join(settingsRoot, 'net/ipv4/ip_forward'), 'utf8'), '0\n');
 });
