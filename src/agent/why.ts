@@ -156,7 +156,8 @@ function verdictOf(
       allowed: null,
       reason: `The source is not attached to this node, which has no port for what comes from outside.`,
     };
-  if (flows.length === 0) return { allowed: false, reason: helpOf('service-no-endpoint') };
+  if (flows.length === 0)
+    return { allowed: false, reason: helpOf(report.service?.reason ?? 'service-no-endpoint') };
   const denied = flows.find(({ allowed }) => !allowed);
   if (denied !== undefined) {
     const isolated = denied.sides.some(({ verdict }) => verdict.reason === 'isolated');

@@ -95,9 +95,5 @@ function dropLine({ pod, drops }: WhyPort): string {
 }
 
 function backends(count: number): string {
-  return count === 0
-    ? 'nobody: it has no ready endpoint'
-    : count === 1
-      ? 'one backend'
-      : `one of ${count} backends`;
+  return count === 0 ? 'no backend' : count === 1 ? 'one backend' : `one of ${count} backends`;
 }

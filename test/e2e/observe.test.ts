@@ -83,6 +83,27 @@ describe('observing a lab', () => {
     assert.match(ask('conntrack'), /^TCP .* default\/backend:\d+ +default\/db:5432/m);
   });
 
+  test('doctor finds agent and switch well; a sysdump has the image that the switch enforces', () => {
+    const findings = JSON.parse(weft(['doctor', '--json', at]).stdout) as { check: string; level: string }[];
+    const bad = findings.filter(
+      ({ check, level }) =>
+        level !== 'ok' && ['agent', 'switch', 'versions', 'state', 'ports'].includes(check),
+    );
+    assert.deepEqual(bad, []);
+    const file = join(folder, 'dump.tar.gz');
+    ask('sysdump', '-w', file);
+    const read = (entry: string) => {
+      const all = spawnSync('tar', ['-xzOf', file, '--wildcards', `*/${entry}`], { encoding: 'utf8' });
+      assert.equal(all.status, 0, all.stderr);
+      return all.stdout;
+    };
+    const image = JSON.parse(read('image.json')) as { policies: string[]; sections: Record<string, number> };
+    assert.ok(image.policies.includes('default/default-deny-ingress'), String(image.policies));
+    assert.ok((image.sections.programs ?? 0) > 0);
+    assert.match(read('drops.jsonl'), /policy-ingress/);
+    assert.match(read('run/leases.jsonl'), /default/);
+  });
+
   test('a capture holds the packets of a pod with verdicts, and tcpdump reads it', async () => {
     const file = join(folder, 'db.pcapng');
     const capture = startWeft(['capture', 'default/db', '-w', file, at]);

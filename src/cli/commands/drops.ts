@@ -1,14 +1,16 @@
 /** `weft drops`: packets that the switch dropped, with the one reason of each; `--reasons` explains them all. */
 import type { Command } from 'commander';
+import type { PortRow } from '../../agent/protocol.js';
 import { type DropReason, dropReasons } from '../../errors/drop-reasons.js';
-import { withAgentOptions } from '../connect.js';
+import { withAgentOptions, withAgents } from '../connect.js';
 import { type LineOptions, printFlows } from '../flow-lines.js';
-import { formatOf, jsonOption, parsePodName, printRows } from '../output.js';
+import { type Column, formatOf, jsonOption, parsePodName, printNodeRows, printRows } from '../output.js';
 import { lineFormatOption } from './flows.js';
 
 interface DropsOptions extends LineOptions {
   readonly follow?: true;
   readonly reasons?: true;
+  readonly counts?: true;
 }
 
 export function register(program: Command): void {
@@ -18,6 +20,7 @@ export function register(program: Command): void {
       .description('Show dropped packets, each with its reason.')
       .argument('[pod]', 'only those from or to NAMESPACE/POD')
       .option('-f, --follow', 'go on as they happen')
+      .option('--counts', 'count them instead, by the pod that sent them, since its port is there')
       .option('--reasons', 'list every drop reason with its meaning')
       .addOption(lineFormatOption())
       .addOption(jsonOption()),
@@ -30,6 +33,10 @@ export function register(program: Command): void {
       ]);
       return;
     }
+    if (options.counts === true) {
+      await printCounts(pod, options);
+      return;
+    }
     await printFlows(options, {
       follow: options.follow === true,
       drops: true,
@@ -37,3 +44,51 @@ export function register(program: Command): void {
     });
   });
 }
+
+interface Count {
+  /** `namespace/name`; of the node's own port `node/NAME`. */
+  readonly pod: string;
+  readonly reason: string;
+  readonly kind: string;
+  readonly packets: number;
+}
+
+/** Exact, where the events above are told at a bounded rate. */
+async function printCounts(pod: string | undefined, options: DropsOptions): Promise<void> {
+  const wanted = pod === undefined ? undefined : parsePodName(pod);
+  const { answers } = await withAgents(options, async (agent) => {
+    const { ports } = await agent.request('ports');
+    return ports
+      .filter(
+        ({ namespace, name }) =>
+          wanted === undefined || (namespace === wanted.namespace && name === wanted.name),
+      )
+      .flatMap(countsOf)
+      .sort((a, b) => b.packets - a.packets);
+  });
+  printNodeRows(formatOf(options), answers, countColumns);
+}
+
+const kinds = new Map<string, string>(dropReasons.map(({ name, kind }) => [name, kind]));
+
+function countsOf(port: PortRow): Count[] {
+  const pod = port.kind === 'host' ? `node/${port.name}` : `${port.namespace}/${port.name}`;
+  return Object.entries(port.drops ?? {}).map(([reason, packets = 0]) => ({
+    pod,
+    reason,
+    kind: kinds.get(reason) ?? '',
+    packets,
+  }));
+}
+
+const countColumns: readonly Column<Count>[] = [
+  { title: 'SENT BY', value: ({ pod }) => pod },
+  { title: 'REASON', value: ({ reason }) => reason },
+  { title: 'KIND', value: ({ kind }) => kind },
+  { title: 'PACKETS', value: ({ packets }) => packets },
+  {
+    title: 'MEANING',
+    value: ({ reason }) => dropReasons.find(({ name }) => name === reason)?.help ?? '',
+    wide: true,
+  },
+];

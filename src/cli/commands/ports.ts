@@ -41,6 +41,13 @@ const columns: readonly Column<PortRow>[] = [
   { title: 'BYTES OUT', value: ({ sent }) => count(sent?.bytes), wide: true },
   { title: 'CONNECTIONS', value: ({ connections }) => count(connections), wide: true },
   { title: 'SECONDS', value: ({ workerSeconds }) => workerSeconds?.toFixed(2) ?? '-', wide: true },
+  {
+    title: 'THROTTLED',
+    value: ({ throttledSeconds }) =>
+      throttledSeconds === undefined ? '-' : `${throttledSeconds.toFixed(1)}s`,
+    wide: true,
+  },
+  { title: 'POLICED', value: ({ policedPackets }) => count(policedPackets), wide: true },
   { title: 'MTU', value: ({ mtu }) => mtu, wide: true },
   { title: 'INTERFACE', value: ({ ifname }) => ifname, wide: true },
   { title: 'MAC', value: ({ mac }) => mac, wide: true },

@@ -172,6 +172,14 @@ test('a Service is asked by its address, and every backend is told', async (t) =
   const nobody = await ask({ from: web, to: service('db') });
   assert.equal(nobody.allowed, false);
   assert.match(nobody.reason ?? '', /no ready endpoint/);
+  double.explain = () => ({
+    generation: '1',
+    image: true,
+    from: webPort.port,
+    service: { name: 'shop/db:mysql', affinitySeconds: 0, reason: 'service-no-local-endpoint' },
+    ways: [],
+  });
+  assert.match((await ask({ from: web, to: service('db') })).reason ?? '', /traffic policy is Local/);
 });
 
 test('a pod of another node is named with its node, and neither end here is no answer', async (t) => {

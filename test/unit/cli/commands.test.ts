@@ -157,6 +157,23 @@ test('capture writes pcapng with the verdict of each packet, to a file and to st
   assert.match(unknown.err, /No pod shop\/nobody is attached/);
 });
 
+test('drops --counts counts by pod and reason, also where no event was told', async (t) => {
+  const { at } = await node(t);
+  const [table, json, other] = await Promise.all([
+    weft('drops', '--counts', ...at).ended,
+    weft('drops', 'shop/web', '--counts', '--json', ...at).ended,
+    weft('drops', 'shop/other', '--counts', '--json', ...at).ended,
+  ]);
+  assert.equal(table.status, 0, table.err);
+  assert.match(table.out.toString(), /^SENT BY +REASON +KIND +PACKETS$/m);
+  assert.match(table.out.toString(), /^shop\/web +policy-egress +policy +3$/m);
+  assert.match(table.out.toString(), /^node\/here +policy-egress/m);
+  assert.deepEqual(JSON.parse(json.out.toString()), [
+    { pod: 'shop/web', reason: 'policy-egress', kind: 'policy', packets: 3 },
+  ]);
+  assert.deepEqual(JSON.parse(other.out.toString()), []);
+});
+
 test('drops --reasons explains every reason', async () => {
   const { out, status } = await weft('drops', '--reasons').ended;
   assert.equal(status, 0);
