@@ -29,6 +29,14 @@ describe('containerd, agent, switch and plugin in trouble', { skip: lacks === ''
     }).catch(() => assert.fail(left.join('\n')));
   }
 
+  /** As the kubelet does: of a sandbox whose ADD and whose DEL failed containerd keeps record and namespace, to be stopped later. */
+  async function removeRest(): Promise<void> {
+    for (const { id } of await node.cri.sandboxes()) {
+      await node.cri.stopSandbox(id);
+      await node.cri.removeSandbox(id);
+    }
+  }
+
   /** A call of the installed plugin, as a runtime makes it. */
   async function plugin(
     command: string,
@@ -231,11 +239,7 @@ describe('containerd, agent, switch and plugin in trouble', { skip: lacks === ''
       answers.join(', '),
     );
     for (const pod of pods) await node.removePod(pod);
-    // Of a sandbox whose ADD failed the runtime may keep the record.
-    for (const { id } of await node.cri.sandboxes()) {
-      await node.cri.stopSandbox(id);
-      await node.cri.removeSandbox(id);
-    }
+    await removeRest();
     await assertNothingLeft();
   });
 
@@ -252,6 +256,7 @@ describe('containerd, agent, switch and plugin in trouble', { skip: lacks === ''
     await node.weft.agentSynced();
     const pod = await node.startPod({ ...wish, attempt: 1 });
     for (const one of [a, b, pod]) await node.removePod(one);
+    await removeRest();
     await assertNothingLeft();
   });
 
