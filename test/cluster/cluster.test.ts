@@ -2,19 +2,23 @@
  * weft as the network of a real cluster. K3S_BIN: a K3s binary, started on a machine of the test's own beside containerd, the agent and the
  * switch. KUBECONFIG: a cluster that has weft already. Without either nothing is run, and every case counts so.
  */
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildPodProgram } from '../support/container-image.js';
 import { containerdLacks } from '../support/containerd.js';
 import { nodeAddress, outsideAddress } from '../support/machine.js';
 import { NodeWeft } from '../support/node-weft.js';
+import { repositoryRoot } from '../support/repository.js';
 import { Cluster, kubeconfigLacks } from './cluster.js';
 import { conformance, outsideServer } from './conformance.js';
 import { far } from './far.js';
 import { hostPorts } from './host-ports.js';
-import { K3s, k3sBinary, kernelHasSctp, kubeconfigFile } from './k3s.js';
+import { K3s, k3sBinary, kernelHasSctp } from './k3s.js';
 import { restarts } from './restarts.js';
 import { services } from './services.js';
 
+/** Of the agent: the service account of deploy/rbac.yaml. */
+const agentKubeconfig = '/etc/weft/kubeconfig';
 const binary = k3sBinary();
 const reason = binary === undefined ? kubeconfigLacks() : containerdLacks();
 let cluster: Cluster | null = null;
@@ -48,9 +52,10 @@ before(async () => {
     'src',
     outsideAddress,
   );
+  await k3s.serviceAccountKubeconfig(join(repositoryRoot, 'deploy', 'rbac.yaml'), agentKubeconfig);
   weft = await NodeWeft.start(machine, {
     network: { podCIDRs: [] },
-    kubernetes: { mode: 'on', kubeconfig: kubeconfigFile },
+    kubernetes: { mode: 'on', kubeconfig: agentKubeconfig },
     limits: { ports: 512 },
   });
   await weft.agentSynced();

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { buildPodProgram, pauseImage, podProgram } from '../support/container-image.js';
 import { Containerd, containerdSocket } from '../support/containerd.js';
 import { Machine, nodeAddress, type Ran } from '../support/machine.js';
@@ -102,6 +102,52 @@ export class K3s {
     options: { readonly input?: string; readonly seconds?: number } = {},
   ): Promise<Ran> {
     return this.machine.ran(['env', `KUBECONFIG=${kubeconfigFile}`, kubectl, ...args], options);
+  }
+
+  /**
+   * What an agent in a pod has: the rights of its service account and nothing else. Writes a kubeconfig with its token to `file`.
+   * Since Kubernetes 1.24 a token is asked for, before it is there by itself.
+   */
+  async serviceAccountKubeconfig(manifest: string, file: string): Promise<void> {
+    const applied = await this.kubectl(['apply', '-f', manifest]);
+    if (applied.status !== 0) throw new Error(`${manifest}: ${applied.stderr}`);
+    const account = ['-n', 'kube-system', 'weft'];
+    let token = '';
+    await until('the service account has a token', 30, async () => {
+      const named = await this.kubectl([
+        'get',
+        'serviceaccount',
+        ...account,
+        '-o',
+        'jsonpath={.secrets[0].name}',
+      ]);
+      if (named.stdout === '') token = (await this.kubectl(['create', 'token', ...account])).stdout.trim();
+      else {
+        const path = ['get', 'secret', '-n', 'kube-system', named.stdout, '-o', 'jsonpath={.data.token}'];
+        token = Buffer.from((await this.kubectl(path)).stdout, 'base64').toString();
+      }
+      return token !== '';
+    });
+    this.machine.run('mkdir', '-p', dirname(file));
+    this.machine.write(
+      file,
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Config',
+        clusters: [
+          {
+            name: 'k3s',
+            cluster: {
+              server: 'https://127.0.0.1:6443',
+              'certificate-authority': '/var/lib/rancher/k3s/server/tls/server-ca.crt',
+            },
+          },
+        ],
+        users: [{ name: 'weft', user: { token } }],
+        contexts: [{ name: 'k3s', context: { cluster: 'k3s', user: 'weft' } }],
+        'current-context': 'k3s',
+      }),
+    );
   }
 
   /** The server alone: pods stay. */
