@@ -258,10 +258,14 @@ check_forward_chain() {
   remedy="accept $interface there: iptables -I FORWARD -i $interface -j ACCEPT; iptables -I FORWARD -o $interface -j ACCEPT (firewalld: add $interface to the zone trusted), and keep it where the firewall's rules are kept"
   blocked=$(printf '%s\n' "$rules" | grep -c '^:FORWARD DROP' || :)
   accepted=$(printf '%s\n' "$rules" | grep -c "^-A FORWARD -[io] $interface .*ACCEPT" || :)
-  others=$(run nft list chains | awk '
+  # What iptables keeps is in its own tables, and told below where iptables is there to tell it.
+  others=$(run nft list ruleset | awk -v own="\"$interface\"" -v iptables="${rules:+told}" '
     $1 == "table" { table = $2 " " $3 }
-    $1 == "chain" { chain = $2 }
-    /hook forward/ && /policy drop/ && table !~ / filter$/ { print table " " chain }' | join_lines)
+    $1 == "chain" { chain = $2; drops = inward = outward = 0 }
+    /hook forward/ && /policy drop/ && (iptables == "" || table !~ / filter$/) { drops = 1 }
+    / accept/ && index($0, "iifname " own) { inward = 1 }
+    / accept/ && index($0, "oifname " own) { outward = 1 }
+    $1 == "}" { if (drops && !(inward && outward)) print table " " chain; drops = 0 }' | join_lines)
   if [ -n "$others" ]; then
     found error forward-chain "the nft chain $others drops what it has no rule for" "accept $interface there in both directions"
   elif [ "$blocked" -gt 0 ] && [ "$accepted" -lt $((2 * blocked)) ]; then

@@ -216,6 +216,27 @@ const cases: readonly (readonly [check: string, level: string, seen: RegExp, cha
     /nothing/,
     {
       '/bin/nft': program(
+        'table inet strict {\n\tchain forward {\n\t\ttype filter hook forward priority filter; policy drop;\n\t\tiifname "weft0" counter packets 0 bytes 0 accept\n\t\toifname "weft0" accept\n\t}\n}',
+      ),
+    },
+  ],
+  [
+    'forward-chain',
+    'error',
+    /ip filter FORWARD/,
+    {
+      '/bin/iptables-save': null,
+      '/bin/nft': program(
+        'table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}',
+      ),
+    },
+  ],
+  [
+    'forward-chain',
+    'ok',
+    /nothing/,
+    {
+      '/bin/nft': program(
         'table inet strict {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}',
       ),
     },
