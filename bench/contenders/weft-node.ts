@@ -4,6 +4,8 @@
  *
  * The processes run in the node's network namespace. It has no port on the switch (`hostInterface` is empty): no workload talks to the node.
  */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -95,6 +97,40 @@ export class WeftNode {
       timeoutMilliseconds: patience,
     });
     return performance.now() - started;
+  }
+
+  /** The same as a container runtime has it: milliseconds from starting the CNI plugin for ADD to its end. */
+  async add(pod: WeftPod): Promise<number> {
+    const started = performance.now();
+    await this.#plugin('ADD', pod);
+    return performance.now() - started;
+  }
+
+  async delete(pod: WeftPod): Promise<void> {
+    await this.#plugin('DEL', pod);
+  }
+
+  async #plugin(command: 'ADD' | 'DEL', { namespace, name, netns }: WeftPod): Promise<void> {
+    const child = spawn(join(packageRoot(), 'build', 'bin', 'weft-cni'), [], {
+      env: {
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: `${namespace}.${name}`,
+        CNI_NETNS: netns,
+        CNI_IFNAME: 'eth0',
+        CNI_PATH: '/nowhere',
+        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${namespace};K8S_POD_NAME=${name}`,
+      },
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    let said = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString();
+    });
+    child.stdin.end(
+      JSON.stringify({ cniVersion: '1.1.0', name: 'weft', type: 'weft-cni', runDir: this.run }),
+    );
+    const [status] = await once(child, 'close');
+    if (status !== 0) throw new Error(`weft-cni ${command} failed: ${said}`);
   }
 
   async detach(pod: WeftPod): Promise<void> {
