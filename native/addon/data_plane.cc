@@ -114,7 +114,7 @@ Result<Attached> DataPlane::finish_attach(const PortConfig& config, io::Tap tap)
   spec.mtu = config.tap.mtu;
   spec.bandwidth = config.bandwidth;
   for (const io::NetworkAddress& address : config.tap.addresses) spec.addresses.push_back(address.address);
-  LivePort live{config, {}, tap.identity, tap.descriptor.get(), tap.pinned};
+  LivePort live{config, {}, tap.identity, tap.descriptor.get()};
   auto added = switch_->add_port(
       std::move(spec), std::make_unique<io::TapDevice>(std::move(tap.descriptor), tap.udp_segmentation));
   if (!added.ok()) {
@@ -126,7 +126,7 @@ Result<Attached> DataPlane::finish_attach(const PortConfig& config, io::Tap tap)
   }
   live.handle = added.value();
   ids_[live.handle.index] = config.id;
-  const Attached attached{live.handle.instance, tap.origin, tap.pinned};
+  const Attached attached{live.handle.instance, tap.origin};
   ports_.insert_or_assign(config.id, std::move(live));
   return attached;
 }
@@ -174,7 +174,8 @@ std::vector<BrokenPort> DataPlane::broken_ports() {
             io::tap_alive(port.descriptor, port.config.tap.ifname + " of " + port.config.tap.netns);
         !alive.ok())
       broken.push_back({id, alive.error()});
-    else if (port.pinned && !io::namespace_is_still(port.config.tap.netns, port.identity))
+    // The descriptor holds the namespace: what the device says of it proves nothing.
+    else if (!port.config.tap.host && !io::namespace_is_still(port.config.tap.netns, port.identity))
       broken.push_back({id,
                         {"namespace-gone", "the namespace " + port.config.tap.netns +
                                                " is gone; the port's descriptor no longer holds it"}});

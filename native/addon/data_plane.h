@@ -45,7 +45,6 @@ struct PortConfig {
 struct Attached {
   PortInstance instance = 0;
   io::TapOrigin origin = io::TapOrigin::created;
-  bool pinned = false;
 };
 
 struct BrokenPort {
@@ -124,7 +123,6 @@ class DataPlane {
     PortHandle handle;
     io::NamespaceIdentity identity;
     int descriptor = -1;  // the switch's device owns it
-    bool pinned = false;
   };
   struct Capture {
     std::string id;

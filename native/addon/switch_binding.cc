@@ -121,7 +121,6 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
             Napi::Object answer = Napi::Object::New(env_);
             answer.Set("instance", to_number(env_, attached.value().instance));
             answer.Set("origin", to_text(attached.value().origin));
-            answer.Set("pinned", attached.value().pinned);
             deferred.Resolve(answer);
           });
         });

@@ -3,8 +3,8 @@
 // a pod.
 //
 // The thread lives in the nursery: a network namespace of weft's own that has no name and is held by a
-// descriptor, so that the host's network managers never see a TAP that is being made. `home` is the namespace
-// that the process was started in.
+// descriptor: between two tasks it is nowhere where it could do harm. `home` is the namespace that the
+// process was started in.
 #pragma once
 
 #include <condition_variable>

@@ -28,8 +28,6 @@ namespace {
 
 constexpr const char* kTunDevice = "/dev/net/tun";
 constexpr short kFlags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-// Name in the nursery until the move; the kernel puts a number in.
-constexpr const char* kNurseryName = "weft-%d";
 
 std::string where(const TapConfig& config) {
   return config.ifname + " in " + (config.netns.empty() ? "the node's namespace" : config.netns);
@@ -246,25 +244,11 @@ Result<Tap> create(const NamespaceContext& context, const TapConfig& config) {
     inside.emplace(std::move(entered).value());
     return Ok{};
   };
-  if (config.host) {
-    if (Status status = step_inside(); !status.ok()) return status.error();
-    auto made = make_device(config.ifname, config.mac);
-    if (!made.ok()) return made.error();
-    tap.descriptor = std::move(made.value().descriptor);
-  } else {
-    auto file = NamespaceFile::open(config.netns);
-    if (!file.ok()) return file.error();
-    auto made = make_device(kNurseryName, config.mac);
-    if (!made.ok()) return made.error();
-    tap.descriptor = std::move(made.value().descriptor);
-    tap.identity = file.value().identity();
-    auto nursery = Netlink::open();
-    if (!nursery.ok()) return nursery.error();
-    if (Status status = nursery.value().move_link(made.value().index, file.value().get(), config.ifname);
-        !status.ok())
-      return status.error();
-    if (Status status = step_inside(); !status.ok()) return status.error();
-  }
+  if (Status status = step_inside(); !status.ok()) return status.error();
+  auto made = make_device(config.ifname, config.mac);
+  if (!made.ok()) return made.error();
+  tap.descriptor = std::move(made.value().descriptor);
+  if (inside->file) tap.identity = inside->file->identity();
   auto offloads = set_offloads(tap.descriptor.get(), where(config));
   if (!offloads.ok()) return offloads.error();
   tap.udp_segmentation = offloads.value();
@@ -295,7 +279,6 @@ Result<Tap> reattach(Inside& inside, const TapConfig& config, const Link& link) 
   if (Status same = check_same(link, config); !same.ok()) return same.error();
   Tap tap;
   tap.origin = TapOrigin::reattached;
-  tap.pinned = !config.host;
   if (inside.file) tap.identity = inside.file->identity();
   auto opened = open_tun();
   if (!opened.ok()) return opened.error();

@@ -1,9 +1,10 @@
 // TAP ports: made, re-attached after a restart, adopted from the supervisor, removed.
 //
 // The namespace in which /dev/net/tun is opened decides where TUNSETIFF creates and looks, and the descriptor
-// pins that namespace until it is closed. So a new TAP is opened in the nursery and then moved: it does not
-// keep the pod's namespace alive. A re-attached one has to be opened inside (pinned = true), so its owner
-// watches the namespace's path and closes it when the path is gone.
+// pins that namespace until it is closed. A pod's is opened inside the pod all the same, and the owner of a
+// port watches the namespace's path and closes it when the path is gone: a TAP made elsewhere and moved in
+// pins nothing, but the move waits for an RCU barrier with the kernel's network lock held, 10 to 20 ms of a
+// machine that starts a pod, and all that start at once wait one behind the other.
 //
 // All functions here block and run on the namespace thread. Each error names call, object and errno, and
 // whatever was made before is undone. Devices are persistent: closing the descriptor keeps device, addresses
@@ -47,7 +48,6 @@ struct Tap {
   Descriptor descriptor;  // non-blocking, vnet headers of 10 bytes in host byte order, no packet information
   NamespaceIdentity identity;  // zeros for a host port
   TapOrigin origin = TapOrigin::created;
-  bool pinned = false;            // the descriptor keeps the pod's namespace alive
   bool udp_segmentation = false;  // USO; kernels before 6.2 have none
 };
 

@@ -19,6 +19,7 @@ import type {
   CountersReport,
   ExplainReport,
   FlowEvent,
+  PortOrigin,
   PortSpec,
   SwitchSettings,
   TrialCounts,
@@ -73,9 +74,7 @@ export interface SwitchOptions extends SwitchLimits {
 
 export interface AttachedPort {
   readonly instance: number;
-  /** created new, re-attached by namespace path, or adopted: the descriptor came from the supervisor. */
-  readonly origin: 'created' | 're-attached' | 'adopted';
-  readonly pinned: boolean;
+  readonly origin: PortOrigin;
 }
 
 export interface LoadedImage {

@@ -7,7 +7,7 @@
  */
 import type { AddonError, NativeSwitch } from './addon.js';
 import { type NamespaceState, namespaceAt } from './namespace-path.js';
-import type { Failure, PortReport, PortSpec, PortStatus } from './protocol.js';
+import type { Failure, PortOrigin, PortReport, PortSpec, PortStatus } from './protocol.js';
 
 interface Entry {
   spec: PortSpec;
@@ -15,7 +15,8 @@ interface Entry {
   status: 'live' | 'failed' | null;
   error?: Failure;
   instance: number;
-  pinned: boolean;
+  /** Of the device; absent while there is none. */
+  origin?: PortOrigin;
 }
 
 /** What the reconciler needs of the switch. */
@@ -96,7 +97,7 @@ export class Ports {
       ...statusOf(entry.spec.id, entry),
       spec: entry.spec,
       instance: entry.instance,
-      pinned: entry.pinned,
+      ...(entry.origin === undefined ? {} : { origin: entry.origin }),
       namespace: entry.spec.kind === 'host' ? 'there' : this.#namespaceAt(entry.spec.netns),
     }));
   }
@@ -121,13 +122,13 @@ export class Ports {
   }
 
   async #attach(spec: PortSpec): Promise<void> {
-    const entry: Entry = { spec, status: null, instance: 0, pinned: false };
+    const entry: Entry = { spec, status: null, instance: 0 };
     this.#entries.set(spec.id, entry);
     try {
       const attached = await this.#driver.attach(spec);
       entry.status = 'live';
       entry.instance = attached.instance;
-      entry.pinned = attached.pinned;
+      entry.origin = attached.origin;
       this.#log('port attached', { port: spec.id, origin: attached.origin, netns: spec.netns });
     } catch (error) {
       fail(entry, failureOf(error));
@@ -154,7 +155,7 @@ function fail(entry: Entry, error: Failure): void {
   entry.status = 'failed';
   entry.error = error;
   entry.instance = 0;
-  entry.pinned = false;
+  delete entry.origin;
 }
 
 function failureOf(error: unknown): Failure {

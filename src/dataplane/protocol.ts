@@ -273,14 +273,17 @@ export interface SwitchStatus {
   readonly lostEvents: number;
 }
 
+/** Created new, re-attached by the path of its namespace after a restart, or adopted: the supervisor had kept its descriptor. */
+export type PortOrigin = 'created' | 're-attached' | 'adopted';
+
 export interface PortReport extends PortStatus {
   readonly spec: PortSpec;
   /** The first life of a port index is 1; a port that was removed and came back has another. 0 while failed. */
   readonly instance: number;
   /** Whether a namespace is at the port's path now; `unknown`: it could not be looked at. Of the host port always `there`. */
   readonly namespace: 'there' | 'gone' | 'unknown';
-  /** Re-attached by path after a restart, so that its descriptor pins the namespace until the port is removed. */
-  readonly pinned: boolean;
+  /** How the switch came to its device; absent while it has none. */
+  readonly origin?: PortOrigin;
 }
 
 export interface PortCounters {

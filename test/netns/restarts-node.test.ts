@@ -155,7 +155,7 @@ describe('a node under weft-supervise', () => {
     assert.equal(status.supervised, true);
     for (const report of await node.query('ports')) {
       assert.equal(report.status, 'live');
-      assert.equal(report.pinned, false, 'its descriptor came from the supervisor');
+      assert.equal(report.origin, 'adopted', 'its descriptor came from the supervisor');
     }
     await node.apply([onlyGood]);
   });
@@ -285,7 +285,7 @@ describe('a node without weft-supervise', () => {
     );
     for (const report of await node.query('ports')) {
       assert.equal(report.status, 'live');
-      assert.equal(report.pinned, true, 're-attached by the path of its namespace');
+      assert.equal(report.origin, 're-attached', 'by the path of its namespace');
     }
     assert.equal((await node.query('status')).supervised, false);
   });

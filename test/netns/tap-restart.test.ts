@@ -112,7 +112,7 @@ test('kill -9 of the switch under a stream: no reset, no carrier lost, ports ado
     const answer = await observerClient.ask({ type: 'query', what: 'ports' });
     assert.ok(answer?.type === 'answer' && answer.what === 'ports');
     assert.ok(
-      answer.data.every(({ pinned }) => !pinned),
+      answer.data.every(({ origin }) => origin === 'adopted'),
       'adopted, not re-attached',
     );
   }
@@ -141,8 +141,8 @@ test('without the supervisor ports come back by their namespace path, with the s
   const answer = await observerClient.ask({ type: 'query', what: 'ports' });
   assert.ok(answer?.type === 'answer' && answer.what === 'ports');
   assert.deepEqual(
-    answer.data.map(({ status, pinned }) => [status, pinned]),
-    [1, 2, 3].map(() => ['live', true]),
+    answer.data.map(({ status, origin }) => [status, origin]),
+    [1, 2, 3].map(() => ['live', 're-attached']),
   );
   assert.equal(await pods.run(client, udpClient, '10.42.0.2', 7000, 10).line(), '10');
   assert.equal(await pods.run(client, udpClient, '10.42.0.3', 7000, 10).line(), 'timeout');

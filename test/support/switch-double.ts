@@ -244,7 +244,7 @@ export class SwitchDouble {
           ...this.portStatus(spec.id),
           spec,
           instance: 1,
-          pinned: false,
+          origin: 'created',
           namespace: this.namespaceState(spec.netns),
         }));
       case 'connections':

@@ -29,7 +29,7 @@ class Script implements PortDriver {
   attach = async ({ id }: PortSpec) => {
     this.calls.push(`attach ${id}`);
     this.#fail(`attach ${id}`);
-    return { instance: ++this.#instance, origin: 'created', pinned: false } as const;
+    return { instance: ++this.#instance, origin: 'created' } as const;
   };
   detach = async ({ id }: PortSpec) => {
     this.calls.push(`detach ${id}`);
