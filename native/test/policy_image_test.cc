@@ -299,6 +299,21 @@ TEST_CASE("an image that does not hold together is refused for what is wrong wit
        }},
       {"a service with backends that are not there", "image-bounds",
        [](Bytes& b) { change<Section::services>(b, 0, [](auto& s) { s.backend_count = 0x10000; }); }},
+      {"a service that keeps endpoints that are not there", "image-bounds",
+       [](Bytes& b) { change<Section::services>(b, 0, [](auto& s) { s.kept_count = 0xffffffff; }); }},
+      {"a service with source ranges that are not there", "image-bounds",
+       [](Bytes& b) { change<Section::services>(b, 0, [](auto& s) { s.source_count = 9; }); }},
+      {"a service that does neither when it is empty", "image-bounds",
+       [](Bytes& b) { change<Section::services>(b, 0, [](auto& s) { s.empty = 2; }); }},
+      {"backends that do not ascend", "image-order",
+       [](Bytes& b) {
+         change<Section::services>(b, 0, [](auto& s) {
+           s.first_backend = 0;
+           s.backend_count = 2;
+           s.kept_count = 0;
+         });
+         change<Section::backends>(b, 0, [](auto& one) { std::memset(one.address, 0xff, 16); });
+       }},
       {"a frontend of no service", "image-bounds",
        [](Bytes& b) { change<Section::frontends>(b, 0, [](auto& f) { f.service = 99; }); }},
   };
