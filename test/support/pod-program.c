@@ -10,6 +10,7 @@
  * TCP connection, a byte every so many ms; prints the longest silence in ms, or "lost" pod resolve SERVER
  * NAME                     asks for the A record; prints the address
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -110,6 +111,11 @@ static ssize_t answer_dns(unsigned char* packet, ssize_t length, const char* add
   return at + sizeof record + 4;
 }
 
+union answer_from {
+  char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+  struct cmsghdr aligned;
+};
+
 static int serve(int count, char** words) {
   const char* name = words[0];
   struct pollfd sockets[maximumSockets];
@@ -131,6 +137,7 @@ static int serve(int count, char** words) {
     }
     setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(socket_, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
+    setsockopt(socket_, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
     struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     if (bind(socket_, (struct sockaddr*)&any, sizeof any) < 0) return perror(words[index]), 1;
     of[open].datagram = kind_of(protocol) == SOCK_DGRAM;
@@ -153,14 +160,22 @@ static int serve(int count, char** words) {
         continue;
       }
       unsigned char packet[1500];
-      ssize_t length =
-          recvfrom(sockets[index].fd, packet, sizeof packet, 0, (struct sockaddr*)&client, &size);
+      union answer_from from = {0};
+      struct iovec piece = {packet, sizeof packet};
+      struct msghdr message = {&client, sizeof client, &piece, 1, &from, sizeof from, 0};
+      ssize_t length = recvmsg(sockets[index].fd, &message, 0);
       if (length < 0) continue;
       if (of[index].dns[0] != 0)
         length = answer_dns(packet, length, of[index].dns);
       else
         length = snprintf((char*)packet, sizeof packet, "%s %s\n", name, text_of(&client));
-      if (length > 0) sendto(sockets[index].fd, packet, length, 0, (struct sockaddr*)&client, size);
+      if (length <= 0) continue;
+      /* From the address that was asked, of which there may be several; the interface is the kernel's choice.
+       */
+      for (struct cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header))
+        if (header->cmsg_type == IPV6_PKTINFO) ((struct in6_pktinfo*)CMSG_DATA(header))->ipi6_ifindex = 0;
+      piece.iov_len = length;
+      sendmsg(sockets[index].fd, &message, 0);
     }
   }
 }
