@@ -168,7 +168,12 @@ async function openLocal(options: AgentOptions): Promise<AgentClient | null> {
   } catch (error) {
     // Not a node: whoever has a kubeconfig means its cluster.
     const named = lab !== undefined || runDir !== undefined || config !== undefined;
-    if (!named && error instanceof WeftError && error.code === 'agent-away' && hasKubeconfig()) return null;
+    if (!named && error instanceof WeftError && error.code === 'agent-away' && hasKubeconfig()) {
+      process.stderr.write(
+        'weft: no agent answers on this machine; the cluster of the kubeconfig is asked\n',
+      );
+      return null;
+    }
     throw error;
   }
 }
