@@ -3,8 +3,9 @@
  * it does what has to happen where the host's own stack and the switch's port to it (`weft0`) meet:
  *
  * - `local-only`: with route_localnet a pod could send to the host's 127.0.0.1; nothing on the wire ever goes there.
- * - `ports-in`, `ports-own`: hostPort, for what arrives and for the host's own sockets. Before kube-proxy's chains, which get whatever is not
- *   found here; only for addresses that are the host's own, so that nobody else's traffic is caught.
+ * - `ports-in`, `ports-own`: hostPort, for what arrives and for the host's own sockets. After kube-proxy's chains, as portmap's are and as the
+ *   switch has it for pods: where a load balancer answers at the node's address by host ports of its own (K3s), its Service's endpoints get
+ *   the client itself. Only for addresses that are the host's own, so that nobody else's traffic is caught.
  * - `unforged`: what the host forwards is not the host. Only its own sockets have its addresses, and the switch takes them for the node's, so
  *   a forwarded packet with one of those as its source is forged (IPv6 has no check for it; IPv4's depends on settings).
  * - `unmark`: kube-proxy marks what it means to masquerade. Towards pods of this node that would hide the client from their policy,
@@ -13,8 +14,8 @@
  * - `leaving`: pods leave the cluster with the host's address. Own sockets that speak from 127.0.0.1 or from weft0's own address get the
  *   node's, by which the switch knows them; whatever else is masqueraded towards pods comes from weft0's address and is a stranger's.
  *
- * Of the chains of one hook with NAT the first that translates has the connection (nf_nat_inet_fn), so a priority before kube-proxy's
- * is all the order that is needed. The table is replaced whole in one transaction; connections keep their translations.
+ * Of the chains of one hook with NAT the first that translates has the connection (nf_nat_inet_fn), so priorities
+ * are all the order that is needed. The table is replaced whole in one transaction; connections keep their translations.
  */
 import { type Address, compareAddresses, type Family } from '../net/address.js';
 import { type Cidr, compareBlocks } from '../net/cidr.js';
@@ -139,8 +140,8 @@ function dnatLines({ hostPorts }: HostState): string[] {
     'chain ports {',
     ...rules.map((rule) => `  ${rule}`),
     '}',
-    ...chain('ports-in', 'nat hook prerouting priority -105', ['fib daddr type local jump ports']),
-    ...chain('ports-own', 'nat hook output priority -105', ['fib daddr type local jump ports']),
+    ...chain('ports-in', 'nat hook prerouting priority -95', ['fib daddr type local jump ports']),
+    ...chain('ports-own', 'nat hook output priority -95', ['fib daddr type local jump ports']),
   ];
 }
 
