@@ -82,10 +82,11 @@ export class Attaching {
     const existed = attachments.get(order.id) !== undefined;
     const assigns = sources.assignsAddresses;
     const assigned = assigns ? (state.sourcePod(key)?.addresses ?? []) : [];
-    const wish: Wish = {
-      addresses: order.addresses.length > 0 ? order.addresses : assigned,
-      by: assigns ? 'assigned' : 'requested',
-    };
+    // What a caller asks for beyond what a manifest assigns has to be this node's to give.
+    const byHand = order.addresses.every(({ text }) => assigned.some((address) => address.text === text));
+    const wish: Wish = byHand
+      ? { addresses: order.addresses.length > 0 ? order.addresses : assigned, by: 'assigned' }
+      : { addresses: order.addresses, by: 'requested' };
     const attachment = attachments.add(order, wish, most);
     this.#underWay.set(attachment.id, (this.#underWay.get(attachment.id) ?? 0) + 1);
     const from = this.#parts.changed();

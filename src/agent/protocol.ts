@@ -57,7 +57,10 @@ export interface AttachRequest {
   readonly ifname: string;
   /** Container id of the runtime; '' when there is none (lab). One of the keys `detach` takes. */
   readonly containerId?: string;
-  /** Addresses that must be given, e.g. a pod's `status.podIPs` in a manifest. Absent: taken from the pod CIDRs. */
+  /**
+   * Addresses that must be given: those of the pod's `status.podIPs` in a manifest, or some of this node's pod CIDRs (a family that is not
+   * named gets one of its own). Absent: those of the manifest, or taken from the pod CIDRs.
+   */
   readonly addresses?: readonly string[];
   readonly mac?: string;
   /** Bytes; absent: `network.mtu`. */

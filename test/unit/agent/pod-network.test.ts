@@ -9,10 +9,12 @@ import { NodeState } from '../../../src/agent/node-state.js';
 import { PodNetwork } from '../../../src/agent/pod-network.js';
 import { defaultConfig, overrideConfig } from '../../../src/config/parse.js';
 import { namespaceAt } from '../../../src/dataplane/namespace-path.js';
+import type { WeftError } from '../../../src/errors/problem.js';
 import { Leases } from '../../../src/ipam/leases.js';
 import { address } from '../../../src/net/address.js';
 import { cidr } from '../../../src/net/cidr.js';
 import { eventually, fixture, podManifest } from '../../support/agent-fixture.js';
+import { apiServer, pod } from '../../support/kube.js';
 
 const details = {} as AttachmentDetails;
 
@@ -113,6 +115,68 @@ kind: Node
 metadata: { name: here }
 spec: { podCIDR: ${block}, podCIDRs: ['${block}'] }
 `;
+
+const cluster = { namespace: 'default', uid: '', ifname: 'eth0' } as const;
+const to = (name: string) => ({ ...cluster, name, netns: `/run/netns/${name}` });
+const refused = (expected: string, says: RegExp) => (error: WeftError) => {
+  assert.equal(error.code, expected, error.message);
+  assert.match(error.message, says);
+  return true;
+};
+
+test('on the Kubernetes API: no CIDR, a word to try again; CIDRs that come late; addresses that are asked for; the API away after a restart', async (t) => {
+  const server = await apiServer(t);
+  server.put('nodes', { metadata: { name: 'here' }, spec: {} });
+  for (const name of ['a', 'b', 'c', 'd']) server.put('pods', pod(name));
+  const f = fixture(t);
+  const double = await f.startSwitch();
+  const kubeconfig = join(f.run, 'kubeconfig');
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      'current-context': 'c',
+      clusters: [{ name: 'c', cluster: { server: server.url } }],
+      contexts: [{ name: 'c', context: { cluster: 'c' } }],
+    }),
+  );
+  const overrides = { kubernetes: { mode: 'auto' as const, kubeconfig } };
+  const running = await f.startAgent(overrides);
+  const client = await f.client();
+  await client.request('sync');
+  assert.deepEqual(
+    double.last?.ports.map(({ kind, addresses }) => [kind, addresses]),
+    [['host', []]],
+  );
+  await assert.rejects(
+    client.request('attach', to('a')),
+    refused('pod-cidrs-missing', /Node here .* spec\.podCIDRs/),
+  );
+  server.put('nodes', { metadata: { name: 'here' }, spec: { podCIDRs: ['10.42.3.0/29', 'fd42:3::/64'] } });
+  await eventually('the CIDRs have come', () => double.last?.ports[0]?.addresses.length === 2);
+  assert.deepEqual((await client.request('attach', to('a'))).addresses, ['10.42.3.2', 'fd42:3::2']);
+  const asked = { ...to('b'), addresses: ['10.42.3.6'] };
+  assert.deepEqual((await client.request('attach', asked)).addresses, ['10.42.3.6', 'fd42:3::3']);
+  await assert.rejects(
+    client.request('attach', { ...to('c'), addresses: ['10.42.3.6'] }),
+    refused('address-taken', /default\/b/),
+  );
+  await assert.rejects(
+    client.request('attach', { ...to('c'), addresses: ['10.42.4.2'] }),
+    refused('address-outside', /10\.42\.3\.2 to 10\.42\.3\.6/),
+  );
+  await running.stop();
+  await server.down();
+  const again = await f.startAgent(overrides);
+  const status = (await (await f.client()).request('status')).addresses;
+  assert.deepEqual(
+    status.map(({ cidr: text, used }) => [text, used]),
+    [
+      ['10.42.3.0/29', 2],
+      ['fd42:3::/64', 2],
+    ],
+  );
+  assert.deepEqual(again.agent.attachments.ports[0]?.addresses, ['10.42.3.1', 'fd42:3::1']);
+});
 
 test("a running agent takes over its Node's CIDRs: the next pod and the node's port have them", async (t) => {
   const f = fixture(t);
