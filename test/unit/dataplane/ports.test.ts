@@ -180,3 +180,23 @@ test('bandwidth changes in place: neither device nor addresses are touched', asy
   await ports.apply([spec('a')]);
   assert.deepEqual(driver.taken(), ['bandwidth a null']);
 });
+
+test('reports tell whether a namespace is still at the path of its pod', async () => {
+  const states = new Map<string, 'there' | 'gone'>([
+    ['/run/netns/a', 'there'],
+    ['/run/netns/b', 'gone'],
+  ]);
+  const ports = new Ports(
+    new Script(),
+    () => {},
+    (path) => states.get(path) ?? 'unknown',
+  );
+  await ports.apply([
+    ...['a', 'b', 'c'].map((id) => ({ ...spec(id), netns: `/run/netns/${id}` })),
+    { ...spec('host'), netns: '', kind: 'host' as const },
+  ]);
+  assert.deepEqual(
+    ports.reports().map(({ id, namespace }) => `${id} ${namespace}`),
+    ['a there', 'b gone', 'c unknown', 'host there'],
+  );
+});
