@@ -13,8 +13,8 @@ Port::Port(PortSpec port_spec, std::unique_ptr<Device> port_device, PortIndex po
       instance(port_instance),
       worker(owner),
       counters(std::make_unique<PortCounters[]>(workers)) {
-  ingress.set(spec.bandwidth.ingress_rate, spec.bandwidth.ingress_burst);
-  egress.set(spec.bandwidth.egress_rate, spec.bandwidth.egress_burst);
+  ingress.set(spec.bandwidth.ingress_rate, spec.bandwidth.ingress_burst, RateLimit::kPolicedBurstNs);
+  egress.set(spec.bandwidth.egress_rate, spec.bandwidth.egress_burst, RateLimit::kShapedBurstNs);
 }
 
 }  // namespace weft

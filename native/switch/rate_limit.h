@@ -17,7 +17,7 @@
 namespace weft {
 
 // Bits a second, and bits at once; seen from the pod. A rate of 0: no limit. A burst of 0: what the rate
-// gives in a tenth of a second.
+// gives in kShapedBurstNs (egress) or kPolicedBurstNs (ingress).
 struct Bandwidth {
   uint64_t ingress_rate = 0;
   uint64_t ingress_burst = 0;
@@ -30,10 +30,15 @@ class RateLimit {
   // A worker that sleeps wakes up to the millisecond, so a bucket that fills faster than this would spill.
   static constexpr uint64_t kLeastBurstNs = 5'000'000;
 
-  void set(uint64_t rate, uint64_t burst) noexcept {
+  // Where nobody has chosen a burst. What is policed is lost, and TCP that loses halves its window: it needs
+  // room for what it sends while it learns of the loss. What is shaped waits and loses nothing.
+  static constexpr uint64_t kShapedBurstNs = 100'000'000;
+  static constexpr uint64_t kPolicedBurstNs = 500'000'000;
+
+  void set(uint64_t rate, uint64_t burst, uint64_t unchosen_ns) noexcept {
     constexpr double kLongest = 1e17;  // three years
     const double burst_ns = rate == 0    ? 0
-                            : burst == 0 ? 1e8
+                            : burst == 0 ? static_cast<double>(unchosen_ns)
                                          : static_cast<double>(burst) * 1e9 / static_cast<double>(rate);
     burst_ns_.store(std::max(kLeastBurstNs, static_cast<uint64_t>(std::min(burst_ns, kLongest))),
                     std::memory_order_relaxed);

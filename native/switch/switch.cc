@@ -165,8 +165,8 @@ Status Switch::set_bandwidth(PortHandle handle, const Bandwidth& bandwidth) {
   Port* port = find(handle);
   if (port == nullptr)
     return Error{"port-unknown", "There is no such port; it may have been removed already."};
-  port->ingress.set(bandwidth.ingress_rate, bandwidth.ingress_burst);
-  port->egress.set(bandwidth.egress_rate, bandwidth.egress_burst);
+  port->ingress.set(bandwidth.ingress_rate, bandwidth.ingress_burst, RateLimit::kPolicedBurstNs);
+  port->egress.set(bandwidth.egress_rate, bandwidth.egress_burst, RateLimit::kShapedBurstNs);
   return Ok{};
 }
 

@@ -23,7 +23,7 @@ TEST_CASE("a bucket gives its rate in the mean and its burst at once, for frames
     CAPTURE(row.rate);
     CAPTURE(row.frame);
     RateLimit limit;
-    limit.set(row.rate, row.burst);
+    limit.set(row.rate, row.burst, RateLimit::kShapedBurstNs);
     uint64_t now = 77 * kSecond;
     const uint64_t least = row.rate / 200;  // 5 ms
     const uint64_t burst = std::max(row.burst == 0 ? row.rate / 10 : row.burst, least);
@@ -50,7 +50,7 @@ TEST_CASE("a bucket's wait is over when it says so; without a rate there is none
   RateLimit limit;
   CHECK(limit.wait(5) == 0);
   CHECK(limit.admit(5, 1'000'000));
-  limit.set(1'000'000, 8);
+  limit.set(1'000'000, 8, 0);
   uint64_t now = kSecond;
   limit.pay(now, 125'000);  // a second's worth
   const uint64_t wait = limit.wait(now);
@@ -60,7 +60,7 @@ TEST_CASE("a bucket's wait is over when it says so; without a rate there is none
   CHECK(limit.wait(now + wait) == 0);
   // A clock that runs backwards gives nothing.
   CHECK(limit.wait(now - 1000) == wait + 1000);
-  limit.set(0, 0);
+  limit.set(0, 0, 0);
   CHECK(limit.admit(now, 1500));
 }
 

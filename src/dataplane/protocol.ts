@@ -35,7 +35,7 @@ export interface PortRoute {
 
 /**
  * Token buckets, seen from the pod: ingress is what it receives. Rates in bits a second; absent: no limit. Bursts in bits; absent:
- * what the rate gives in a tenth of a second. A bucket may be overdrawn by one frame (64 KB), so that any burst works.
+ * what the rate gives in a tenth of a second of egress, half a second of ingress. A bucket may be overdrawn by one frame (64 KB), so that any burst works.
  */
 export interface PortBandwidth {
   readonly ingressRate?: number;
