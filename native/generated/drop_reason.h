@@ -68,19 +68,18 @@ enum class DropReason : uint8_t {
   tx_full = 56,
   tx_error = 57,
   segment_failed = 58,
-  rate_limit = 59,
-  icmp_rate_limit = 60,
-  internal = 61,
-  sctp_fragment = 62,
-  bandwidth = 63,
-  service_port = 64,
-  service_no_local_endpoint = 65,
-  service_source_range = 66,
-  service_endpoint_gone = 67,
+  icmp_rate_limit = 59,
+  internal = 60,
+  sctp_fragment = 61,
+  bandwidth = 62,
+  service_port = 63,
+  service_no_local_endpoint = 64,
+  service_source_range = 65,
+  service_endpoint_gone = 66,
 };
 
 // How many values there are, `none` included: the size of a counter array indexed by the reason.
-inline constexpr size_t drop_reason_count = 68;
+inline constexpr size_t drop_reason_count = 67;
 
 inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = {
     "none",
@@ -142,7 +141,6 @@ inline constexpr std::array<const char*, drop_reason_count> drop_reason_names = 
     "tx-full",
     "tx-error",
     "segment-failed",
-    "rate-limit",
     "icmp-rate-limit",
     "internal",
     "sctp-fragment",

@@ -14,7 +14,6 @@ import type { Problem } from '../errors/problem.js';
 import type { WatchState } from '../model/source.js';
 import type { SideExplanation } from '../policy/explain.js';
 import type { FlowProtocol } from '../policy/flow.js';
-import type { LimitUse } from './limits.js';
 
 export const agentProtocolVersion = 1;
 
@@ -278,6 +277,13 @@ export interface SourceStatus {
   readonly problems: number;
   /** How a source that watches a server stands with it, kind by kind. */
   readonly watches?: readonly WatchState[];
+}
+
+/** A bound of the node that fills up, and how much of it is used. */
+export interface LimitUse {
+  readonly limit: string;
+  readonly used: number;
+  readonly most: number;
 }
 
 export interface StatusAnswer {

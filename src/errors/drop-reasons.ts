@@ -157,7 +157,6 @@ export const dropReasons = [
     'malformed',
     'A large packet could not be segmented for a destination without offloads.',
   ),
-  reason('rate-limit', 'limit', "The port's configured rate was exceeded."),
   reason(
     'icmp-rate-limit',
     'limit',

@@ -1,5 +1,15 @@
 /** Results as JUnit XML, one suite a file, as CI servers read it. */
-import type { TestResult } from './test-run.js';
+
+export interface TestResult {
+  readonly name: string;
+  readonly file: string;
+  readonly line: number;
+  readonly passed: boolean;
+  readonly expected: 'allow' | 'deny';
+  readonly found: 'allow' | 'deny' | 'no answer';
+  /** Of a test that did not hold: the explanation, as `weft why` prints it. */
+  readonly explanation?: string;
+}
 
 export function printJunit(results: readonly TestResult[]): string {
   const files = [...new Set(results.map((result) => result.file))];

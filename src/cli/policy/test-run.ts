@@ -5,22 +5,11 @@ import type { Command } from 'commander';
 import { formatSource, WeftError } from '../../errors/problem.js';
 import { type Manifests, readManifestFiles, readManifests, resolveManifests } from '../../manifests/read.js';
 import { type Format, formatOption, printData } from '../output.js';
-import { printJunit } from './junit.js';
+import { printJunit, type TestResult } from './junit.js';
 import { type PolicyWorld, policyWorld } from './load.js';
 import { refuseInvalid, refuseUnreadable } from './problems.js';
 import { type ExpectedVerdict, isTestSuite, readSuite, type TestSuite } from './test-file.js';
 import { type Explanation, explainWhy, printWhy } from './why.js';
-
-export interface TestResult {
-  readonly name: string;
-  readonly file: string;
-  readonly line: number;
-  readonly passed: boolean;
-  readonly expected: 'allow' | 'deny';
-  readonly found: 'allow' | 'deny' | 'no answer';
-  /** Of a test that did not hold: the explanation, as `weft why` prints it. */
-  readonly explanation?: string;
-}
 
 interface TestOptions {
   readonly file?: string[];
