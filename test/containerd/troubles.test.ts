@@ -211,12 +211,16 @@ describe('containerd, agent, switch and plugin in trouble', { skip: lacks === ''
 
   test('An agent killed in the middle of ADDs: what was answered stays, what was not can be asked for again', async () => {
     const wishes = Array.from({ length: 6 }, (_, index) => node.putPod(`cut-${index}`));
-    const asked = wishes.map((wish) =>
+    const ask = (wish: (typeof wishes)[number]) =>
       node.cri.runSandbox(wish, 120).then(
         (id) => id,
         () => '',
-      ),
-    );
+      );
+    // Three are answered; then the agent stands still, so that it dies with ADDs in its hands.
+    const answered = await Promise.all(wishes.slice(0, 3).map(ask));
+    assert.ok(!answered.includes(''));
+    node.machine.run('kill', '-STOP', node.machine.read('/run/machine/agent.pid').trim());
+    const asked = [...answered, ...wishes.slice(3).map(ask)];
     await until('an ADD is on its way', 10, () => node.machine.pids('^/opt/cni/bin/weft-cni').length > 0);
     await node.weft.killAgent();
     await node.weft.startAgent();
