@@ -141,9 +141,11 @@ export function services(cluster: () => Cluster, reason: string): void {
           target,
           isWeb,
         );
-        const answers = await cluster().probe(pod(`${other}/stranger`), Array<string>(24).fill(target));
-        const names = new Set(answers.map((answer) => answer.split(' ')[1]));
-        assert.deepEqual([...names].sort(), ['web-1', 'web-2'], `${target}: ${answers.join(', ')}`);
+        // A pod is ready before its endpoint is in the slice.
+        await until(`both pods answer at ${target}`, 20, async () => {
+          const answers = await cluster().probe(pod(`${other}/stranger`), Array<string>(24).fill(target));
+          return new Set(answers.filter(isWeb).map((answer) => answer.split(' ')[1])).size === 2;
+        });
       }
     });
 
