@@ -2,8 +2,7 @@
  * What Services cost the compiler: `node --expose-gc dist/bench/services.js [--json] [SERVICES ENDPOINTS]`.
  *
  * 10,000 Services with 50,000 endpoints in slices are compiled from nothing, and then changed one by one, every change with its own image. All
- * times are processor time, of all threads; "layout" is the part that lays services out, without the rest of the image. Each Service has two
- * ports (TCP and UDP), every tenth a node port.
+ * times are processor time, of all threads, of the whole compile. Each Service has two ports (TCP and UDP), every tenth a node port.
  */
 import { Compiler } from '../src/image/compile.js';
 import type { EndpointSlice, Service } from '../src/model/service.js';

@@ -1,7 +1,8 @@
 // weft-cni: the CNI plugin, as small as it can be. It hands the call (environment and configuration, with
 // what it sees in the pod's network namespace) to the agent of the node as one line, prints the agent's
 // answer and ends with its exit status. What the network is and what an answer says is decided in one place,
-// the agent; a plugin that is older or newer than its agent still does the right thing.
+// the agent. The agent keeps an ADD only when the plugin says that the runtime has taken it, so both have to
+// be of one version.
 //
 // Alone it does what must not depend on an agent: VERSION, a bad environment (code 4), an agent that is away.
 // Then ADD, DEL, CHECK and GC fail with code 11 and STATUS with code 50. That DEL fails too is on purpose:

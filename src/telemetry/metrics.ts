@@ -64,7 +64,7 @@ export const metrics = {
   ]),
   weft_agent_resident_bytes: gauge('Memory of the agent process.'),
   weft_source_contact_seconds: gauge(
-    'Seconds since the API server was heard last, by resource; grows while it is away, up to a minute or two also while nothing happens.',
+    'Seconds since the API server was heard last, by resource; grows while it is away, up to some minutes also while nothing happens on a server without bookmarks: weft_source_watching tells the two apart.',
     ['resource'],
   ),
   weft_source_watching: gauge(
