@@ -13,7 +13,8 @@
  * with the attachments in them, the image in force, the epoch.
  */
 import type { Config } from '../config/options.js';
-import type { Acknowledge, ImageStatus, ShadowSpec, Welcome } from '../dataplane/protocol.js';
+import type { Acknowledge, ImageStatus, Welcome } from '../dataplane/protocol/answers.js';
+import type { ShadowSpec } from '../dataplane/protocol/desired-state.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
 import type { Leases } from '../ipam/leases.js';
 import type { WorldEvent } from '../model/event.js';
@@ -27,7 +28,8 @@ import { InForce } from './in-force.js';
 import { NodeState } from './node-state.js';
 import type { PodNetwork } from './pod-network.js';
 import { type CompileFigures, PolicyStage } from './policy-stage.js';
-import type { AttachRequest, DetachRequest, SourceStatus } from './protocol.js';
+import type { SourceStatus } from './protocol/answers.js';
+import type { AttachRequest, DetachRequest } from './protocol/requests.js';
 import { type Desired, Publisher } from './publisher.js';
 import type { ShadowStage } from './shadow-stage.js';
 import { Sources } from './sources.js';

@@ -1,7 +1,7 @@
 /** What an attach request may say of host ports and bandwidth, checked field by field. */
-import type { PortBandwidth } from '../dataplane/protocol.js';
+import type { PortBandwidth } from '../dataplane/protocol/desired-state.js';
 import { parseAddress } from '../net/address.js';
-import type { Bandwidth, HostPort } from './protocol.js';
+import type { Bandwidth, HostPort } from './protocol/requests.js';
 
 /** Refuses a field; does not return. */
 type Wrong = (field: string, allowed: string) => never;

@@ -3,13 +3,13 @@
  * exactly the ports that its predecessor did.
  */
 import { createHash } from 'node:crypto';
-import type { PortSpec } from '../dataplane/protocol.js';
+import type { PortSpec } from '../dataplane/protocol/desired-state.js';
 import { WeftError } from '../errors/problem.js';
 import type { Lease } from '../ipam/leases.js';
 import { keyOf } from '../model/event.js';
 import { type Address, parseAddress } from '../net/address.js';
 import { checkedBandwidth, checkedHostPorts, portBandwidth } from './attachment-limits.js';
-import type { AttachRequest, Bandwidth, DetachRequest, HostPort } from './protocol.js';
+import type { AttachRequest, Bandwidth, DetachRequest, HostPort } from './protocol/requests.js';
 
 /** What the lease holds besides the addresses. */
 export interface AttachmentDetails {

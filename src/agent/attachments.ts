@@ -2,7 +2,8 @@
  * The attachments of this node: which there are (kept in the leases), what they mean for the node's state, and what the switch last
  * said of each port. All of it synchronous; who waits for the switch waits elsewhere.
  */
-import type { PortSpec, PortStatus } from '../dataplane/protocol.js';
+import type { PortStatus } from '../dataplane/protocol/answers.js';
+import type { PortSpec } from '../dataplane/protocol/desired-state.js';
 import { problemError, WeftError } from '../errors/problem.js';
 import { collide } from '../host/host-port.js';
 import type { Leases, Wish } from '../ipam/leases.js';
@@ -17,7 +18,7 @@ import {
 } from './attachment.js';
 import type { NodeState } from './node-state.js';
 import type { PodNetwork } from './pod-network.js';
-import type { DetachRequest, HostPort } from './protocol.js';
+import type { DetachRequest, HostPort } from './protocol/requests.js';
 
 export class Attachments {
   readonly #leases: Leases<AttachmentDetails>;

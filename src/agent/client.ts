@@ -2,15 +2,13 @@
 import { createConnection } from 'node:net';
 import { type LineStream, Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
+import type { CaptureRequest, FlowsRequest, TrialRequest } from './protocol/requests.js';
 import {
   type AgentAnswer,
   type AgentAnswers,
   type AgentEvent,
   type AgentRequest,
-  type CaptureRequest,
-  type FlowsRequest,
   maxLineBytes,
-  type TrialRequest,
 } from './protocol.js';
 
 type RequestOf<Type extends keyof AgentAnswers> = Omit<Extract<AgentRequest, { type: Type }>, 'type' | 'id'>;

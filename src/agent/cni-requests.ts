@@ -16,7 +16,8 @@ import { WeftError } from '../errors/problem.js';
 import type { Agent } from './agent.js';
 import { type Attachment, macOf, portId } from './attachment.js';
 import { cniFailure } from './cni-failure.js';
-import type { AttachRequest, CniAnswer, CniRequest, StatusAnswer } from './protocol.js';
+import type { CniAnswer, StatusAnswer } from './protocol/answers.js';
+import type { AttachRequest, CniRequest } from './protocol/requests.js';
 import type { Client } from './server.js';
 
 /** Milliseconds that CHECK gives a port to come up (a switch that was restarted, an agent that has just begun). */

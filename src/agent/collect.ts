@@ -1,5 +1,6 @@
 /** Fills the metrics from what agent and switch know, when somebody asks for them. */
-import type { CountersReport, PortSpec, SwitchStatus } from '../dataplane/protocol.js';
+import type { CountersReport, SwitchStatus } from '../dataplane/protocol/answers.js';
+import type { PortSpec } from '../dataplane/protocol/desired-state.js';
 import { dropReasons } from '../errors/drop-reasons.js';
 import type { PoolUse } from '../ipam/leases.js';
 import { kinds } from '../model/event.js';
@@ -7,7 +8,7 @@ import type { WatchState } from '../model/source.js';
 import type { MetricsRegistry } from '../telemetry/registry.js';
 import type { Agent } from './agent.js';
 import { limitsInUse } from './limits.js';
-import type { TrialTotals } from './protocol.js';
+import type { TrialTotals } from './protocol/events.js';
 
 export async function collect(
   registry: MetricsRegistry,

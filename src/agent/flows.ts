@@ -2,9 +2,10 @@
  * Flow events on their way to observers: named, remembered for a while, handed to those who follow. An observer that does not read
  * loses events and is told how many; it never slows the agent or costs memory.
  */
-import type { FlowEvent as SwitchFlow, RuleName as SwitchRule } from '../dataplane/protocol.js';
+import type { FlowEvent as SwitchFlow, RuleName as SwitchRule } from '../dataplane/protocol/events.js';
 import { type Names, protocolName } from './names.js';
-import type { FlowRecord, FlowsRequest, RuleName } from './protocol.js';
+import type { FlowRecord, RuleName } from './protocol/events.js';
+import type { FlowsRequest } from './protocol/requests.js';
 
 export type FlowFilter = Pick<FlowsRequest, 'denied' | 'drops' | 'namespace' | 'name'>;
 

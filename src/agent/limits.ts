@@ -1,7 +1,7 @@
 /** The bounds of this node that fill up, with how much of each is used. */
-import type { SwitchStatus } from '../dataplane/protocol.js';
+import type { SwitchStatus } from '../dataplane/protocol/answers.js';
 import type { Agent } from './agent.js';
-import type { LimitUse } from './protocol.js';
+import type { LimitUse } from './protocol/answers.js';
 
 /** `status`: the switch's own; null while it is away, and what only it knows is left out. */
 export function limitsInUse(agent: Agent, status: SwitchStatus | null): readonly LimitUse[] {

@@ -4,7 +4,7 @@ import { hostAddresses } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';
 import { protocolNumber } from '../model/protocol.js';
 import type { World } from '../model/world.js';
-import type { FlowEnd } from './protocol.js';
+import type { FlowEnd } from './protocol/events.js';
 
 type Name = Pick<FlowEnd, 'kind' | 'name'>;
 

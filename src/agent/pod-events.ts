@@ -12,7 +12,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Pod } from '../model/pod.js';
-import type { FlowEnd, FlowRecord } from './protocol.js';
+import type { FlowEnd, FlowRecord } from './protocol/events.js';
 
 /** What became of a write, and denials that no series had room for. */
 export type PodEventResult = 'sent' | 'failed' | 'unheard';

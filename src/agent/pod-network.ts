@@ -7,7 +7,7 @@
  * (manifests without a Node), it is a default. CIDRs that change never move a pod: leases stay until their DEL.
  */
 import type { Config } from '../config/options.js';
-import type { PortSpec } from '../dataplane/protocol.js';
+import type { PortSpec } from '../dataplane/protocol/desired-state.js';
 import type { Problem } from '../errors/problem.js';
 import type { Leases } from '../ipam/leases.js';
 import { type Cidr, cidr } from '../net/cidr.js';

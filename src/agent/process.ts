@@ -32,7 +32,7 @@ import { Names } from './names.js';
 import { type Environment, openSource } from './open-source.js';
 import { PodEvents } from './pod-events.js';
 import { PodNetwork } from './pod-network.js';
-import type { FlowRecord } from './protocol.js';
+import type { FlowRecord } from './protocol/events.js';
 import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
 import { SwitchLink } from './switch-link.js';

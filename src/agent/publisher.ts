@@ -8,7 +8,8 @@
  *
  * A switch that has seen a higher epoch refuses us: another agent has taken over. The publisher then stops for good (`fenced`).
  */
-import type { Acknowledge, PortSpec, ShadowSpec, SwitchSettings, Welcome } from '../dataplane/protocol.js';
+import type { Acknowledge, Welcome } from '../dataplane/protocol/answers.js';
+import type { PortSpec, ShadowSpec, SwitchSettings } from '../dataplane/protocol/desired-state.js';
 import { WeftError } from '../errors/problem.js';
 import type { SwitchLink } from './switch-link.js';
 

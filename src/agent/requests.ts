@@ -7,16 +7,9 @@ import { CniRequests } from './cni-requests.js';
 import { type Flows, ruleName } from './flows.js';
 import { limitsInUse } from './limits.js';
 import { type Names, protocolName } from './names.js';
-import type {
-  AgentAnswer,
-  AgentRequest,
-  CaptureRequest,
-  ConnectionsRequest,
-  FlowsRequest,
-  PortRow,
-  StatusAnswer,
-  TrialRequest,
-} from './protocol.js';
+import type { PortRow, StatusAnswer } from './protocol/answers.js';
+import type { CaptureRequest, ConnectionsRequest, FlowsRequest, TrialRequest } from './protocol/requests.js';
+import type { AgentAnswer, AgentRequest } from './protocol.js';
 import type { Client, HandleMessage } from './server.js';
 import type { Trials } from './trials.js';
 import { why } from './why.js';

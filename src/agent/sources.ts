@@ -2,7 +2,7 @@
 import { type Problem, WeftError } from '../errors/problem.js';
 import type { WorldEvent } from '../model/event.js';
 import type { LookUp, Source } from '../model/source.js';
-import type { SourceStatus } from './protocol.js';
+import type { SourceStatus } from './protocol/answers.js';
 
 export interface SourcesHandlers {
   apply(events: readonly WorldEvent[]): void;

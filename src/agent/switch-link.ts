@@ -4,24 +4,22 @@
  */
 import { createConnection } from 'node:net';
 import { Lines } from '../dataplane/lines.js';
-import {
-  type Acknowledge,
-  type CaptureEvent,
-  type CaptureFilter,
-  type FlowEvent,
-  type FlowFilter,
-  type FlowQuestion,
-  maximumFrameBytes,
-  type PublishRequest,
-  type QueryAnswers,
-  type QueryName,
-  type SwitchAnswer,
-  type SwitchEvent,
-  type SwitchRequest,
-  type TrialCounts,
-  type TrialEvent,
-  type Welcome,
-} from '../dataplane/protocol.js';
+import type { Acknowledge, QueryAnswers, Welcome } from '../dataplane/protocol/answers.js';
+import type {
+  CaptureEvent,
+  FlowEvent,
+  SwitchEvent,
+  TrialCounts,
+  TrialEvent,
+} from '../dataplane/protocol/events.js';
+import type {
+  CaptureFilter,
+  FlowFilter,
+  FlowQuestion,
+  PublishRequest,
+  QueryName,
+} from '../dataplane/protocol/requests.js';
+import { maximumFrameBytes, type SwitchAnswer, type SwitchRequest } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
 
 /** Who asks for a status must not hang with a switch that hangs. Milliseconds. */

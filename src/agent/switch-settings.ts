@@ -1,6 +1,6 @@
 /** The options that the agent publishes to the switch, in the units of its protocol. */
 import type { Config } from '../config/options.js';
-import type { SwitchSettings, TimeoutName } from '../dataplane/protocol.js';
+import type { SwitchSettings, TimeoutName } from '../dataplane/protocol/desired-state.js';
 
 export function switchSettings(config: Config): SwitchSettings {
   const { connections, fragments, answersPerSecond, flows } = config.switch;

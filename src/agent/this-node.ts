@@ -1,7 +1,7 @@
 /** What this node is: its name, its own addresses, and its port on the switch. */
 import { hostname, networkInterfaces } from 'node:os';
 import type { Config } from '../config/options.js';
-import type { PortSpec } from '../dataplane/protocol.js';
+import type { PortSpec } from '../dataplane/protocol/desired-state.js';
 import { type Address, parseAddress } from '../net/address.js';
 import { blockOf, type Cidr, parseCidr } from '../net/cidr.js';
 import { macOf } from './attachment.js';

@@ -2,10 +2,10 @@
  * What a trial has found so far: flows of the same ends, port and cause are one row. Bounded: beyond the rows allowed flows are only
  * counted, and a flow that is told again is known for as long as it is among the last ones.
  */
-import type { RuleName as SwitchRule, TrialCounts, TrialEvent } from '../dataplane/protocol.js';
+import type { RuleName as SwitchRule, TrialCounts, TrialEvent } from '../dataplane/protocol/events.js';
 import { ruleName } from './flows.js';
 import { type Names, protocolName } from './names.js';
-import type { FlowEnd, TrialEnd, TrialRow, TrialTotals, TrialVerdict } from './protocol.js';
+import type { FlowEnd, TrialEnd, TrialRow, TrialTotals, TrialVerdict } from './protocol/events.js';
 
 /** Flows that are known apart, to count each once. */
 const mostFlows = 65_536;

@@ -6,7 +6,7 @@ import { type Address, type Family, parseAddress } from '../net/address.js';
 import type { Directory } from '../policy/directory.js';
 import { addressesOf, commonFamily, type End, formatEnd, podOf, withPort } from '../policy/end.js';
 import type { FlowProtocol } from '../policy/flow.js';
-import type { QuestionEnd, WhyRequest } from './protocol.js';
+import type { QuestionEnd, WhyRequest } from './protocol/requests.js';
 
 /** As a client sends it: the Service's address and port where a Service is asked for. */
 export interface Asked {

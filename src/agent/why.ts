@@ -6,7 +6,7 @@
  * A switch judges the ends that are attached to it. Where the other end is a pod of another node, that node has its say, too, and the
  * answer names it.
  */
-import type { Basis, ExplainedSide, ExplainedWay, ExplainReport } from '../dataplane/protocol.js';
+import type { Basis, ExplainedSide, ExplainedWay, ExplainReport } from '../dataplane/protocol/answers.js';
 import { dropReasons } from '../errors/drop-reasons.js';
 import { WeftError } from '../errors/problem.js';
 import { keyOf } from '../model/event.js';
@@ -20,7 +20,9 @@ import type { Flow, FlowProtocol, SideVerdict } from '../policy/flow.js';
 import type { Agent } from './agent.js';
 import type { Flows } from './flows.js';
 import type { Names } from './names.js';
-import type { FlowRecord, WhyAnswer, WhyFlow, WhyPort, WhyRequest } from './protocol.js';
+import type { WhyAnswer, WhyFlow, WhyPort } from './protocol/answers.js';
+import type { FlowRecord } from './protocol/events.js';
+import type { WhyRequest } from './protocol/requests.js';
 import type { SwitchLink } from './switch-link.js';
 import { type Asked, resolveEnds } from './why-ends.js';
 

@@ -1,5 +1,8 @@
 /** Flow events as lines of text or JSON, for `weft flows` and `weft drops`. */
-import type { AgentEvent, FlowRecord, FlowsRequest } from '../agent/protocol.js';
+
+import type { FlowRecord } from '../agent/protocol/events.js';
+import type { FlowsRequest } from '../agent/protocol/requests.js';
+import type { AgentEvent } from '../agent/protocol.js';
 import { formatEnd } from './commands/conntrack.js';
 import { type AgentOptions, untilInterrupted, withAgents } from './connect.js';
 import { print } from './output.js';

@@ -1,6 +1,7 @@
 /** `weft why` without files: the running switch's answer, told to a person. */
 import type { AgentClient } from '../agent/client.js';
-import type { QuestionEnd, WhyAnswer, WhyPort } from '../agent/protocol.js';
+import type { WhyAnswer, WhyPort } from '../agent/protocol/answers.js';
+import type { QuestionEnd } from '../agent/protocol/requests.js';
 import { dropReasons } from '../errors/drop-reasons.js';
 import { WeftError } from '../errors/problem.js';
 import { type End, endGrammar, isMisread, parseEnd, parseTarget, withPort } from './ends.js';

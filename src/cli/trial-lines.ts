@@ -1,5 +1,5 @@
 /** What a trial of policies finds, as lines of text while it runs and a table at its end, or as JSON; of one node or of many. */
-import type { FlowEnd, TrialEnd, TrialOver, TrialRow, TrialTotals } from '../agent/protocol.js';
+import type { FlowEnd, TrialEnd, TrialOver, TrialRow, TrialTotals } from '../agent/protocol/events.js';
 import { counted, formatTable } from './output.js';
 
 /** One line of `-o json`: what is new on a node, or (`over`) its whole report at the end. */

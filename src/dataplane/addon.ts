@@ -12,19 +12,10 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WeftError } from '../errors/problem.js';
-import type {
-  CaptureEvent,
-  CaptureFilter,
-  ConnectionReport,
-  CountersReport,
-  ExplainReport,
-  FlowEvent,
-  PortOrigin,
-  PortSpec,
-  SwitchSettings,
-  TrialCounts,
-  TrialEvent,
-} from './protocol.js';
+import type { ConnectionReport, CountersReport, ExplainReport, PortOrigin } from './protocol/answers.js';
+import type { PortSpec, SwitchSettings } from './protocol/desired-state.js';
+import type { CaptureEvent, FlowEvent, TrialCounts, TrialEvent } from './protocol/events.js';
+import type { CaptureFilter } from './protocol/requests.js';
 
 /** What the addon rejects and throws: `code` is stable, `message` names call, object and errno, `errno` is 0 without a call. */
 export interface AddonError extends Error {

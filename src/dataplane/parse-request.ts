@@ -6,24 +6,26 @@
 import { parseAddress } from '../net/address.js';
 import { parseCidr } from '../net/cidr.js';
 import {
+  type PortBandwidth,
+  type PortRoute,
+  type PortSpec,
+  type ShadowSpec,
+  type SwitchSettings,
+  type TimeoutName,
+  timeoutNames,
+} from './protocol/desired-state.js';
+import {
   type CaptureFilter,
   type FlowFilter,
   type FlowQuestion,
   type HelloRequest,
-  type PortBandwidth,
-  type PortRoute,
-  type PortSpec,
   type PublishRequest,
   type QueryName,
   type QueryRequest,
   queryNames,
-  type ShadowSpec,
   type SubscribeRequest,
-  type SwitchRequest,
-  type SwitchSettings,
-  type TimeoutName,
-  timeoutNames,
-} from './protocol.js';
+} from './protocol/requests.js';
+import type { SwitchRequest } from './protocol.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 

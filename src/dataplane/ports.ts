@@ -7,7 +7,8 @@
  */
 import type { AddonError, NativeSwitch } from './addon.js';
 import { type NamespaceState, namespaceAt } from './namespace-path.js';
-import type { Failure, PortOrigin, PortReport, PortSpec, PortStatus } from './protocol.js';
+import type { Failure, PortOrigin, PortReport, PortStatus } from './protocol/answers.js';
+import type { PortSpec } from './protocol/desired-state.js';
 
 interface Entry {
   spec: PortSpec;

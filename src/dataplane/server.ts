@@ -9,18 +9,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { PeerCredentials } from './addon.js';
 import { Lines } from './lines.js';
 import { FrameInvalid, PortParser, parseRequest } from './parse-request.js';
-import {
-  type Acknowledge,
-  type Failure,
-  maximumFrameBytes,
-  type PublishRequest,
-  type QueryAnswer,
-  type QueryRequest,
-  type SubscribeRequest,
-  type SwitchErrorCode,
-  type SwitchRequest,
-  switchProtocolVersion,
-} from './protocol.js';
+import type { Acknowledge, Failure, QueryAnswer, SwitchErrorCode } from './protocol/answers.js';
+import type { PublishRequest, QueryRequest, SubscribeRequest } from './protocol/requests.js';
+import { maximumFrameBytes, type SwitchRequest, switchProtocolVersion } from './protocol.js';
 import type { Subscriber } from './subscriptions.js';
 
 export interface SwitchService {

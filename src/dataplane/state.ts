@@ -9,7 +9,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePort } from './parse-request.js';
-import type { PortSpec, SwitchSettings } from './protocol.js';
+import type { PortSpec, SwitchSettings } from './protocol/desired-state.js';
 
 const stateVersion = 1;
 

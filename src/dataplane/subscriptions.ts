@@ -6,14 +6,13 @@
 import type { NativeCapture, NativeSwitch } from './addon.js';
 import type {
   CaptureEvent,
-  CaptureFilter,
   FlowEnd,
   FlowEvent,
-  FlowFilter,
   SwitchEvent,
   TrialCounts,
   TrialEvent,
-} from './protocol.js';
+} from './protocol/events.js';
+import type { CaptureFilter, FlowFilter } from './protocol/requests.js';
 
 /**
  * How often rings are emptied; a person who follows the flows sees no delay, and a batch is worth its frame. Rings that were found empty

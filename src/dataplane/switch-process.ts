@@ -12,19 +12,16 @@ import { isDeepStrictEqual } from 'node:util';
 import { addressBytes, parseAddress } from '../net/address.js';
 import { type Addon, type LoadedImage, loadAddon, type NativeSwitch, type SwitchLimits } from './addon.js';
 import { Ports } from './ports.js';
-import {
-  type Acknowledge,
-  type ImageStatus,
-  type PublishRequest,
-  type QueryAnswer,
-  type QueryAnswers,
-  type QueryRequest,
-  type ShadowSpec,
-  type SubscribeRequest,
-  type SwitchSettings,
-  type SwitchStatus,
-  switchSocketName,
-} from './protocol.js';
+import type {
+  Acknowledge,
+  ImageStatus,
+  QueryAnswer,
+  QueryAnswers,
+  SwitchStatus,
+} from './protocol/answers.js';
+import type { ShadowSpec, SwitchSettings } from './protocol/desired-state.js';
+import type { PublishRequest, QueryRequest, SubscribeRequest } from './protocol/requests.js';
+import { switchSocketName } from './protocol.js';
 import { SwitchServer, type SwitchService } from './server.js';
 import { emptyState, StateFolder, type SwitchState } from './state.js';
 import { type Subscriber, Subscriptions } from './subscriptions.js';

@@ -1,6 +1,6 @@
 /** Sends planned probes and puts what came of them beside the expectation and what the switch said about it. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { FlowRecord } from '../agent/protocol.js';
+import type { FlowRecord } from '../agent/protocol/events.js';
 import { WeftError } from '../errors/problem.js';
 import type { KubernetesObject } from '../manifests/parse.js';
 import { parseAddress } from '../net/address.js';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { PortRow } from '../../src/agent/protocol.js';
+import type { PortRow } from '../../src/agent/protocol/answers.js';
 import type { Machine } from '../support/machine.js';
 import type { NodeWeft } from '../support/node-weft.js';
 import { repositoryRoot } from '../support/repository.js';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { WhyAnswer } from '../../src/agent/protocol.js';
+import type { WhyAnswer } from '../../src/agent/protocol/answers.js';
 import { readSuite } from '../../src/cli/policy/test-file.js';
 import { findLabs } from '../../src/lab/launch.js';
 import { readManifestFiles } from '../../src/manifests/read.js';

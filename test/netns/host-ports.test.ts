@@ -1,7 +1,7 @@
 /** hostPort with real packets: from outside, from the node by each of its addresses, from pods, under policy; and what becomes of it when the pod goes. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { HostPort } from '../../src/agent/protocol.js';
+import type { HostPort } from '../../src/agent/protocol/requests.js';
 import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
 import { gatewayMac } from '../../src/dataplane/protocol.js';
 import { ethernet, ipv4, protocols } from '../support/frames.js';

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import type { StatusAnswer } from '../../src/agent/protocol.js';
+import type { StatusAnswer } from '../../src/agent/protocol/answers.js';
 import { type ApiObject, ApiServer } from '../support/api-server.js';
 import { authority } from '../support/certificate.js';
 import { TestNode } from '../support/node.js';

@@ -9,7 +9,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { TrialRow, TrialTotals } from '../../src/agent/protocol.js';
+import type { TrialRow, TrialTotals } from '../../src/agent/protocol/events.js';
 import type { TrialLine } from '../../src/cli/trial-lines.js';
 import { TestNode } from '../support/node.js';
 import { endTalkers, Talker } from '../support/talk.js';

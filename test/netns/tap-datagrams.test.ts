@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Addon, loadAddon, type NativeSwitch } from '../../src/dataplane/addon.js';
-import type { PortSpec } from '../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 import { imageOf } from '../support/image.js';
 import { TestPods } from '../support/netns.js';
 import { openTestSwitch } from '../support/switch.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { PortSpec } from '../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 import { imageOf } from '../support/image.js';
 import { echoServer, TestPods, tcpClient, udpClient } from '../support/netns.js';
 import { SupervisedSwitch, TestClient } from '../support/supervised.js';

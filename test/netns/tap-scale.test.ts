@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { loadAddon, type NativeSwitch } from '../../src/dataplane/addon.js';
-import type { PortSpec } from '../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 import { imageOf } from '../support/image.js';
 import { echoServer, ip, TestPods, tcpClient } from '../support/netns.js';
 import { openTestSwitch } from '../support/switch.js';

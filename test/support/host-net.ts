@@ -10,7 +10,7 @@
  *     box: 172.17.0.2
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import type { PortSpec } from '../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 import { type Running, TestPods } from './netns.js';
 
 export type Place = 'host' | 'far' | 'box';

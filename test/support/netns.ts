@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PortSpec } from '../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 
 let next = 0;
 

@@ -5,8 +5,11 @@
 import { createConnection, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { maxLineBytes, type PortRow, type StatusAnswer } from '../../src/agent/protocol.js';
-import { maximumFrameBytes, type QueryAnswers, type QueryName } from '../../src/dataplane/protocol.js';
+import type { PortRow, StatusAnswer } from '../../src/agent/protocol/answers.js';
+import { maxLineBytes } from '../../src/agent/protocol.js';
+import type { QueryAnswers } from '../../src/dataplane/protocol/answers.js';
+import type { QueryName } from '../../src/dataplane/protocol/requests.js';
+import { maximumFrameBytes } from '../../src/dataplane/protocol.js';
 import { LineClient } from '../../src/lab/line-client.js';
 import { nodeFlags } from '../../src/lab/node-processes.js';
 import { type Machine, nodeAddress, nodeAddress6, type Ran } from './machine.js';

@@ -24,14 +24,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { portId } from '../../src/agent/attachment.js';
 import { AgentClient } from '../../src/agent/client.js';
-import { type Bandwidth, type FlowRecord, type HostPort, maxLineBytes } from '../../src/agent/protocol.js';
+import type { FlowRecord } from '../../src/agent/protocol/events.js';
+import type { Bandwidth, HostPort } from '../../src/agent/protocol/requests.js';
+import { maxLineBytes } from '../../src/agent/protocol.js';
 import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
-import {
-  maximumFrameBytes,
-  type PortCounters,
-  type QueryAnswers,
-  type QueryName,
-} from '../../src/dataplane/protocol.js';
+import type { PortCounters, QueryAnswers } from '../../src/dataplane/protocol/answers.js';
+import type { QueryName } from '../../src/dataplane/protocol/requests.js';
+import { maximumFrameBytes } from '../../src/dataplane/protocol.js';
 import type { DropReasonName } from '../../src/errors/drop-reasons.js';
 import {
   createNamespace,

@@ -3,7 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { Lines } from '../../src/dataplane/lines.js';
-import { type SwitchAnswer, type SwitchStatus, switchSocketName } from '../../src/dataplane/protocol.js';
+import type { SwitchStatus } from '../../src/dataplane/protocol/answers.js';
+import { type SwitchAnswer, switchSocketName } from '../../src/dataplane/protocol.js';
 import { repositoryRoot } from './repository.js';
 
 export const supervisorProgram = join(repositoryRoot, 'build', 'bin', 'weft-supervise');

@@ -6,20 +6,20 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { Lines } from '../../src/dataplane/lines.js';
-import {
-  type Acknowledge,
-  type CaptureEvent,
-  type ExplainReport,
-  type FlowEvent,
-  type FlowQuestion,
-  maximumFrameBytes,
-  type PortReport,
-  type PortStatus,
-  type PublishRequest,
-  type SwitchRequest,
-  type TrialCounts,
-  type TrialEvent,
-} from '../../src/dataplane/protocol.js';
+import type {
+  Acknowledge,
+  ExplainReport,
+  PortReport,
+  PortStatus,
+} from '../../src/dataplane/protocol/answers.js';
+import type {
+  CaptureEvent,
+  FlowEvent,
+  TrialCounts,
+  TrialEvent,
+} from '../../src/dataplane/protocol/events.js';
+import type { FlowQuestion, PublishRequest } from '../../src/dataplane/protocol/requests.js';
+import { maximumFrameBytes, type SwitchRequest } from '../../src/dataplane/protocol.js';
 
 export interface Publication extends PublishRequest {
   /** Text of the image file when it was published. */

@@ -1,7 +1,7 @@
 /** `weft capture`: packets of a pod out of the switch, as text or as a pcapng file; each says what was decided and by which rule. */
 import { createWriteStream } from 'node:fs';
 import { type Command, Option } from 'commander';
-import type { PacketRecord } from '../../agent/protocol.js';
+import type { PacketRecord } from '../../agent/protocol/events.js';
 import { WeftError } from '../../errors/problem.js';
 import { pcapngHeader, pcapngPacket } from '../../telemetry/pcapng.js';
 import { type AgentOptions, untilInterrupted, withAgentOptions, withPodAgent } from '../connect.js';

@@ -1,7 +1,8 @@
 /** `weft conntrack`: the connections that the switch tracks. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { AgentClient } from '../../agent/client.js';
-import type { ConnectionRow, FlowEnd } from '../../agent/protocol.js';
+import type { ConnectionRow } from '../../agent/protocol/answers.js';
+import type { FlowEnd } from '../../agent/protocol/events.js';
 import { type AgentOptions, withAgentOptions, withAgents, withPodAgent } from '../connect.js';
 import {
   type Chosen,

@@ -1,6 +1,6 @@
 /** `weft drops`: packets that the switch dropped, with the one reason of each; `--reasons` explains them all. */
 import type { Command } from 'commander';
-import type { PortRow } from '../../agent/protocol.js';
+import type { PortRow } from '../../agent/protocol/answers.js';
 import { type DropReason, dropReasons } from '../../errors/drop-reasons.js';
 import { withAgentOptions, withAgents } from '../connect.js';
 import { type LineOptions, printFlows } from '../flow-lines.js';

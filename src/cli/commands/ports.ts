@@ -1,6 +1,6 @@
 /** `weft ports`: the pods on this node's switch with their counters. */
 import type { Command } from 'commander';
-import type { PortRow } from '../../agent/protocol.js';
+import type { PortRow } from '../../agent/protocol/answers.js';
 import { type AgentOptions, withAgentOptions, withAgents } from '../connect.js';
 import {
   type Chosen,

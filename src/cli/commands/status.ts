@@ -1,6 +1,6 @@
 /** `weft status`: whether this node enforces what its sources say, and what is wrong if not. */
 import { type Command, Option } from 'commander';
-import type { LimitUse, StatusAnswer } from '../../agent/protocol.js';
+import type { LimitUse, StatusAnswer } from '../../agent/protocol/answers.js';
 import { formatSource } from '../../errors/problem.js';
 import type { WatchState } from '../../model/source.js';
 import { type AgentOptions, exitStatus, withAgentOptions, withAgents } from '../connect.js';

@@ -1,5 +1,5 @@
 /** What the running agent and switch say of themselves, as findings. Pure: their answers come in. */
-import type { StatusAnswer } from '../../agent/protocol.js';
+import type { StatusAnswer } from '../../agent/protocol/answers.js';
 import { shortDuration } from '../output.js';
 import { error, type Finding, ok, warning } from './finding.js';
 

@@ -3,7 +3,7 @@
  * ends the command ends the trial. Exit status: 0 no flow would be denied, 1 some would, 2 the trial could not be run to its end.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { TrialRequest } from '../../agent/protocol.js';
+import type { TrialRequest } from '../../agent/protocol/requests.js';
 import { parseDuration } from '../../config/option.js';
 import { WeftError } from '../../errors/problem.js';
 import { readManifests } from '../../manifests/read.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { attachOrder } from '../../../src/agent/attachment.js';
 import { portBandwidth } from '../../../src/agent/attachment-limits.js';
-import type { AttachRequest } from '../../../src/agent/protocol.js';
+import type { AttachRequest } from '../../../src/agent/protocol/requests.js';
 import { WeftError } from '../../../src/errors/problem.js';
 
 const request = {

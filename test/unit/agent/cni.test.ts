@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { AgentClient } from '../../../src/agent/client.js';
 import { cniFailure } from '../../../src/agent/cni-failure.js';
-import type { CniAnswer } from '../../../src/agent/protocol.js';
+import type { CniAnswer } from '../../../src/agent/protocol/answers.js';
 import { errorCodes } from '../../../src/errors/catalogue.js';
 import { WeftError } from '../../../src/errors/problem.js';
 import {

@@ -3,10 +3,11 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startAgent } from '../../../src/agent/process.js';
-import type { AgentEvent, FlowRecord } from '../../../src/agent/protocol.js';
+import type { FlowRecord } from '../../../src/agent/protocol/events.js';
+import type { AgentEvent } from '../../../src/agent/protocol.js';
 import { formatFlow } from '../../../src/cli/flow-lines.js';
 import { loadConfig } from '../../../src/config/load.js';
-import type { FlowEvent } from '../../../src/dataplane/protocol.js';
+import type { FlowEvent } from '../../../src/dataplane/protocol/events.js';
 import type { WeftError } from '../../../src/errors/problem.js';
 import { openLog } from '../../../src/telemetry/log.js';
 import {

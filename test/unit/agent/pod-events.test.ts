@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type PodEventResult, PodEvents } from '../../../src/agent/pod-events.js';
-import type { FlowRecord } from '../../../src/agent/protocol.js';
+import type { FlowRecord } from '../../../src/agent/protocol/events.js';
 import { KubeClient } from '../../../src/kube/client.js';
 import type { Pod } from '../../../src/model/pod.js';
 import { eventually } from '../../support/agent-fixture.js';

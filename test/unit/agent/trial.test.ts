@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AgentClient } from '../../../src/agent/client.js';
-import type { AgentEvent, TrialRequest, TrialRow } from '../../../src/agent/protocol.js';
-import type { FlowEvent, TrialEvent } from '../../../src/dataplane/protocol.js';
+import type { TrialRow } from '../../../src/agent/protocol/events.js';
+import type { TrialRequest } from '../../../src/agent/protocol/requests.js';
+import type { AgentEvent } from '../../../src/agent/protocol.js';
+import type { FlowEvent, TrialEvent } from '../../../src/dataplane/protocol/events.js';
 import type { WeftError } from '../../../src/errors/problem.js';
 import { eventually, fixture, podManifest, policyManifest } from '../../support/agent-fixture.js';
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { QuestionEnd, WhyAnswer, WhyRequest } from '../../../src/agent/protocol.js';
+import type { WhyAnswer } from '../../../src/agent/protocol/answers.js';
+import type { QuestionEnd, WhyRequest } from '../../../src/agent/protocol/requests.js';
 import { printLiveWhy } from '../../../src/cli/live-why.js';
-import type { ExplainReport } from '../../../src/dataplane/protocol.js';
+import type { ExplainReport } from '../../../src/dataplane/protocol/answers.js';
 import type { WeftError } from '../../../src/errors/problem.js';
 import { eventually, fixture, podManifest } from '../../support/agent-fixture.js';
 

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
-import type { FlowRecord } from '../../../src/agent/protocol.js';
+import type { FlowRecord } from '../../../src/agent/protocol/events.js';
 import type { TrialLine } from '../../../src/cli/trial-lines.js';
 import { eventually, fixture, podManifest, policyManifest } from '../../support/agent-fixture.js';
 import type { ApiServer } from '../../support/api-server.js';

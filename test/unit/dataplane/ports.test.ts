@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { type PortDriver, Ports } from '../../../src/dataplane/ports.js';
-import type { PortSpec } from '../../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../../src/dataplane/protocol/desired-state.js';
 
 function spec(id: string, change: Partial<PortSpec> = {}): PortSpec {
   return {

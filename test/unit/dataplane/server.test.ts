@@ -4,14 +4,9 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import {
-  type Acknowledge,
-  maximumFrameBytes,
-  type PublishRequest,
-  type QueryAnswer,
-  type QueryRequest,
-  switchSocketName,
-} from '../../../src/dataplane/protocol.js';
+import type { Acknowledge, QueryAnswer } from '../../../src/dataplane/protocol/answers.js';
+import type { PublishRequest, QueryRequest } from '../../../src/dataplane/protocol/requests.js';
+import { maximumFrameBytes, switchSocketName } from '../../../src/dataplane/protocol.js';
 import { SwitchServer, type SwitchService } from '../../../src/dataplane/server.js';
 import type { Subscriber } from '../../../src/dataplane/subscriptions.js';
 import { TestClient } from '../../support/supervised.js';

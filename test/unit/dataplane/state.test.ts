@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import { loadFrom } from '../../../src/dataplane/addon.js';
-import type { PortSpec } from '../../../src/dataplane/protocol.js';
+import type { PortSpec } from '../../../src/dataplane/protocol/desired-state.js';
 import { emptyState, StateFolder } from '../../../src/dataplane/state.js';
 import { WeftError } from '../../../src/errors/problem.js';
 

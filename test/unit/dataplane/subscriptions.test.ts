@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { NativeCapture } from '../../../src/dataplane/addon.js';
-import type { FlowEvent, SwitchEvent, TrialCounts, TrialEvent } from '../../../src/dataplane/protocol.js';
+import type {
+  FlowEvent,
+  SwitchEvent,
+  TrialCounts,
+  TrialEvent,
+} from '../../../src/dataplane/protocol/events.js';
 import { type EventSource, type Subscriber, Subscriptions } from '../../../src/dataplane/subscriptions.js';
 
 const flow = (change: Partial<FlowEvent> = {}): FlowEvent => ({

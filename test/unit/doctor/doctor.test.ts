@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { StatusAnswer } from '../../../src/agent/protocol.js';
+import type { StatusAnswer } from '../../../src/agent/protocol/answers.js';
 import { formatFindings } from '../../../src/cli/commands/doctor.js';
 import type { Finding } from '../../../src/cli/doctor/finding.js';
 import { readLines } from '../../../src/cli/doctor/preflight.js';
 import { runningFindings } from '../../../src/cli/doctor/running.js';
-import type { SwitchStatus } from '../../../src/dataplane/protocol.js';
+import type { SwitchStatus } from '../../../src/dataplane/protocol/answers.js';
 import { fixture } from '../../support/agent-fixture.js';
 import { startWeft, weft } from '../../support/weft.js';
 

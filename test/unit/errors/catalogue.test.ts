@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { switchErrorCodes } from '../../../src/dataplane/protocol.js';
+import { switchErrorCodes } from '../../../src/dataplane/protocol/answers.js';
 import { allCodes, errorCodes, findingCodes, labCodes } from '../../../src/errors/catalogue.js';
 import { repositoryRoot } from '../../support/repository.js';
 
