@@ -132,12 +132,16 @@ Result<PortConfig> read_port(const Napi::Object& object, const DataPlaneOptions&
   const auto parsed_mac = io::parse_mac(mac);
   if (!parsed_mac) return invalid(config.id, "mac", mac);
   config.tap.mac = *parsed_mac;
-  const auto addresses = object.Get("addresses").As<Napi::Array>();
-  for (uint32_t i = 0; i < addresses.Length(); ++i) {
-    const std::string text = addresses.Get(i).ToString().Utf8Value();
-    const auto address = io::parse_address(text);
-    if (!address) return invalid(config.id, "an address", text);
-    config.tap.addresses.push_back(*address);
+  for (auto [key, into] : {std::pair{"addresses", &config.tap.addresses}, {"sources", &config.tap.sources}}) {
+    const Napi::Value list = object.Get(key);
+    if (!list.IsArray()) continue;
+    const auto addresses = list.As<Napi::Array>();
+    for (uint32_t i = 0; i < addresses.Length(); ++i) {
+      const std::string text = addresses.Get(i).ToString().Utf8Value();
+      const auto address = io::parse_address(text);
+      if (!address) return invalid(config.id, "an address", text);
+      into->push_back(*address);
+    }
   }
   if (const Napi::Value list = object.Get("routes"); list.IsArray()) {
     const auto routes = list.As<Napi::Array>();

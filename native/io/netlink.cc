@@ -314,11 +314,15 @@ ifaddrmsg address_body(int index, const NetworkAddress& address) {
 }
 }  // namespace
 
-Status Netlink::add_address(int index, const std::string& name, const NetworkAddress& address) {
+Status Netlink::add_address(int index, const std::string& name, const NetworkAddress& address,
+                            Preferred preferred) {
   Request request(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
-  request.body(address_body(index, address))
-      .attribute(IFA_LOCAL, wire_bytes(address))
-      .attribute(IFA_ADDRESS, wire_bytes(address));
+  ifaddrmsg body = address_body(index, address);
+  if (preferred == Preferred::no && address.family == 4) body.ifa_scope = RT_SCOPE_LINK;
+  request.body(body).attribute(IFA_LOCAL, wire_bytes(address)).attribute(IFA_ADDRESS, wire_bytes(address));
+  const ifa_cacheinfo deprecated{.ifa_prefered = 0, .ifa_valid = UINT32_MAX, .cstamp = 0, .tstamp = 0};
+  if (preferred == Preferred::no && address.family == 6)
+    request.attribute(IFA_CACHEINFO, &deprecated, sizeof deprecated);
   const int error = transact(request);
   return done(error == EEXIST ? 0 : error, "address-add", to_string(address) + " on " + name);
 }
@@ -337,7 +341,8 @@ Result<std::vector<NetworkAddress>> Netlink::list_addresses(int index) {
   request.on_answer = [&](uint16_t type, std::span<const uint8_t> payload) {
     if (type != RTM_NEWADDR || payload.size() < sizeof(ifaddrmsg)) return;
     const auto body = load<ifaddrmsg>(payload.data());
-    if (std::cmp_not_equal(body.ifa_index, index) || body.ifa_scope != RT_SCOPE_UNIVERSE) return;
+    if (std::cmp_not_equal(body.ifa_index, index)) return;
+    if (body.ifa_family == AF_INET6 && body.ifa_scope != RT_SCOPE_UNIVERSE) return;
     std::optional<NetworkAddress> found;
     for_each_attribute(payload.subspan(NLMSG_ALIGN(sizeof body)),
                        [&](uint16_t kind, std::span<const uint8_t> value) {

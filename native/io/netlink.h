@@ -57,6 +57,8 @@ struct Route {
   std::optional<NetworkAddress> source;   // preferred source address
 };
 
+enum class Preferred : bool { no, yes };
+
 class Netlink {
  public:
   // In the calling thread's namespace. Error: netlink-open.
@@ -77,9 +79,13 @@ class Netlink {
   Status set_up(int index, const std::string& name, bool up);
   Status delete_link(int index, const std::string& name);
 
-  // As /32 or /128 without duplicate address detection.
-  Status add_address(int index, const std::string& name, const NetworkAddress& address);
+  // As /32 or /128 without duplicate address detection. Not preferred: local, and sent from where a route or
+  // a socket names it, but not what the kernel masquerades with (IPv6: deprecated; IPv4: of the link's
+  // scope).
+  Status add_address(int index, const std::string& name, const NetworkAddress& address,
+                     Preferred preferred = Preferred::yes);
   Status remove_address(int index, const std::string& name, const NetworkAddress& address);
+  // Without IPv6's link-local ones, which are the kernel's.
   Result<std::vector<NetworkAddress>> list_addresses(int index);
   // Routes of the main table by way of a gateway on this interface that protocol `static` owns: those that
   // add_route makes.

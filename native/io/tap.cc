@@ -108,10 +108,13 @@ Status set_addresses(Netlink& netlink, int index, const TapConfig& config) {
   auto present = netlink.list_addresses(index);
   if (!present.ok()) return present.error();
   for (const NetworkAddress& address : present.value())
-    if (!contains(config.addresses, address))
+    if (!contains(config.addresses, address) && !contains(config.sources, address))
       if (Status status = netlink.remove_address(index, config.ifname, address); !status.ok()) return status;
   for (const NetworkAddress& address : config.addresses)
     if (Status status = netlink.add_address(index, config.ifname, address); !status.ok()) return status;
+  for (const NetworkAddress& address : config.sources)
+    if (Status status = netlink.add_address(index, config.ifname, address, Preferred::no); !status.ok())
+      return status;
   return Ok{};
 }
 

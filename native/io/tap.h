@@ -37,6 +37,8 @@ struct TapConfig {
   // not ours: it gets `routes`.
   bool host = false;
   std::vector<Route> routes;
+  // The host's: further addresses, which the kernel chooses for nothing by itself (`Preferred::no`).
+  std::vector<NetworkAddress> sources;
 };
 
 // 169.254.1.1 and fe80::1: link-local, so the same in every pod of every cluster.

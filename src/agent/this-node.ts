@@ -2,20 +2,34 @@
 import { hostname, networkInterfaces } from 'node:os';
 import type { Config } from '../config/options.js';
 import type { PortSpec } from '../dataplane/protocol/desired-state.js';
+import { standInAddressOf } from '../model/node.js';
 import { type Address, parseAddress } from '../net/address.js';
 import { blockOf, type Cidr, parseCidr } from '../net/cidr.js';
 import { macOf } from './attachment.js';
 import type { ThisNode } from './node-state.js';
 
-/** The addresses in its pod CIDRs are not among them: what comes from those was masqueraded (`hostAddressOf` in model/node). */
+/**
+ * The second addresses of its pod CIDRs are not among them: what comes from those was masqueraded (`hostAddressOf` in model/node). Of a
+ * family that its pods have and the host has not, its sockets would take just these; they get an address of their own there.
+ */
 export function thisNode(config: Config, cidrs: readonly Cidr[]): ThisNode {
   const configured = config.node.addresses.map(parseAddress).filter((address) => address !== undefined);
-  const own = configured.length > 0 ? configured : hostAddresses(config.network.hostInterface);
+  const { hostInterface } = config.network;
+  const found = configured.length > 0 ? configured : hostAddresses(hostInterface);
+  const own = hostInterface === '' ? found : [...found, ...standIns(found, cidrs)];
   return {
     name: nodeName(config),
     addresses: [...new Map(own.map((address) => [address.text, address])).values()],
     podCidrs: cidrs,
   };
+}
+
+/** One for each family in which `addresses` has none. */
+function standIns(addresses: readonly Address[], cidrs: readonly Cidr[]): readonly Address[] {
+  return cidrs
+    .filter((cidr) => !addresses.some(({ family }) => family === cidr.family))
+    .map(standInAddressOf)
+    .filter((address) => address !== undefined);
 }
 
 export function nodeName(config: Config): string {
@@ -55,6 +69,8 @@ export function hostPort(
 ): PortSpec | null {
   const { hostInterface, mtu } = config.network;
   if (hostInterface === '') return null;
+  const possible = new Set(node.podCidrs.map((cidr) => standInAddressOf(cidr)?.text));
+  const sources = node.addresses.filter(({ text }) => possible.has(text)).map(({ text }) => text);
   return {
     id: 'host',
     namespace: '',
@@ -65,6 +81,7 @@ export function hostPort(
     addresses: podAddresses.map(({ text }) => text),
     mtu,
     kind: 'host',
+    ...(sources.length === 0 ? {} : { sources }),
     routes: [
       ...node.podCidrs,
       ...strays.map((address) => blockOf(address, address.family === 4 ? 32 : 128)),

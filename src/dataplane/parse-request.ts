@@ -3,7 +3,7 @@
  * sender is root on this node, so this guards against mistakes rather than attacks; yet a port specification names interfaces and
  * namespaces that will be changed, so every field is held to its form.
  */
-import { parseAddress } from '../net/address.js';
+import { type Address, parseAddress } from '../net/address.js';
 import { parseCidr } from '../net/cidr.js';
 import {
   type PortBandwidth,
@@ -174,13 +174,7 @@ export function parsePort(value: unknown, where: string): PortSpec {
   const mac = text(fields, 'mac', 17, where);
   if (!macAddress.test(mac) || (Number.parseInt(mac.slice(0, 2), 16) & 1) === 1)
     throw new FrameInvalid(`${where}.mac '${mac}' is no unicast MAC address in lower case with colons`);
-  const addresses = list(fields, 'addresses', where).map((item, index) => {
-    const parsed = typeof item === 'string' ? parseAddress(item) : undefined;
-    if (parsed === undefined) throw new FrameInvalid(`${where}.addresses[${index}] is no IP address`);
-    return parsed;
-  });
-  if (new Set(addresses.map(({ family }) => family)).size !== addresses.length)
-    throw new FrameInvalid(`${where}.addresses has two of one family; a port has at most one of each`);
+  const addresses = parseAddresses(fields, 'addresses', where);
   const kind = oneOf(fields, 'kind', ['pod', 'host'] as const, where);
   if (kind === 'pod' && addresses.length === 0)
     throw new FrameInvalid(`${where} is a pod without an address`);
@@ -210,7 +204,21 @@ export function parsePort(value: unknown, where: string): PortSpec {
             parseRoute(item, `${where}.routes[${index}]`),
           ),
         }),
+    ...(fields.sources === undefined || kind === 'pod'
+      ? {}
+      : { sources: parseAddresses(fields, 'sources', where).map((entry) => entry.text) }),
   };
+}
+
+function parseAddresses(fields: Fields, key: string, where: string): readonly Address[] {
+  const addresses = list(fields, key, where).map((item, index) => {
+    const parsed = typeof item === 'string' ? parseAddress(item) : undefined;
+    if (parsed === undefined) throw new FrameInvalid(`${where}.${key}[${index}] is no IP address`);
+    return parsed;
+  });
+  if (new Set(addresses.map(({ family }) => family)).size !== addresses.length)
+    throw new FrameInvalid(`${where}.${key} has two of one family; a port has at most one of each`);
+  return addresses;
 }
 
 function parseBandwidth(fields: Fields, where: string): PortBandwidth {

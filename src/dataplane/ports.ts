@@ -177,7 +177,9 @@ function sameDevice(a: PortSpec, b: PortSpec): boolean {
 }
 
 function sameAddresses(a: PortSpec, b: PortSpec): boolean {
-  return (
-    a === b || JSON.stringify([a.addresses, a.routes ?? []]) === JSON.stringify([b.addresses, b.routes ?? []])
-  );
+  return a === b || addressing(a) === addressing(b);
+}
+
+function addressing({ addresses, routes = [], sources = [] }: PortSpec): string {
+  return JSON.stringify([addresses, routes, sources]);
 }

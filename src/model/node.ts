@@ -24,6 +24,14 @@ export function hostAddressOf(block: Cidr): Address | undefined {
   return addressOf([a, b, c, d + 1]);
 }
 
+/**
+ * What the host's own sockets send to pods from where the node has no address of the block's family: its network address, which no pod gets
+ * either. As a /32 or /128 it is an address like any other. undefined where `hostAddressOf` is.
+ */
+export function standInAddressOf(block: Cidr): Address | undefined {
+  return hostAddressOf(block) === undefined ? undefined : block.base;
+}
+
 /** The host addresses of all pod CIDRs of the node. */
 export function hostAddresses(node: Pick<Node, 'podCidrs'>): readonly Address[] {
   return node.podCidrs.map(hostAddressOf).filter((address) => address !== undefined);

@@ -97,6 +97,21 @@ test('node and pod reach each other in both families', async () => {
     );
 });
 
+test('an address that is only a source is the host’s, and the kernel masquerades with the other one', async () => {
+  const routes = [
+    { destination: '10.42.0.0/24', source: '10.42.0.0' },
+    { destination: 'fd00::/64', source: 'fd00::' },
+  ];
+  await publish({ ...host, routes, sources: ['10.42.0.0', 'fd00::'] }, pod);
+  const shown = () => pods.inside(node, 'ip', '-o', 'addr', 'show', 'dev', 'weft0');
+  assert.match(shown(), /10\.42\.0\.0\/32 scope link/);
+  assert.match(shown(), /fd00::\/128 scope global (nodad )?deprecated/);
+  assert.match(pods.inside(node, 'ip', 'route', 'get', '10.42.0.2'), /src 10\.42\.0\.0 /);
+  assert.match(pods.inside(node, 'ip', '-6', 'route', 'get', 'fd00::2'), /src fd00:: /);
+  await publish(host, pod);
+  assert.doesNotMatch(shown(), /10\.42\.0\.0\/|fd00::\/128/);
+});
+
 test('a changed route is brought in place, and the host port goes when it is no longer wanted', async () => {
   await publish({ ...host, routes: [{ destination: '10.42.0.0/16', source: '192.168.77.5' }] }, pod);
   assert.match(pods.inside(node, 'ip', 'route'), /10\.42\.0\.0\/16 via 169\.254\.1\.1 dev weft0/);

@@ -42,6 +42,11 @@ export interface PortSpec {
   readonly bandwidth?: PortBandwidth;
   /** Host ports only. */
   readonly routes?: readonly PortRoute[];
+  /**
+   * Host ports only: further addresses of the interface, at most one of each family. The host sends from them where a route or a socket
+   * names them; the kernel chooses them for nothing, least of all to masquerade with.
+   */
+  readonly sources?: readonly string[];
 }
 
 /** What of the switch can change while it runs. A field that is absent takes the default that `config/default.yaml` documents. */
