@@ -24,9 +24,11 @@ function folder(t: TestContext): string {
   return path;
 }
 
-function network(t: TestContext, podCIDRs: string[], fromApi: boolean, path = folder(t)) {
+const both = ['192.0.2.1', '2001:db8::1'];
+
+function network(t: TestContext, podCIDRs: string[], fromApi: boolean, path = folder(t), addresses = both) {
   const config = overrideConfig(defaultConfig(), {
-    node: { name: 'here', addresses: ['192.0.2.1', '2001:db8::1'] },
+    node: { name: 'here', addresses },
     network: { podCIDRs },
   });
   const open = podCIDRs.map((text) => cidr(text));
@@ -71,6 +73,34 @@ test('pod CIDRs of the Node come late: until then a word names what is missing, 
   const restarted = network(t, [], true, path);
   assert.equal(restarted.pods.missing, null, 'remembered while the API is away');
   assert.deepEqual(restarted.port(), port());
+});
+
+test('a family that the node has no address of: its sockets send from the network address of that pod CIDR', (t) => {
+  const told = ['10.42.3.0/24', 'fd42:3::/64'];
+  const rows: readonly (readonly [string[], string[], string[]])[] = [
+    [both, [], both],
+    [['192.0.2.1'], ['fd42:3::'], ['192.0.2.1', 'fd42:3::']],
+    [['2001:db8::1'], ['10.42.3.0'], ['10.42.3.0', '2001:db8::1']],
+  ];
+  for (const [addresses, sources, routed] of rows) {
+    const { pods, tell } = network(t, [], true, folder(t), addresses);
+    tell('here', ...told);
+    assert.deepEqual(pods.hostPort?.sources ?? [], sources);
+    assert.deepEqual(
+      pods.hostPort?.routes?.map(({ source }) => source),
+      routed,
+    );
+    assert.deepEqual(
+      pods.node.addresses.map(({ text }) => text),
+      [...addresses, ...sources],
+      'they are the node’s to policy',
+    );
+    assert.deepEqual(
+      pods.hostPort?.addresses,
+      ['10.42.3.1', 'fd42:3::1'],
+      'what is masqueraded comes from others',
+    );
+  }
 });
 
 test('pod CIDRs that change leave pods their addresses, keep them reachable from the node, and are a problem until they are gone', (t) => {

@@ -40,9 +40,11 @@ test('well-formed frames come out as they went in', () => {
 
 test('a host port has routes and no namespace, and what only a pod or a host has is left out', () => {
   const routes = [{ destination: '10.42.0.0/16', source: '192.168.1.5' }, { destination: 'fd00::/64' }];
-  const host = { ...port, kind: 'host', netns: '', ifname: 'weft0', routes };
+  const sources = ['10.42.0.0', 'fd00::'];
+  const host = { ...port, kind: 'host', netns: '', ifname: 'weft0', routes, sources };
   assert.deepEqual(parsePort(host, 'ports[0]'), host);
-  assert.equal(parsePort({ ...port, routes }, 'ports[0]').routes, undefined);
+  const { routes: none, sources: neither } = parsePort({ ...port, routes, sources }, 'ports[0]');
+  assert.deepEqual([none, neither], [undefined, undefined]);
 });
 
 test('addresses become canonical, so that one address has one text', () => {
@@ -130,6 +132,7 @@ test('every field out of its form is refused by name', () => {
       withPort({ kind: 'host', netns: '', routes: [{ destination: '10.42.0.0/16', source: 'fd00::1' }] }),
       /^ports\[0\]\.routes\[0\]\.source /,
     ],
+    [withPort({ kind: 'host', netns: '', sources: ['fd00::', 'fd01::'] }), /^ports\[0\]\.sources has two/],
   ];
   for (const [value, message] of rows)
     assert.throws(

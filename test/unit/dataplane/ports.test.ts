@@ -85,6 +85,7 @@ test('removals begin before additions, so that an address can change hands in on
 test('addresses change in place; what needs another device is made anew', async () => {
   const rows: readonly (readonly [Partial<PortSpec>, readonly string[]])[] = [
     [{ addresses: ['10.42.0.2'] }, ['update a']],
+    [{ sources: ['10.42.0.0'] }, ['update a']],
     [{ name: 'renamed' }, []],
     [{ netns: '/run/netns/other' }, ['detach a', 'attach a']],
     [{ mac: '02:00:00:00:00:02' }, ['detach a', 'attach a']],
