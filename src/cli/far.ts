@@ -8,7 +8,7 @@ import { WeftError } from '../errors/problem.js';
 import { type AgentPod, findAgents } from '../kube/agents.js';
 import { KubeClient } from '../kube/client.js';
 import { exec } from '../kube/exec.js';
-import { defaultKubeconfig, readKubeconfig } from '../kube/kubeconfig.js';
+import { defaultKubeconfigs, readKubeconfig } from '../kube/kubeconfig.js';
 import { objectOf, textOf } from '../manifests/plain.js';
 
 /** How often the relay hears of us while nothing is asked; an empty line is no request. Milliseconds. */
@@ -32,7 +32,7 @@ export function meansCluster({ kubeconfig, context, node }: FarOptions): boolean
 
 /** Whether there is a kubeconfig that could be taken where nobody named one. */
 export function hasKubeconfig(): boolean {
-  return existsSync(defaultKubeconfig(process.env));
+  return defaultKubeconfigs(process.env).some((path) => existsSync(path));
 }
 
 export class Cluster {
@@ -41,8 +41,10 @@ export class Cluster {
 
   /** Throws `kubeconfig-*`. */
   constructor({ kubeconfig, context, node }: FarOptions) {
-    const path = kubeconfig ?? defaultKubeconfig(process.env);
-    const access = readKubeconfig(path, context === undefined ? {} : { context });
+    const access = readKubeconfig(
+      kubeconfig ?? defaultKubeconfigs(process.env),
+      context === undefined ? {} : { context },
+    );
     for (const note of access.notes) process.stderr.write(`weft: ${note}\n`);
     this.#client = new KubeClient(access, 'weft-command');
     this.#only = node;
