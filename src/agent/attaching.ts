@@ -5,6 +5,7 @@
 import { WeftError } from '../errors/problem.js';
 import type { Wish } from '../ipam/leases.js';
 import type { WorldEvent } from '../model/event.js';
+import type { LookUp } from '../model/source.js';
 import { type Attachment, type AttachOrder, podKey } from './attachment.js';
 import type { Attachments } from './attachments.js';
 import type { InForce } from './in-force.js';
@@ -40,8 +41,8 @@ interface Waiting {
   readonly key: string;
   /** The first desired state that has it. */
   readonly from: number;
-  /** Whether the server that was asked for the pod did not answer. */
-  readonly asked: { readonly away: boolean };
+  /** What came of asking for the pod by name; undefined: it was not necessary yet, `answer` undefined: nothing came yet. */
+  asked: { answer: LookUp | null | undefined } | undefined;
   /** How much of the rules was seen when the port had come up: so much has to be in force too. null: it is not up yet. */
   rules: number | null;
   readonly abandoned: AbortSignal | undefined;
@@ -79,6 +80,7 @@ export class Attaching {
   async run(order: AttachOrder, most: number, patience: number, abandoned?: AbortSignal): Promise<Attached> {
     const { state, attachments, sources, waiters } = this.#parts;
     const key = podKey(order);
+    await this.#refuseFormerLife(order);
     const existed = attachments.get(order.id) !== undefined;
     const assigns = sources.assignsAddresses;
     const assigned = assigns ? (state.sourcePod(key)?.addresses ?? []) : [];
@@ -94,7 +96,7 @@ export class Attaching {
       attachment,
       key,
       from,
-      asked: this.#lookUp(attachment, key),
+      asked: undefined,
       rules: null,
       abandoned,
     };
@@ -134,25 +136,64 @@ export class Attaching {
   }
 
   /**
-   * A pod that no source knows is asked for by name, since a watch may lag behind the kubelet that calls us. The answer settles nothing but
-   * that the server is away: then there is nothing to wait for, and the caller had better come back.
+   * A sandbox of a former life whose ADD comes late (its kubelet worker was held up) must not take the place of the pod that has the
+   * name now. Where the sources still tell of the former life, the other way round, they are asked first.
    */
-  #lookUp(attachment: Attachment, key: string): { away: boolean } {
+  async #refuseFormerLife(order: AttachOrder): Promise<void> {
+    const { state, attachments, sources } = this.#parts;
+    const { namespace, name, uid, ifname } = order.details;
+    const key = podKey(order);
+    const held = () =>
+      attachments
+        .list()
+        .some(
+          ({ id, details }) =>
+            id !== order.id &&
+            podKey({ details }) === key &&
+            details.ifname === ifname &&
+            details.uid !== uid &&
+            state.isLife(key, details.uid),
+        );
+    if (!held() || state.isLife(key, uid)) return;
+    await sources.lookUp(namespace, name);
+    if (held() && !state.isLife(key, uid)) throw this.#unknown(key, uid);
+  }
+
+  /**
+   * A pod that no source knows is asked for by name, since a watch may lag behind the kubelet that calls us. Throws where there is nothing
+   * to wait for, and the caller had better come back:
+   *
+   * - The server is away.
+   * - It answered, and what it told of the pod, if anything, is not this one. Its answer is of now (a GET without a version is no cached
+   *   one), so a watch will not say otherwise later. Such a pod was deleted, or it is a static one: the kubelet creates the mirror in
+   *   the same worker that then waits for the sandbox, so that while we wait the mirror cannot come. When ADD fails it tries both again.
+   */
+  #refuseUnknown(waiting: Waiting): void {
     const { state, sources, waiters } = this.#parts;
-    const asked = { away: false };
-    if (state.knows(key)) return asked;
-    const { namespace, name } = attachment.details;
-    sources.lookUp(namespace, name, (found) => {
-      if (found !== 'away') return;
-      asked.away = true;
-      waiters.settle();
-    });
-    return asked;
+    const { attachment, key } = waiting;
+    if (state.knows(key)) return;
+    const { namespace, name, uid } = attachment.details;
+    if (waiting.asked === undefined) {
+      const asked: Waiting['asked'] = { answer: undefined };
+      waiting.asked = asked;
+      sources.lookUp(namespace, name).then((answer) => {
+        asked.answer = answer;
+        waiters.settle();
+      });
+      return;
+    }
+    const { answer } = waiting.asked;
+    if (answer === 'away')
+      throw new WeftError(
+        'pod-unknown',
+        `The pod ${key} is not known yet, and the API server does not answer. Try again later.`,
+      );
+    if (answer === 'absent' || answer === 'known') throw this.#unknown(key, uid);
   }
 
   #outcome(waiting: Waiting): { readonly value: number } | null {
-    const { state, attachments, inForce, policyInForce } = this.#parts;
-    const { attachment, key, from, asked, abandoned } = waiting;
+    const { attachments, inForce, policyInForce } = this.#parts;
+    const { attachment, key, from, abandoned } = waiting;
     if (abandoned?.aborted === true)
       throw new WeftError('attach-abandoned', `Nobody waits for ${key} to be attached any more.`);
     if (attachments.get(attachment.id) !== attachment)
@@ -160,11 +201,7 @@ export class Attaching {
         'attach-replaced',
         `${key} was detached or attached anew while it was being attached.`,
       );
-    if (asked.away && !state.knows(key))
-      throw new WeftError(
-        'pod-unknown',
-        `The pod ${key} is not known yet, and the API server does not answer. Try again later.`,
-      );
+    this.#refuseUnknown(waiting);
     const status = attachments.status(attachment.id);
     if (inForce.revision < from || status === undefined) return null;
     if (status.status === 'failed')
@@ -193,15 +230,17 @@ export class Attaching {
     const { state, trouble } = this.#parts;
     const found = trouble();
     if (found !== null) return found;
-    if (!state.knows(key)) {
-      const other = state.sourcePod(key);
-      return new WeftError(
-        'pod-unknown',
-        other === undefined
-          ? `No source knows the pod ${key}, so its policies are not known either. Was it deleted, or is its manifest missing?`
-          : `The pod ${key} that the sources know has the uid ${other.uid}, not ${attachment.details.uid}.`,
-      );
-    }
+    if (!state.knows(key)) return this.#unknown(key, attachment.details.uid);
     return new WeftError('port-pending', `The port of ${key} did not come up in time.`);
+  }
+
+  #unknown(key: string, uid: string): WeftError {
+    const other = this.#parts.state.sourcePod(key);
+    return new WeftError(
+      'pod-unknown',
+      other === undefined
+        ? `No source knows the pod ${key}, so its policies are not known either. It was deleted, its manifest is missing, or it is a static pod whose mirror is not there yet; a kubelet tries again by itself.`
+        : `The pod ${key} that the sources know has the uid ${other.uid}, not ${uid}: this sandbox is of a pod that was deleted, or of one that the sources do not know yet; a kubelet tries again by itself.`,
+    );
   }
 }

@@ -70,6 +70,12 @@ export class NodeState {
     return pod === undefined ? attached.labels !== undefined : sameLife(attached, pod);
   }
 
+  /** Whether the pod as its source tells it has this uid, as far as both are known; false: no source tells of it. */
+  isLife(key: string, uid: string): boolean {
+    const pod = this.#pods.get(key);
+    return pod !== undefined && sameLife({ uid }, pod);
+  }
+
   /** The pod as its source tells it. */
   sourcePod(key: string): Pod | undefined {
     return this.#pods.get(key);
@@ -192,7 +198,7 @@ function plainPod({ namespace, name, uid }: AttachedPod, labels: Labels): Pod {
 }
 
 /** The kubelet and its runtime know a static pod by the hash of its manifest, not by its mirror's uid. */
-function sameLife(attached: AttachedPod, pod: Pod): boolean {
+function sameLife(attached: Pick<AttachedPod, 'uid'>, pod: Pod): boolean {
   return attached.uid === '' || pod.uid === '' || attached.uid === pod.uid || attached.uid === pod.configHash;
 }
 

@@ -76,9 +76,13 @@ export class Sources {
     return this.#states.flatMap(({ problems }) => problems);
   }
 
-  /** Asks every source that can be asked for one pod; `answered` hears each. */
-  lookUp(namespace: string, name: string, answered: (found: LookUp) => void): void {
-    for (const { source } of this.#states) source.lookUp?.(namespace, name).then(answered);
+  /** Asks every source for one pod. Absent is only what all say; null: a source cannot be asked, and may tell of it at any time. */
+  async lookUp(namespace: string, name: string): Promise<LookUp | null> {
+    const found = await Promise.all(
+      this.#states.map(({ source }) => source.lookUp?.(namespace, name) ?? null),
+    );
+    for (const answer of ['known', 'away', null] as const) if (found.includes(answer)) return answer;
+    return 'absent';
   }
 
   /** Why nothing is published yet; null: all have synced. */

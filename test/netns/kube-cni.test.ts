@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type ApiObject, ApiServer } from '../support/api-server.js';
+import { podArguments } from '../support/cni.js';
 import { CniNode, v4Of } from '../support/cni-node.js';
 import { until } from '../support/weft.js';
 
@@ -55,9 +56,9 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function create(name: string, labels: Readonly<Record<string, string>>): void {
+function create(name: string, labels: Readonly<Record<string, string>>, metadata: object = {}): void {
   api.put('pods', {
-    metadata: { namespace: 'test', name, labels },
+    metadata: { namespace: 'test', name, labels, ...metadata },
     spec: { nodeName: 'node', containers: [{ name: 'c', image: 'none' }] },
     status: { phase: 'Pending' },
   });
@@ -144,6 +145,85 @@ for (const [index, [name, begin]] of misbehaviours.entries())
       await cni.node.agent.request('sync', {});
     }
   });
+
+const termination = { deletionTimestamp: '2026-01-02T03:04:05Z', deletionGracePeriodSeconds: 30 };
+
+test('a pod that is being deleted is added under its policies, and stays under them until DEL', async () => {
+  create('ending-open', {}, termination);
+  create('ending-closed', { closed: 'yes' }, termination);
+  await cni.add('ending-open');
+  await cni.add('ending-closed');
+  cni.serve('ending-closed', 80);
+  const closed = v4Of(await cni.add('ending-closed'));
+  assert.equal(await cni.probe('ending-open', address, 80), 'answered');
+  assert.equal(await cni.probe('ending-closed', address, 80), 'timeout');
+  assert.equal(await cni.probe('server', closed, 80), 'timeout');
+  // Deleted by force: the object is gone before the sandbox is. What no source tells of is closed, and DEL still ends it.
+  for (const name of ['ending-open', 'ending-closed']) api.delete('pods', name, 'test');
+  await cni.node.agent.request('sync', {});
+  assert.equal(await cni.probe('ending-open', address, 80), 'timeout');
+  assert.equal(await cni.probe('ending-closed', address, 80), 'timeout');
+  assert.equal(await cni.probe('server', closed, 80), 'timeout');
+  for (const name of ['ending-open', 'ending-closed']) {
+    assert.equal((await cni.call('DEL', name)).status, 0);
+    assert.ok(!(await cni.attached()).includes(`test/${name}`));
+  }
+});
+
+/** A sandbox of a pod, as the kubelet asks for it: containers and namespaces have names of their own, pods are known by their uid. */
+const sandbox = (pod: string, uid: string, container: string) => ({
+  environment: {
+    CNI_CONTAINERID: container,
+    CNI_NETNS: cni.netns(container),
+    CNI_ARGS: podArguments('test', pod, uid),
+  },
+});
+
+test('a static pod whose mirror is not there yet is code 11 long before the runtime gives up, and is up at the next try', async () => {
+  cni.namespace('static');
+  const refused = await cni.call('ADD', 'static', sandbox('static', 'hash', 'static'));
+  assert.equal(refused.json.code, 11, refused.stdout);
+  assert.match(String(refused.json.details), /static pod whose mirror is not there yet.*tries again/);
+  api.put('pods', {
+    metadata: {
+      namespace: 'test',
+      name: 'static',
+      uid: 'mirror',
+      labels: { closed: 'yes' },
+      annotations: { 'kubernetes.io/config.hash': 'hash', 'kubernetes.io/config.mirror': 'hash' },
+    },
+    spec: { nodeName: 'node', containers: [{ name: 'c', image: 'none' }] },
+    status: { phase: 'Pending' },
+  });
+  await cni.add('static', sandbox('static', 'hash', 'static'));
+  assert.equal(await cni.probe('static', address, 80), 'timeout', 'the policy that selects its mirror holds');
+  assert.equal((await cni.call('DEL', 'static', sandbox('static', 'hash', 'static'))).status, 0);
+});
+
+test("a pod made again under its name works beside the old sandbox, and after that one's DEL", async () => {
+  create('again', {}, { uid: 'one' });
+  const old = v4Of(await cni.add('again-a', sandbox('again', 'one', 'again-a')));
+  api.delete('pods', 'again', 'test');
+  create('again', {}, { uid: 'two' });
+  const young = v4Of(await cni.add('again-b', sandbox('again', 'two', 'again-b')));
+  assert.notEqual(young, old);
+  cni.serve('again-b', 80);
+  const works = async (when: string) => {
+    assert.equal(await cni.probe('again-b', address, 80), 'answered', when);
+    assert.equal(await cni.probe('server', young, 80), 'answered', when);
+  };
+  await works('beside the old sandbox');
+  const straggler = await cni.call('ADD', 'again-a', sandbox('again', 'one', 'again-a'));
+  assert.equal(straggler.json.code, 11, straggler.stdout);
+  assert.match(String(straggler.json.details), /has the uid two, not one/);
+  await works('after an ADD of the old sandbox that came late');
+  for (let times = 0; times < 2; times++)
+    assert.equal((await cni.call('DEL', 'again-a', sandbox('again', 'one', 'again-a'))).status, 0);
+  await works('after the DEL of the old sandbox');
+  assert.throws(() => cni.inside('again-a', 'ip', 'link', 'show', 'eth0'), /does not exist/);
+  assert.equal((await cni.call('DEL', 'again-b', sandbox('again', 'two', 'again-b'))).status, 0);
+  assert.ok(!(await cni.attached()).includes('test/again'));
+});
 
 test('a pod that the server cannot be asked for is code 11 at once; when the server is back it is up', async () => {
   await api.down();

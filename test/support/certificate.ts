@@ -12,8 +12,8 @@ export interface Certified {
 export interface Authority {
   /** PEM. */
   readonly ca: string;
-  /** For TLS servers at 127.0.0.1. */
-  server(): Certified;
+  /** For TLS servers at 127.0.0.1, or by a DNS name. */
+  server(name?: string): Certified;
   client(commonName: string): Certified;
 }
 
@@ -94,9 +94,14 @@ export function authority(name = 'test authority'): Authority {
       publicKey: own.publicKey,
       extensions: [extension('basicConstraints', sequence(truth()), true)],
     }),
-    server: () =>
+    server: (name) =>
       issue('server', [
-        extension('alternativeNames', sequence(der(0x87, Buffer.from([127, 0, 0, 1])))),
+        extension(
+          'alternativeNames',
+          sequence(
+            name === undefined ? der(0x87, Buffer.from([127, 0, 0, 1])) : der(0x82, Buffer.from(name)),
+          ),
+        ),
         extension('keyUsage', sequence(oid('serverAuth'))),
       ]),
     client: (commonName) => issue(commonName, [extension('keyUsage', sequence(oid('clientAuth')))]),

@@ -1,4 +1,7 @@
 /** A KubeSource on an API server double, with the World that comes out of it; everything ends with the test. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { Problem } from '../../src/errors/problem.js';
 import type { Access } from '../../src/kube/access.js';
@@ -190,4 +193,15 @@ export function service(name: string): ApiObject {
       ports: [{ port: 80 }],
     },
   };
+}
+
+/** A kubeconfig file for the server. */
+export function kubeconfigOf(t: Pick<TestContext, 'after'>, server: ApiServer): string {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-kube-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'config');
+  const clusters = [{ name: 'c', cluster: { server: server.url } }];
+  const contexts = [{ name: 'c', context: { cluster: 'c' } }];
+  writeFileSync(path, JSON.stringify({ 'current-context': 'c', clusters, contexts }));
+  return path;
 }

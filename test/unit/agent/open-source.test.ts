@@ -1,16 +1,12 @@
 /** Which source an agent reads, and how it does on the API: nothing before all is known, pods that nobody has told of, a server that is away. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { openSource, readsApi } from '../../../src/agent/open-source.js';
 import type { Config } from '../../../src/config/options.js';
 import { defaultConfig, type Overrides, overrideConfig } from '../../../src/config/parse.js';
 import { openLog } from '../../../src/telemetry/log.js';
 import { eventually, fixture } from '../../support/agent-fixture.js';
-import type { ApiServer } from '../../support/api-server.js';
-import { apiServer, pod, policy } from '../../support/kube.js';
+import { apiServer, kubeconfigOf, pod, policy } from '../../support/kube.js';
 
 const inPod = { KUBERNETES_SERVICE_HOST: '10.43.0.1', KUBERNETES_SERVICE_PORT: '443' };
 type Given = NonNullable<Overrides<Config>['kubernetes']>;
@@ -42,16 +38,6 @@ test('the source is the one, and its server the configured one', () => {
   assert.throws(() => open({ mode: 'on' }), { code: 'kube-credentials' });
   assert.throws(() => open({ kubeconfig: '/nowhere' }), { code: 'kubeconfig-read' });
 });
-
-function kubeconfigOf(t: TestContext, server: ApiServer): string {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-kube-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, 'config');
-  const clusters = [{ name: 'c', cluster: { server: server.url } }];
-  const contexts = [{ name: 'c', context: { cluster: 'c' } }];
-  writeFileSync(path, JSON.stringify({ 'current-context': 'c', clusters, contexts }));
-  return path;
-}
 
 /** The node of the fixture; its addresses come from here. */
 const here = { metadata: { name: 'here' }, spec: { podCIDRs: ['10.42.3.0/24'] } };

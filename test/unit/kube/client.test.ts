@@ -101,6 +101,28 @@ clusters: [{ name: k, cluster: { server: '${server.url}', ${extra} } }]`,
   await careless.get('/api/v1/pods');
 });
 
+test('a certificate is for the name that tls-server-name says, and else for the host of the URL', async (t) => {
+  const trusted = authority();
+  const { certificate, key } = trusted.server('api.example');
+  const server = await apiServer(t, { tls: { cert: certificate, key } });
+  server.put('pods', pod('p'));
+  const ask = async (extra: string) => {
+    const client = new KubeClient(
+      kubeconfigAccess(
+        `current-context: c
+contexts: [{ name: c, context: { cluster: k } }]
+clusters: [{ name: k, cluster: { server: '${server.url}', certificate-authority-data: ${Buffer.from(trusted.ca).toString('base64')}${extra} } }]`,
+        '/etc/config',
+      ),
+    );
+    t.after(() => client.close());
+    await client.get('/api/v1/pods');
+  };
+  await ask(', tls-server-name: api.example');
+  await assert.rejects(ask(''), { code: 'kube-tls' });
+  await assert.rejects(ask(', tls-server-name: elsewhere.example'), { code: 'kube-tls' });
+});
+
 for (const how of ['inline', 'by file'] as const)
   test(`a client certificate ${how}`, async (t) => {
     const { trusted, server } = await secure(t);
