@@ -35,6 +35,8 @@ using namespace weft::cni;
 constexpr size_t kLongestInput = 512 * 1024;
 constexpr size_t kLongestAnswer = 4 * 1024 * 1024;
 constexpr int64_t kInputMilliseconds = 10'000;
+// How many times connectTimeout STATUS waits; with the default 10 s, which a kubelet (30 s) bears.
+constexpr int64_t kStatusPatience = 5;
 
 int fail(const Failure& failure, std::string_view version) {
   write_all(STDOUT_FILENO, failure_json(failure, version));
@@ -60,8 +62,10 @@ int run() {
     return fail({code, "the weft agent of this node does not answer", configuration.socket + ": " + reason},
                 configuration.version);
   };
-  // STATUS asks how it is now; the others can wait for an agent that is being replaced.
-  const int64_t patience = command == "STATUS" ? 0 : configuration.connect_milliseconds;
+  // All can wait for an agent that is being replaced, STATUS longest: a runtime that is refused makes a Node
+  // NotReady of it (src/agent/cni-requests.ts).
+  const int64_t patience =
+      configuration.connect_milliseconds * (command == "STATUS" ? kStatusPatience : int64_t{1});
   std::string error;
   Connection connection = Connection::open(configuration.socket, now_milliseconds() + patience, error);
   if (!connection.valid()) return away(error + ". Is the agent running?");

@@ -309,6 +309,22 @@ export class Agent {
     );
   }
 
+  /** Resolves once it is ready, or after `patience` milliseconds. */
+  async settled(patience: number): Promise<void> {
+    await this.#waiters
+      .wait(
+        patience,
+        () => (this.ready ? { value: undefined } : null),
+        () => this.#syncComplaint(),
+      )
+      .catch(() => {});
+  }
+
+  /** Whether its pods are those of a cluster's API, which a kubelet runs. */
+  get followsApi(): boolean {
+    return this.#sources.followsApi;
+  }
+
   /** Why it is not ready; for people. */
   get unreadyReason(): string {
     return this.#syncComplaint().message;

@@ -22,6 +22,8 @@ import type { Client } from './server.js';
 
 /** Milliseconds that CHECK gives a port to come up (a switch that was restarted, an agent that has just begun). */
 const checkPatience = 5000;
+/** Milliseconds that STATUS gives an agent or a switch that has just begun; with the plugin's own patience below the 30 s of a kubelet. */
+const statusPatience = 5000;
 /** Milliseconds by which the agent answers before the plugin's own patience ends. */
 const margin = 500;
 
@@ -84,7 +86,7 @@ export class CniRequests {
         await this.#check(call);
         return '';
       case 'STATUS':
-        this.#status();
+        await this.#status(call.configuration);
         return '';
       case 'GC':
         await this.#collect(call.configuration);
@@ -149,8 +151,15 @@ export class CniRequests {
     if (found.length > 0) throw checkFailure(found);
   }
 
-  #status(): void {
-    const { agent, pools } = this.#services;
+  /**
+   * Whether an ADD could be served. What a refusal brings about is more than that: containerd 2 and CRI-O tell the kubelet that the network
+   * is not ready, the Node becomes NotReady, its pods leave their Services at once and are evicted after five minutes. So an agent that
+   * begins is waited for. And a node that is full is no reason under Kubernetes, though the specification would have it told here
+   * too: those who run would pay for the one who finds no room. There ADD says it (code 11), and problems, limits and metrics do.
+   */
+  async #status({ answerTimeout }: NetworkConfiguration): Promise<void> {
+    const { agent } = this.#services;
+    await agent.settled(Math.max(1, Math.min(statusPatience, answerTimeout - margin)));
     // Without the switch nothing passes, old pods included. Everything else only keeps new ones out.
     if (agent.link === null)
       throw new CniFailure(
@@ -161,12 +170,20 @@ export class CniRequests {
     const unavailable = (details: string) =>
       new CniFailure(cniCodes.notAvailable, 'pods cannot be added to this node now', details);
     if (!agent.ready) throw unavailable(agent.unreadyReason);
-    const all = pools();
-    if (all.length === 0) throw unavailable('This node has no pod CIDR yet.');
-    for (const { cidr, used, total } of all)
-      if (BigInt(used) >= BigInt(total)) throw unavailable(`All ${total} addresses of ${cidr} are in use.`);
-    if (agent.attachments.count >= agent.config.limits.ports)
-      throw unavailable(`The node carries ${agent.attachments.count} ports, as many as limits.ports allows.`);
+    if (this.#services.pools().length === 0) throw unavailable('This node has no pod CIDR yet.');
+    const full = this.#full();
+    if (full !== null && !agent.followsApi) throw unavailable(full);
+  }
+
+  /** Why there is no room for one more pod; null: there is. */
+  #full(): string | null {
+    const { agent, pools } = this.#services;
+    for (const { cidr, used, total } of pools())
+      if (BigInt(used) >= BigInt(total)) return `All ${total} addresses of ${cidr} are in use.`;
+    const { count } = agent.attachments;
+    return count >= agent.config.limits.ports
+      ? `The node carries ${count} ports, as many as limits.ports allows.`
+      : null;
   }
 
   /** Attachments of this network that the runtime does not list. Goes on after a failure and reports all of them. */

@@ -85,6 +85,14 @@ export class PodNetwork {
   get problems(): readonly Problem[] {
     const { missing } = this;
     const found: Problem[] = missing === null ? [] : [{ ...missing, severity: 'warning' }];
+    for (const { cidr, used, total } of this.#leases.use())
+      if (BigInt(used) >= total)
+        found.push({
+          code: 'addresses-exhausted',
+          severity: 'warning',
+          message: `All ${total} addresses of ${cidr} are in use; one more pod gets none.`,
+          fix: "Remove pods from this node, or give it a larger CIDR: network.podCIDRs, or the cluster's node CIDR mask size.",
+        });
     const leftOver = this.#leases.leftOver();
     if (leftOver.length > 0)
       found.push({

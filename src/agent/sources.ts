@@ -57,6 +57,11 @@ export class Sources {
     return this.#states.every(({ synced }) => synced);
   }
 
+  /** Whether one of them is a server that can be asked for a pod. */
+  get followsApi(): boolean {
+    return this.#states.some(({ source }) => source.lookUp !== undefined);
+  }
+
   /** Whether addresses that pods of a source carry have to be given to them. */
   get assignsAddresses(): boolean {
     return this.#states.some(({ source }) => source.assignsAddresses);

@@ -27,7 +27,8 @@ import { atLeast, type CniVersion, cniVersions, isCniVersion } from './version.j
 /** Fields that weft gives a meaning, with what it is. `config/` has an example. */
 export const ownFields = {
   runDir: "The agent's run directory; /run/weft where it is left out.",
-  connectTimeout: 'Milliseconds that the plugin waits for an agent that is not there; 2000.',
+  connectTimeout:
+    'Milliseconds that the plugin waits for an agent that is not there, STATUS five times as long; 2000.',
   answerTimeout: "Milliseconds that the plugin waits for the agent's answer; 90000.",
   mtu: 'Bytes; network.mtu of the agent where it is left out.',
   namespace: 'The namespace of containers that are no Kubernetes pods; "containers".',

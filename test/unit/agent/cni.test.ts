@@ -14,6 +14,7 @@ import {
   policyManifest,
 } from '../../support/agent-fixture.js';
 import { podArguments } from '../../support/cni.js';
+import { apiServer, kubeconfigOf } from '../../support/kube.js';
 
 const netns = '/run/netns/web';
 
@@ -205,7 +206,7 @@ test('STATUS is 50 while pods cannot be added and 51 while those that run are cu
   });
   const client = await f.client();
   const status = async () => {
-    const answer = await call(client, { command: 'STATUS' });
+    const answer = await call(client, { command: 'STATUS', configuration: { answerTimeout: 700 } });
     return `${outcome(answer)} ${answer.stdout}`;
   };
   assert.match(await status(), /^51 .*switch of this node is away/);
@@ -224,6 +225,51 @@ test('STATUS is 50 while pods cannot be added and 51 while those that run are cu
   f.write('policy.yaml', policyManifest('shop', 'deny'));
   await eventually('the image is refused', () => running.agent.imageError !== null);
   assert.match(await status(), /^50 .*no such image/);
+});
+
+test('STATUS waits for an agent that begins, and does not count a full node as away under Kubernetes', {
+  timeout: 60_000,
+}, async (t) => {
+  const server = await apiServer(t);
+  server.put('nodes', { metadata: { name: 'here' }, spec: { podCIDRs: ['10.42.0.0/30'] } });
+  for (const name of ['web', 'api'])
+    server.put('pods', {
+      metadata: { namespace: 'shop', name },
+      spec: { nodeName: 'here', containers: [{ name: 'c' }] },
+    });
+  const f = fixture(t);
+  const kubernetes = { mode: 'on' as const, kubeconfig: kubeconfigOf(t, server) };
+  const running = await f.startAgent({ kubernetes });
+  const client = await f.client();
+  const early = call(client, { command: 'STATUS' });
+  await client.request('status');
+  await f.startSwitch();
+  assert.equal(outcome(await early), 'done');
+  assert.equal(outcome(await call(client)), 'done');
+  const full = await call(client, {
+    environment: { CNI_CONTAINERID: 'b', CNI_ARGS: podArguments('shop', 'api') },
+  });
+  assert.match(`${outcome(full)} ${full.stdout}`, /^11 .*\(addresses-exhausted\)/);
+  assert.equal(outcome(await call(client, { command: 'STATUS' })), 'done');
+  const told = () => running.agent.problems.some(({ code }) => code === 'addresses-exhausted');
+  assert.equal(told(), true);
+  assert.equal(outcome(await call(client, { command: 'DEL' })), 'done');
+  assert.equal(told(), false);
+});
+
+test('the agent answers an ADD before its plugin gives up, however long it may wait by itself', {
+  timeout: 60_000,
+}, async (t) => {
+  const f = fixture(t);
+  f.write('web.yaml', podManifest('shop', 'web'));
+  const { double, client, running } = await started(t, f, {
+    agent: { attachTimeout: 600_000_000, tick: 1000, reconnect: 20_000 },
+  });
+  await client.request('sync');
+  double.held = true;
+  const answer = await call(client, { configuration: { answerTimeout: 800 } });
+  assert.match(`${outcome(answer)} ${answer.stdout}`, /^11 .*did not come up in time.*\(port-pending\)/);
+  assert.deepEqual(running.agent.attachments.list(), []);
 });
 
 test('an interface that is there is only taken for our own by its MAC', async (t) => {

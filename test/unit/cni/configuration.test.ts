@@ -4,10 +4,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { readArguments } from '../../../src/cni/arguments.js';
-import { readConfiguration, versionIn } from '../../../src/cni/configuration.js';
+import { ownFields, readConfiguration, versionIn } from '../../../src/cni/configuration.js';
 import { type CniCommand, readEnvironment } from '../../../src/cni/environment.js';
 import { CniFailure, cniCodes, failureText } from '../../../src/cni/failure.js';
 import { cniVersions, newestVersion } from '../../../src/cni/version.js';
+import { defaultConfig } from '../../../src/config/parse.js';
 import { repositoryRoot } from '../../support/repository.js';
 
 const head = { cniVersion: '1.1.0', name: 'weft', type: 'weft-cni' };
@@ -43,6 +44,18 @@ test('the plugin and the agent speak the same versions and codes', () => {
     NotAvailable: cniCodes.notAvailable,
     Internal: cniCodes.internal,
   });
+});
+
+test("by default an ADD ends with the agent's word, before the plugin's patience, and that before a kubelet's", () => {
+  const header = readFileSync(join(repositoryRoot, 'native', 'cni', 'call.h'), 'utf8');
+  const milliseconds = (name: string) =>
+    Number(new RegExp(`${name}_milliseconds = ([\\d']+);`).exec(header)?.[1]?.replace("'", ''));
+  const { attachTimeout } = defaultConfig().agent;
+  assert.ok(attachTimeout / 1000 < milliseconds('answer'));
+  // A kubelet gives a sandbox twice its runtimeRequestTimeout of two minutes; containerd and CRI-O add no limit below that.
+  assert.ok(milliseconds('connect') + milliseconds('answer') < 2 * 120_000);
+  assert.match(ownFields.answerTimeout, new RegExp(`${milliseconds('answer')}`));
+  assert.match(ownFields.connectTimeout, new RegExp(`${milliseconds('connect')}`));
 });
 
 const containerNeeds = { CNI_CONTAINERID: 'c0ffee', CNI_NETNS: '/run/netns/a', CNI_IFNAME: 'eth0' };

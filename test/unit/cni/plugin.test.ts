@@ -122,19 +122,28 @@ test('an agent that is away is code 11, for STATUS 50, in the version asked for'
   assert.deepEqual([broken.json.code, broken.json.cniVersion], [11, '1.0.0']);
 });
 
-test('an agent that comes within the patience is waited for', async (t) => {
-  const run = folder(t);
-  const call = startPlugin('weft-cni', environment, configuration(run, { connectTimeout: 20_000 }));
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  assert.equal(call.child.exitCode, null, 'it waits');
-  const server = createServer((socket) => {
-    socket.once('data', () => socket.write('{"type":"cni","id":1,"exitStatus":0,"stdout":""}\n'));
+for (const [command, connectTimeout] of [
+  ['DEL', 20_000],
+  // Five times as long.
+  ['STATUS', 4000],
+] as const)
+  test(`an agent that comes within the patience is waited for by ${command}`, async (t) => {
+    const run = folder(t);
+    const call = startPlugin(
+      'weft-cni',
+      { ...environment, CNI_COMMAND: command },
+      configuration(run, { connectTimeout }),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(call.child.exitCode, null, 'it waits');
+    const server = createServer((socket) => {
+      socket.once('data', () => socket.write('{"type":"cni","id":1,"exitStatus":0,"stdout":""}\n'));
+    });
+    await new Promise<void>((resolve) => server.listen(join(run, 'agent.sock'), resolve));
+    t.after(() => server.close());
+    const { status, stdout } = await call.done;
+    assert.deepEqual([status, stdout], [0, '']);
   });
-  await new Promise<void>((resolve) => server.listen(join(run, 'agent.sock'), resolve));
-  t.after(() => server.close());
-  const { status, stdout } = await call.done;
-  assert.deepEqual([status, stdout], [0, '']);
-});
 
 test('the call is handed on whole: CNI variables only, the configuration as it is, what was seen for ADD and CHECK', async (t) => {
   const agent = await fakeAgent(t, (_, socket) =>
