@@ -1,6 +1,6 @@
 /** A client of the agent's socket: requests with typed answers, and subscriptions. For the command line, the lab and the CNI server. */
-import { createConnection } from 'node:net';
 import { type LineStream, Lines } from '../dataplane/lines.js';
+import { openSocket } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 import type { CaptureRequest, FlowsRequest, TrialRequest } from './protocol/requests.js';
 import {
@@ -32,15 +32,11 @@ export class AgentClient {
   }
 
   /** Throws `agent-away` with the remedy when no agent answers at the socket. */
-  static open(path: string): Promise<AgentClient> {
-    return new Promise((resolve, reject) => {
-      const socket = createConnection(path);
-      socket.once('error', (error) => reject(away(path, error)));
-      socket.once('connect', () => {
-        socket.removeAllListeners('error');
-        resolve(AgentClient.over(socket, (error) => away(path, error)));
-      });
+  static async open(path: string): Promise<AgentClient> {
+    const socket = await openSocket(path).catch((error: Error) => {
+      throw away(path, error);
     });
+    return AgentClient.over(socket, (error) => away(path, error));
   }
 
   /** Over a stream that leads to an agent's socket; `away` words its end, which comes with the stream's error if there was one. */

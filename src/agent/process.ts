@@ -33,13 +33,13 @@ import { type Environment, openSource } from './open-source.js';
 import { PodEvents } from './pod-events.js';
 import { PodNetwork } from './pod-network.js';
 import type { FlowRecord } from './protocol/events.js';
+import { agentSocketName } from './protocol.js';
 import { requestHandler } from './requests.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
 import { SwitchLink } from './switch-link.js';
 import { podCidrs } from './this-node.js';
 import { Trials } from './trials.js';
 
-export const agentSocketName = 'agent.sock';
 /** Milliseconds. */
 const reconcileEvery = 30_000;
 const tellEvery = 5_000;

@@ -49,7 +49,7 @@ import type {
   WhyRequest,
 } from './protocol/requests.js';
 
-export const agentProtocolVersion = 1;
+export const agentSocketName = 'agent.sock';
 
 /** A line longer than this ends the connection: no request of this protocol comes near it. */
 export const maxLineBytes = 4 * 1024 * 1024;

@@ -3,8 +3,9 @@
  * living agent, and a second one refuses to start.
  */
 import { chmodSync, rmSync } from 'node:fs';
-import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { Lines } from '../dataplane/lines.js';
+import { somebodyListens } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 import { maxLineBytes } from './protocol.js';
 
@@ -42,7 +43,7 @@ export class AgentServer {
 
   /** Throws `agent-running` when another agent answers at the socket. */
   async listen(): Promise<void> {
-    if (await answers(this.#path))
+    if (await somebodyListens(this.#path))
       throw new WeftError(
         'agent-running',
         `Another agent answers at ${this.#path}. Stop it first, or use another run directory (--run-dir).`,
@@ -117,15 +118,4 @@ export class AgentServer {
     });
     this.#open.add(lines);
   }
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }

@@ -2,7 +2,6 @@
  * One connection of the agent to the switch: requests with their answers, subscriptions with their events. A link does not
  * reconnect; when it ends, everything that waits on it fails with `switch-away` and its user opens another.
  */
-import { createConnection } from 'node:net';
 import { Lines } from '../dataplane/lines.js';
 import type { Acknowledge, QueryAnswers, Welcome } from '../dataplane/protocol/answers.js';
 import type {
@@ -20,6 +19,7 @@ import type {
   QueryName,
 } from '../dataplane/protocol/requests.js';
 import { maximumFrameBytes, type SwitchAnswer, type SwitchRequest } from '../dataplane/protocol.js';
+import { openSocket } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 
 /** Who asks for a status must not hang with a switch that hangs. Milliseconds. */
@@ -55,24 +55,18 @@ export class SwitchLink {
   }
 
   /** Connects; rejects with `switch-away` when there is no switch at that socket. */
-  static open(path: string): Promise<SwitchLink> {
-    return new Promise((resolve, reject) => {
-      const socket = createConnection(path);
-      socket.once('error', (error) => reject(away(path, error)));
-      socket.once('connect', () => {
-        socket.removeAllListeners('error');
-        resolve(
-          new SwitchLink(
-            (link) =>
-              new Lines(socket, maximumFrameBytes, {
-                message: (value) => link.#message(value),
-                garbage: () => link.close(),
-                closed: (error) => link.#closed(away(path, error)),
-              }),
-          ),
-        );
-      });
+  static async open(path: string): Promise<SwitchLink> {
+    const socket = await openSocket(path).catch((error: Error) => {
+      throw away(path, error);
     });
+    return new SwitchLink(
+      (link) =>
+        new Lines(socket, maximumFrameBytes, {
+          message: (value) => link.#message(value),
+          garbage: () => link.close(),
+          closed: (error) => link.#closed(away(path, error)),
+        }),
+    );
   }
 
   async hello(epoch: number): Promise<Welcome> {

@@ -3,17 +3,17 @@
  * started them has to, or they would put everything back; so it refuses while they answer.
  */
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { recordPath, uninstall as uninstallCni } from '../cni/installation.js';
 import type { Config } from '../config/options.js';
 import { switchSocketName } from '../dataplane/protocol.js';
+import { somebodyListens } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 import { type Run, runCommand } from '../host/command.js';
 import { type Removed, removeFromHost, removeTap } from '../host/removal.js';
 import { Leases } from '../ipam/leases.js';
 import type { AttachmentDetails } from './attachment.js';
-import { agentSocketName } from './process.js';
+import { agentSocketName } from './protocol.js';
 
 /** What was removed and what was left, in this order. Throws `uninstall-running`. May be repeated. */
 export async function uninstall(
@@ -26,7 +26,7 @@ export async function uninstall(
     [agentSocketName, 'agent'],
     [switchSocketName, 'switch'],
   ] as const) {
-    if (await answers(join(runDirectory, name)))
+    if (await somebodyListens(join(runDirectory, name)))
       throw new WeftError(
         'uninstall-running',
         `The ${process} of ${runDirectory} is running and would put back what is removed. Stop agent and switch first: delete their DaemonSets, or stop the services that run \`weft agent\` and \`weft switch\`.`,
@@ -49,18 +49,6 @@ export async function uninstall(
   done.push(...(await removeFromHost(run, runDirectory, root)));
   done.push(...removeRunDirectory(runDirectory));
   return done;
-}
-
-/** Whether a process takes connections there; a socket file alone is nobody. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.on('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.on('error', () => resolve(false));
-  });
 }
 
 function leases(runDirectory: string) {

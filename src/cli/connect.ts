@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { AgentClient } from '../agent/client.js';
-import { agentSocketName } from '../agent/process.js';
+import { agentSocketName } from '../agent/protocol.js';
 import { loadConfig } from '../config/load.js';
 import { defaultConfig } from '../config/parse.js';
 import { WeftError } from '../errors/problem.js';

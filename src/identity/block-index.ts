@@ -4,7 +4,8 @@
  */
 import type { Address } from '../net/address.js';
 import { maskWords } from '../net/cidr.js';
-import { blockHolds, type Term } from './term.js';
+import type { Term } from './identity.js';
+import { blockHolds } from './term.js';
 
 /** IPv4 has one word of its own, which is a faster key than text. */
 type Key = number | string;

@@ -14,55 +14,12 @@
  * The holders are addresses, not pods: with an ipBlock and a named port in one egress rule the answer can differ between the
  * addresses of one pod.
  */
-
 import type { Namespace } from '../model/namespace.js';
 import type { Pod } from '../model/pod.js';
-import type { Address } from '../net/address.js';
 import { BlockIndex } from './block-index.js';
-import { compareHashes, type Hash, hashSet } from './hash.js';
-import { Term, type TermSpec, termText } from './term.js';
+import { type Holder, Identity, Term } from './identity.js';
+import { type TermSpec, termText } from './term.js';
 import { NamespaceMatcher, TermIndex } from './term-index.js';
-
-/** One address of one pod. */
-export interface Holder {
-  readonly address: Address;
-  readonly pod: Pod;
-  identity: Identity | null;
-}
-
-export class Identity {
-  /** Sorted by serial. */
-  readonly terms: readonly Term[];
-  readonly hash: Hash;
-  readonly holders = new Set<Holder>();
-  readonly #set: ReadonlySet<Term>;
-  /** Position in the image; set when the table is laid out. */
-  index = -1;
-  #text: string | undefined;
-
-  constructor(terms: readonly Term[]) {
-    this.terms = terms;
-    this.hash = hashSet(terms);
-    this.#set = new Set(terms);
-  }
-
-  holds(term: Term): boolean {
-    return this.#set.has(term);
-  }
-
-  /** The canonical bytes. */
-  get text(): string {
-    this.#text ??= this.terms
-      .map(({ text }) => text)
-      .sort()
-      .join('\n');
-    return this.#text;
-  }
-}
-
-export function compareIdentities(a: Identity, b: Identity): number {
-  return compareHashes(a.hash, b.hash) || (a.text < b.text ? -1 : a.text > b.text ? 1 : 0);
-}
 
 /** Everyone who asks for the numbers behind one named port. */
 export class NamedPort {

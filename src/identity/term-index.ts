@@ -6,7 +6,8 @@
 import { type Namespace, namespaceNameLabel } from '../model/namespace.js';
 import type { Pod } from '../model/pod.js';
 import { matches, type Selector } from '../model/selector.js';
-import type { Term, TermSpec } from './term.js';
+import type { Term } from './identity.js';
+import type { TermSpec } from './term.js';
 
 /**
  * Namespace labels by selector, remembered. A namespace that no source has told us of has one label that is certain, its name;

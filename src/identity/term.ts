@@ -10,8 +10,6 @@ import type { Protocol } from '../model/protocol.js';
 import { describeSelector, type Selector } from '../model/selector.js';
 import type { Address } from '../net/address.js';
 import { type Cidr, compareBlocks, contains } from '../net/cidr.js';
-import { type Hash, hashText } from './hash.js';
-import type { Identity } from './identity-table.js';
 
 export type TermSpec =
   | {
@@ -27,25 +25,6 @@ export type TermSpec =
   | { readonly kind: 'block'; readonly cidr: Cidr; readonly except: readonly Cidr[] }
   /** The pod gives this number to the port of this name and protocol. */
   | { readonly kind: 'port'; readonly name: string; readonly protocol: Protocol; readonly number: number };
-
-export class Term {
-  readonly spec: TermSpec;
-  readonly text: string;
-  readonly hash: Hash;
-  /** Unique in this process; says nothing about order. */
-  readonly serial: number;
-  /** Identities that it holds for. */
-  readonly holders = new Set<Identity>();
-  /** How many users asked for it; at 0 it is forgotten at the next settling. */
-  uses = 0;
-
-  constructor(spec: TermSpec, text: string, serial: number) {
-    this.spec = spec;
-    this.text = text;
-    this.hash = hashText(text);
-    this.serial = serial;
-  }
-}
 
 function orNull(selector: Selector | undefined): Selector | null {
   return selector === undefined || selector.requirements.length === 0 ? null : selector;

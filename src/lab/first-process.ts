@@ -9,6 +9,8 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
+import { join } from 'node:path';
+import { agentSocketName } from '../agent/protocol.js';
 import { Lines } from '../dataplane/lines.js';
 import { WeftError } from '../errors/problem.js';
 import { objectOf } from '../manifests/plain.js';
@@ -56,7 +58,7 @@ export async function runFirstProcess(options: LabOptions): Promise<void> {
       netns: '/run/netns',
       manifests: `${runDirectory}/manifests`,
       resolv: `${labFolder}/resolv`,
-      agentSocket: `${runDirectory}/agent.sock`,
+      agentSocket: join(runDirectory, agentSocketName),
     };
     const judged = objectOf(config.policy).ownNodeEgress === 'judge';
     const lab = new Lab(cluster, places, { ownNodeEgress: judged ? 'judge' : 'allow' });

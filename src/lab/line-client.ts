@@ -2,9 +2,10 @@
  * A client of a socket that speaks one JSON object a line with numbered requests: the agent's and the lab's own. Lines that carry
  * a request's id and are no final answer (progress, events) go to the listener of that request.
  */
-import { createConnection, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Lines } from '../dataplane/lines.js';
+import { openSocket } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 
 type Message = Readonly<Record<string, unknown>>;
@@ -51,7 +52,7 @@ export class LineClient {
     const until = Date.now() + (options.patience ?? 0);
     for (;;) {
       try {
-        const socket = await open(path);
+        const socket = await openSocket(path);
         return new LineClient(socket, path, options.maximumLine);
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
@@ -105,15 +106,4 @@ export class LineClient {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
-}
-
-function open(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = createConnection(path);
-    socket.once('error', reject);
-    socket.once('connect', () => {
-      socket.off('error', reject);
-      resolve(socket);
-    });
-  });
 }

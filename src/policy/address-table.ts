@@ -9,7 +9,7 @@
  * - else it is a Service's.
  */
 import type { Problem } from '../errors/problem.js';
-import type { Holder, Identity } from '../identity/identity-table.js';
+import type { Holder, Identity } from '../identity/identity.js';
 import { keyOf } from '../model/event.js';
 import { hostAddresses, type Node } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';

@@ -13,13 +13,9 @@
  * could be about is asked those terms, and only those.
  */
 import type { Problem } from '../errors/problem.js';
-import {
-  compareIdentities,
-  type Identity,
-  IdentityTable,
-  type NamedPort,
-} from '../identity/identity-table.js';
-import type { Term } from '../identity/term.js';
+import type { Term } from '../identity/identity.js';
+import { compareIdentities, type Identity } from '../identity/identity.js';
+import { IdentityTable, type NamedPort } from '../identity/identity-table.js';
 import { type Kind, keyOf, kinds } from '../model/event.js';
 import type { Node } from '../model/node.js';
 import type { Pod } from '../model/pod.js';

@@ -17,8 +17,8 @@
  * Whether the pod's address is in the block is then part of its identity (a `block` term), and the rule a matter of who.
  */
 
-import type { Identity, IdentityTable, NamedPort } from '../identity/identity-table.js';
-import type { Term } from '../identity/term.js';
+import type { Identity, Term } from '../identity/identity.js';
+import type { IdentityTable, NamedPort } from '../identity/identity-table.js';
 import type { Pod } from '../model/pod.js';
 import type { Direction } from '../model/policy.js';
 import { protocolNumber } from '../model/protocol.js';

@@ -2,7 +2,7 @@
  * The compiled policy before it is bytes: the settled tables, and for each group a version that grows when the group changed, so that
  * sections of an image can be kept while nothing in them moved. The tables are the compiler's own and valid until its next update.
  */
-import type { Identity } from '../identity/identity-table.js';
+import type { Identity } from '../identity/identity.js';
 import type { KnownAddress, PodClass } from './address-table.js';
 import type { PortSet } from './port-set.js';
 import type { Prefix, TrieNode } from './prefix-table.js';

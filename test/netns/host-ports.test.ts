@@ -5,7 +5,7 @@ import type { HostPort } from '../../src/agent/protocol/requests.js';
 import { loadAddon, type RawSocketHandle } from '../../src/dataplane/addon.js';
 import { gatewayMac } from '../../src/dataplane/protocol.js';
 import { ethernet, ipv4, protocols } from '../support/frames.js';
-import { HostNet, type Place } from '../support/host-net.js';
+import { type Asked, HostNet, type Place } from '../support/host-net.js';
 import { TestNode } from '../support/node.js';
 import { until } from '../support/weft.js';
 
@@ -74,22 +74,7 @@ function table(): string {
 
 const localnet = () => net.run('host', 'sysctl', '-n', 'net.ipv4.conf.weft0.route_localnet').trim();
 
-type Row = readonly [
-  from: Parameters<HostNet['ask']>[0],
-  to: string,
-  port: number,
-  answer: string,
-  protocol?: 'TCP' | 'UDP',
-];
-
-async function answers(rows: readonly Row[]): Promise<void> {
-  for (const [from, to, number, answer, protocol] of rows)
-    assert.equal(
-      await net.ask(from, to, number, protocol),
-      answer,
-      `${JSON.stringify(from)} -> ${to}:${number} ${protocol ?? 'TCP'}\n${node.words('agent')}`,
-    );
-}
+const answers = (rows: readonly Asked[]) => net.answers(rows, () => node.words('agent'));
 
 test('from outside a host port leads to its pod, which sees the client', () =>
   answers([

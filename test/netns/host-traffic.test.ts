@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { loadAddon } from '../../src/dataplane/addon.js';
 import { checksum, ethernet, ip, ipv4, ipv6, protocols } from '../support/frames.js';
-import { HostNet, type Place, works } from '../support/host-net.js';
+import { type Asked, HostNet, type Place, works } from '../support/host-net.js';
 import { kubeProxyIptables, kubeProxyNft, type NodePort } from '../support/kube-proxy.js';
 import { TestNode } from '../support/node.js';
 import { until } from '../support/weft.js';
@@ -131,22 +131,7 @@ async function tableIs(holds: RegExp, not?: RegExp): Promise<void> {
   }).catch((error: Error) => assert.fail(`${error.message}\n${text}\n${node.words('agent')}`));
 }
 
-type Row = readonly [
-  from: Parameters<HostNet['ask']>[0],
-  to: string,
-  port: number,
-  answer: string,
-  protocol?: 'TCP' | 'UDP',
-];
-
-async function answers(rows: readonly Row[]): Promise<void> {
-  for (const [from, to, port, answer, protocol] of rows)
-    assert.equal(
-      await net.ask(from, to, port, protocol),
-      answer,
-      `${JSON.stringify(from)} -> ${to}:${port}\n${node.words('agent')}`,
-    );
-}
+const answers = (rows: readonly Asked[]) => net.answers(rows, () => node.words('agent'));
 
 test('pods leave the node with its address, to other nodes and to the world, and reach each other with their own', async () => {
   const { v4, v6 } = node.pod('open');

@@ -11,7 +11,8 @@ import type { StatusAnswer } from '../../src/agent/protocol/answers.js';
 import { type ApiObject, ApiServer } from '../support/api-server.js';
 import { authority } from '../support/certificate.js';
 import { TestNode } from '../support/node.js';
-import { endTalkers, Talker } from '../support/talk.js';
+import { endTalkers } from '../support/talk.js';
+import { startTraffic } from '../support/traffic.js';
 import { until } from '../support/weft.js';
 
 function onlyFrom(name: string): ApiObject {
@@ -75,32 +76,6 @@ describe('a node on the Kubernetes API', () => {
       ifname: 'eth7',
     });
 
-  /** Knocks of a denied pod, and a stream of an allowed one, that go on for the length of a test. */
-  async function traffic(): Promise<{ goesOn(): Promise<void>; finish(): Promise<void> }> {
-    const { v4, v6 } = node.pod('server');
-    await Talker.start(node, 'server', 'echo', 5006);
-    const beat = await Talker.start(node, 'good', 'heartbeat', v4, 5006, 5);
-    const knocks = [
-      await Talker.start(node, 'bad', 'knock', v4, 80, 2),
-      await Talker.start(node, 'bad', 'knock', v6, 53, 2),
-    ];
-    return {
-      goesOn: async () => {
-        const { heard } = await beat.report();
-        await until('the stream goes on', 15, async () => (await beat.report()).heard > heard + 20);
-      },
-      finish: async () => {
-        const { wrong, end } = await beat.report();
-        assert.deepEqual({ wrong, end }, { wrong: 0, end: '' });
-        for (const knock of knocks) {
-          const { tries, inside } = await knock.stop();
-          assert.ok(tries > 20, `${tries} tries`);
-          assert.equal(inside, 0, 'a denied packet got through');
-        }
-      },
-    };
-  }
-
   test('policies of the API judge packets', async () => {
     assert.equal(await node.outcome('good', 'server', 80), 'answered');
     assert.equal(await node.outcome('bad', 'server', 80), 'timeout');
@@ -140,7 +115,7 @@ describe('a node on the Kubernetes API', () => {
   });
 
   test('server away, agent and switch killed meanwhile: all goes on as it was; back: caught up', async () => {
-    const running = await traffic();
+    const running = await startTraffic(node);
     await api.down();
     await until('the agent knows', 10, async () => ((await status()).sources[0]?.problems ?? 0) > 0);
     await running.goesOn();

@@ -12,7 +12,8 @@ import { fileURLToPath } from 'node:url';
 import type { TrialRow, TrialTotals } from '../../src/agent/protocol/events.js';
 import type { TrialLine } from '../../src/cli/trial-lines.js';
 import { TestNode } from '../support/node.js';
-import { endTalkers, Talker } from '../support/talk.js';
+import { endTalkers } from '../support/talk.js';
+import { startTraffic } from '../support/traffic.js';
 import { until, weft } from '../support/weft.js';
 
 const entry = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -126,36 +127,9 @@ describe('a trial of policies', () => {
   const over = () =>
     until('the switch has forgotten the trial', 10, async () => (await trialInSwitch()) === 0);
 
-  /** A stream that was there before, and knocks that are denied all the while. */
-  async function traffic() {
-    const { v4, v6 } = node.pod('server');
-    await Talker.start(node, 'server', 'echo', 5006);
-    const beat = await Talker.start(node, 'good', 'heartbeat', v4, 5006, 5);
-    const knocks = [
-      await Talker.start(node, 'bad', 'knock', v4, 80, 2),
-      await Talker.start(node, 'bad', 'knock', v6, 53, 2),
-    ];
-    await until('the stream runs', 5, async () => (await beat.report()).heard > 20);
-    return {
-      goesOn: async () => {
-        const { heard } = await beat.report();
-        await until('the stream goes on', 5, async () => (await beat.report()).heard > heard + 20);
-      },
-      finish: async () => {
-        const { wrong, end } = await beat.report();
-        assert.deepEqual({ wrong, end }, { wrong: 0, end: '' });
-        for (const knock of knocks) {
-          const { tries, inside } = await knock.stop();
-          assert.ok(tries > 20, `${tries} tries`);
-          assert.equal(inside, 0, 'what is denied stays denied');
-        }
-      },
-    };
-  }
-
   test('new flows of every protocol, both directions, a Service and a stream from before: named, and not touched', async () => {
     await node.apply(enforced);
-    const around = await traffic();
+    const around = await startTraffic(node);
     const trial = new Trial(node, '-f', file, '--for', '1m');
     await running();
     const { v4, v6 } = node.pod('server');
@@ -266,7 +240,7 @@ describe('a trial of policies', () => {
   ] as const) {
     test(`${what} ends the trial, and verdicts are the real ones before, while and after`, async () => {
       await node.apply(enforced);
-      const around = await traffic();
+      const around = await startTraffic(node);
       const trial = new Trial(node, '-f', file, '--for', '1m');
       await running();
       await until('it finds the stream', 5, () => trial.found.includes('!good>server TCP 5006'));

@@ -9,11 +9,22 @@
  *      │ box0 (172.17.0.1)
  *     box: 172.17.0.2
  */
+import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 import { type Running, TestPods } from './netns.js';
 
 export type Place = 'host' | 'far' | 'box';
+type Where = Place | { readonly netns: string };
+
+/** A question of `ask`, and the answer that is right. */
+export type Asked = readonly [
+  from: Where,
+  to: string,
+  port: number,
+  answer: string,
+  protocol?: 'TCP' | 'UDP',
+];
 
 export class HostNet {
   readonly #pods = new TestPods();
@@ -104,30 +115,30 @@ export class HostNet {
   }
 
   /** A Node.js program there, or in any namespace. */
-  program(
-    where: Place | { readonly netns: string },
-    text: string,
-    ...args: readonly (string | number)[]
-  ): Running {
+  program(where: Where, text: string, ...args: readonly (string | number)[]): Running {
     const spec =
       typeof where === 'string' ? this.#places[where] : { ...this.#places.host, netns: where.netns };
     return this.#pods.run(spec, text, ...args);
   }
 
   /** Serves `whoServer` at a port; resolves when it listens. */
-  async serve(where: Place | { readonly netns: string }, port: number, name: string): Promise<void> {
+  async serve(where: Where, port: number, name: string): Promise<void> {
     await this.program(where, whoServer, port, name).line();
   }
 
   /** Who answers from there, and which address it has seen: `name address`; `none` where nobody does. */
-  ask(
-    where: Place | { readonly netns: string },
-    to: string,
-    port: number,
-    protocol: 'TCP' | 'UDP' = 'TCP',
-    from = '',
-  ): Promise<string> {
+  ask(where: Where, to: string, port: number, protocol: 'TCP' | 'UDP' = 'TCP', from = ''): Promise<string> {
     return this.program(where, asker, to, port, protocol, from).line();
+  }
+
+  /** Asks all of it, one after the other; `words` are told with the first answer that is another. */
+  async answers(rows: readonly Asked[], words: () => string): Promise<void> {
+    for (const [from, to, port, answer, protocol] of rows)
+      assert.equal(
+        await this.ask(from, to, port, protocol),
+        answer,
+        `${JSON.stringify(from)} -> ${to}:${port} ${protocol ?? 'TCP'}\n${words()}`,
+      );
   }
 
   /** Rules as a firewall or kube-proxy would have them; `iptables-restore` of one of its kinds. */

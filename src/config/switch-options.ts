@@ -1,0 +1,207 @@
+/** The section `switch` of the options: the data plane process. */
+import { choice, duration, flag, integer, list, section } from './option.js';
+
+const timeout = (value: string, help: string) =>
+  duration({ help, default: value, minimum: '1s', maximum: '30d', reload: 'restart' });
+
+export const switchOptions = section('The data plane process.', {
+  workers: integer({
+    help: 'Threads that move packets. 0: one for each core but one, at least one, at most 8. One is best on two cores.',
+    unit: 'threads',
+    default: 0,
+    minimum: 0,
+    maximum: 32,
+    reload: 'restart',
+  }),
+  pollTime: duration({
+    help: 'How long a worker polls its ports before it sleeps. 0: it sleeps at once. Polling lowers latency on boards with a core to spare and costs throughput on all others.',
+    default: '0',
+    minimum: '0',
+    maximum: '10ms',
+    reload: 'restart',
+  }),
+  scheduling: choice({
+    help: 'Scheduling class of the workers. `normal`: as any process. `prompt`: with the shortest time slice, so that a worker that wakes up preempts pods (Linux 6.12; the same as `normal` before). `fifo` runs before every pod (SCHED_FIFO, needs CAP_SYS_NICE), and lets a pod that floods take the time of its neighbours through the switch.',
+    choices: ['normal', 'prompt', 'fifo'],
+    default: 'normal',
+    reload: 'restart',
+  }),
+  nice: integer({
+    help: 'Nice value of the workers in the classes `normal` and `prompt`. It counts against processes of the same cgroup only.',
+    unit: 'nice',
+    default: 0,
+    minimum: -20,
+    maximum: 19,
+    reload: 'restart',
+  }),
+  cores: list({
+    what: 'the number of a core',
+    help: 'Cores that the workers are pinned to, in turn; with `workers: 0` there is one worker for each. Empty: the kernel places them.',
+    default: [],
+    reload: 'restart',
+    check: (value) => (/^\d{1,4}$/.test(value) ? null : 'it has to be a number as in /proc/cpuinfo: 0, 1, 2'),
+  }),
+  drain: section('How much a worker takes from one port before it turns to the next (fairness).', {
+    frames: integer({
+      help: 'At most this many frames of one port at a time.',
+      unit: 'frames',
+      default: 64,
+      minimum: 1,
+      maximum: 1024,
+      reload: 'restart',
+    }),
+    time: duration({
+      help: "At most this long at one port at a time: a write runs the receiving pod's network stack in the worker, so that few frames can take long.",
+      default: '500us',
+      minimum: '10us',
+      maximum: '100ms',
+      reload: 'restart',
+    }),
+  }),
+  queueLength: integer({
+    help: "Transmit queue of the pods' interfaces; what does not fit is dropped there.",
+    unit: 'frames',
+    default: 1000,
+    minimum: 16,
+    maximum: 100_000,
+    reload: 'restart',
+  }),
+  queueDiscipline: choice({
+    help: "Queue discipline of the pods' interfaces. `noqueue`: a pod's packets go straight into the transmit queue, which is cheapest; with another they wait in that first. A pod's interface gets it when it is attached, also again after a restart of the switch.",
+    choices: ['noqueue', 'pfifo_fast', 'fq_codel'],
+    default: 'noqueue',
+    reload: 'restart',
+  }),
+  coalesce: section('Small packets of one flow that arrive at one time are written as one.', {
+    udp: flag({
+      help: "Datagrams of one flow with equal headers and sizes reach the receiving pod's kernel in one piece, which takes them apart again: its sockets see no difference. Nothing waits for it. Needs Linux 6.2 or newer; ignored before.",
+      default: true,
+      reload: 'restart',
+    }),
+  }),
+  connections: section('Connection tracking.', {
+    capacity: integer({
+      help: 'Entries of the connection table, allocated in full at start in the run directory (about 270 bytes each). When it is full, entries that are not established make room; if none can, new connections are dropped.',
+      unit: 'connections',
+      default: 131_072,
+      minimum: 1024,
+      maximum: 16_777_216,
+      reload: 'restart',
+    }),
+    quotaPerPort: integer({
+      help: 'Connections that one pod may have begun, so that it cannot fill the table; for pods that are attached from now on. 0: half of the capacity.',
+      unit: 'connections',
+      default: 0,
+      minimum: 0,
+      maximum: 16_777_216,
+      reload: 'live',
+    }),
+    timeouts: section('How long a silent connection is remembered, by protocol and state.', {
+      tcp: section('TCP, as the switch sees its states.', {
+        synSent: timeout('30s', 'A SYN, or SYNs from both ends, without an answer.'),
+        synReceived: timeout('30s', 'A SYN ACK without the ACK that ends the handshake.'),
+        established: timeout('7440s', 'Established: the 2 hours 4 minutes of RFC 5382.'),
+        pickedUp: timeout('300s', 'Picked up in mid-stream, the other end not heard yet.'),
+        finWait: timeout('120s', 'One end has closed.'),
+        closing: timeout('30s', 'Both ends have closed, the last ACK is missing.'),
+        timeWait: timeout('60s', 'Both ends have closed.'),
+        closed: timeout('10s', 'A reset was seen.'),
+      }),
+      udp: section('UDP.', {
+        unreplied: timeout('30s', 'Packets in one direction only.'),
+        replied: timeout('30s', 'Question and answer, such as DNS.'),
+        stream: timeout('180s', 'Both ends have talked for two seconds or more.'),
+      }),
+      sctp: section('SCTP.', {
+        handshake: timeout('10s', 'INIT seen, not yet established.'),
+        established: timeout('7440s', 'Established.'),
+        pickedUp: timeout('300s', 'Picked up in mid-stream, the other end not heard yet.'),
+        shutdown: timeout('10s', 'SHUTDOWN seen.'),
+        closed: timeout('10s', 'ABORT or SHUTDOWN COMPLETE seen.'),
+      }),
+      icmp: timeout('30s', 'ICMP and ICMPv6 echo, by identifier.'),
+      other: section('Other IP protocols, by address pair.', {
+        unreplied: timeout('60s', 'Packets in one direction only.'),
+        replied: timeout('600s', 'Packets in both directions.'),
+      }),
+    }),
+  }),
+  services: section('Service translation.', {
+    affinityCapacity: integer({
+      help: 'Clients that are remembered for Services with sessionAffinity: ClientIP. When it is full the oldest makes room.',
+      unit: 'clients',
+      default: 16_384,
+      minimum: 64,
+      maximum: 4_194_304,
+      reload: 'restart',
+    }),
+  }),
+  fragments: section('Fragments: later ones follow the verdict of the first, in any order.', {
+    packets: integer({
+      help: 'Fragmented packets that one worker follows at a time.',
+      unit: 'packets',
+      default: 1024,
+      minimum: 16,
+      maximum: 262_144,
+      reload: 'restart',
+    }),
+    packetsPerPort: integer({
+      help: 'Fragmented packets of one port.',
+      unit: 'packets',
+      default: 256,
+      minimum: 1,
+      maximum: 262_144,
+      reload: 'restart',
+    }),
+    held: integer({
+      help: 'Fragments that came before their first and are held for it, for one worker.',
+      unit: 'fragments',
+      default: 512,
+      minimum: 1,
+      maximum: 65_536,
+      reload: 'restart',
+    }),
+    heldPerPort: integer({
+      help: 'Such fragments of one port.',
+      unit: 'fragments',
+      default: 128,
+      minimum: 1,
+      maximum: 65_536,
+      reload: 'restart',
+    }),
+  }),
+  answersPerSecond: integer({
+    help: 'Answers that the switch itself sends to one port: ICMP, resets, ARP, neighbour discovery. 0: no limit.',
+    unit: 'packets per second',
+    default: 1000,
+    minimum: 0,
+    maximum: 10_000_000,
+    reload: 'live',
+  }),
+  flows: section('Flow events to the agent.', {
+    sampleAllowed: integer({
+      help: 'Of the new allowed connections one in this many makes an event, within the rate. 1: all, 0: none. Denials always do, within the rate.',
+      unit: 'connections',
+      default: 1,
+      minimum: 0,
+      maximum: 1_000_000,
+      reload: 'live',
+    }),
+    perPort: integer({
+      help: 'Events of one port, new connections and denials each, so that a flood neither fills the log nor hides the others; the next event says how many were left out. 0: no limit.',
+      unit: 'events per second',
+      default: 200,
+      minimum: 0,
+      maximum: 1_000_000,
+      reload: 'live',
+    }),
+    ring: integer({
+      help: 'Events that wait for the agent, for each worker; what does not fit is counted as lost.',
+      unit: 'events',
+      default: 8192,
+      minimum: 64,
+      maximum: 1_048_576,
+      reload: 'restart',
+    }),
+  }),
+});
