@@ -140,7 +140,11 @@ function dnatLines({ hostPorts }: HostState): string[] {
     'chain ports {',
     ...rules.map((rule) => `  ${rule}`),
     '}',
-    ...chain('ports-in', 'nat hook prerouting priority -95', ['fib daddr type local jump ports']),
+    ...chain('ports-in', 'nat hook prerouting priority -95', [
+      // What comes from a link for 127.0.0.1 is refused by the kernel where it routes. Led to a pod before that, it would not be.
+      'ip daddr 127.0.0.0/8 return',
+      'fib daddr type local jump ports',
+    ]),
     ...chain('ports-own', 'nat hook output priority -95', ['fib daddr type local jump ports']),
   ];
 }

@@ -46,7 +46,16 @@ before(async () => {
     },
   });
   await node.addPods({
-    web: { hostPorts: [port(8081), port(8081, 'UDP'), port(8082, 'TCP', node4), port(8083, 'SCTP')] },
+    web: {
+      hostPorts: [
+        port(8081),
+        port(8081, 'UDP'),
+        port(8082, 'TCP', node4),
+        port(8083, 'SCTP'),
+        port(8084, 'TCP', '127.0.0.1'),
+        port(8084, 'UDP', '127.0.0.1'),
+      ],
+    },
     shut: { hostPorts: [port(8091), port(8091, 'UDP')] },
     known: { hostPorts: [port(8092)] },
     plain: {},
@@ -93,6 +102,11 @@ test('with a hostIP it answers there alone', () =>
     ['box', '172.17.0.1', 8082, 'none'],
     ['host', '127.0.0.1', 8082, 'none'],
     ['host', node4, 8082, `web ${node4}`],
+    ['host', '127.0.0.1', 8084, `web ${node4}`],
+    ['host', '127.0.0.1', 8084, `web ${node4}`, 'UDP'],
+    ['host', node4, 8084, 'none'],
+    ['far', node4, 8084, 'none'],
+    [pod('plain'), node4, 8084, 'none'],
   ]));
 
 test('the node itself reaches it by each of its addresses, 127.0.0.1 too, and is seen as the node', () =>
@@ -158,6 +172,93 @@ test('pods cannot reach what listens on 127.0.0.1 of the host, though the kernel
   assert.ok(send('127.0.0.1') > 0);
   assert.ok(send(node4) > 0);
   assert.equal(await heard.line(), node4);
+  heard.kill();
+});
+
+/** A UDP datagram of one byte; without a checksum, as IPv4 allows. */
+function datagram(from: number, to: number): Buffer {
+  const bytes = Buffer.from([0, 0, 0, 0, 0, 9, 0, 0, 0x3f]);
+  bytes.writeUInt16BE(from, 0);
+  bytes.writeUInt16BE(to, 2);
+  return bytes;
+}
+
+// The kernel drops what comes from a link for 127.0.0.1 where it routes, which is after the table has led a host port to its pod; and with
+// kube-proxy's iptables mode route_localnet is on for every interface (CVE-2020-8558).
+for (const everywhere of ['0', '1'])
+  test(`from the link and from pods nobody reaches a host port at 127.0.0.1, with route_localnet ${everywhere} for all interfaces`, async () => {
+    net.run('host', 'sysctl', '-qw', `net.ipv4.conf.all.route_localnet=${everywhere}`);
+    const outside = new (loadAddon().RawSocket)({
+      netns: net.netns('far'),
+      ifname: 'eth0',
+      vnetHeader: false,
+    });
+    try {
+      const web = node.rawSocket('web');
+      const { v4, mac } = node.pod('plain');
+      const link = [macOf('far', 'eth0'), macOf('host', 'up0')] as const;
+      const ways = [
+        [
+          'far',
+          (to: string, udp: Buffer) =>
+            outside.send(ethernet(...link, 0x0800, ipv4('192.0.2.9', to, protocols.udp, udp))),
+        ],
+        [
+          'pod',
+          (to: string, udp: Buffer) =>
+            node.rawSocket('plain').send(ethernet(mac, gatewayMac, 0x0800, ipv4(v4, to, protocols.udp, udp))),
+        ],
+      ] as const;
+      for (const [index, [who, send]] of ways.entries()) {
+        const first = 30_000 + Number(everywhere) * 100 + index * 10;
+        for (const [at, [to, number]] of (
+          [
+            ['127.0.0.1', 8081],
+            ['127.0.0.1', 8084],
+            ['127.9.9.9', 8081],
+            [node4, 8081],
+          ] as const
+        ).entries())
+          assert.ok(send(to, datagram(first + at, number)) > 0);
+        const arrived: number[] = [];
+        await until(`what ${who} sent to ${node4} arrives`, 10, () => {
+          for (let bytes = web.receive(); bytes !== null; bytes = web.receive()) {
+            const frame = Buffer.from(bytes);
+            if (
+              frame[12] === 8 &&
+              frame[13] === 0 &&
+              frame[23] === protocols.udp &&
+              frame.readUInt16BE(36) === 8080
+            )
+              arrived.push(frame.readUInt16BE(34));
+          }
+          return arrived.includes(first + 3);
+        });
+        assert.deepEqual(
+          arrived.filter((number) => number >= first),
+          [first + 3],
+          who,
+        );
+      }
+    } finally {
+      outside.close();
+      net.run('host', 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=0');
+    }
+  });
+
+test('a neighbour on the link cannot reach what listens on 127.0.0.1 of the host', async () => {
+  const heard = net.program('host', twoEars, node4);
+  assert.equal(await heard.line(), 'ready');
+  const outside = new (loadAddon().RawSocket)({ netns: net.netns('far'), ifname: 'eth0', vnetHeader: false });
+  const macs = [macOf('far', 'eth0'), macOf('host', 'up0')] as const;
+  for (const to of ['127.0.0.1', '127.0.0.1', node4])
+    assert.ok(
+      outside.send(ethernet(...macs, 0x0800, ipv4('192.0.2.9', to, protocols.udp, datagram(30_300, 9009)))) >
+        0,
+    );
+  assert.equal(await heard.line(), node4);
+  outside.close();
+  heard.kill();
 });
 
 /** Listens at 127.0.0.1 and at another address, UDP port 9009; prints which of the two has heard something. */
