@@ -7,7 +7,8 @@
 import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { changeConfig, loadConfig } from '../config/load.js';
+import { keepLast } from '../config/last.js';
+import { changeConfig, readConfig } from '../config/load.js';
 import type { Config } from '../config/options.js';
 import type { Overrides } from '../config/parse.js';
 import { switchSocketName } from '../dataplane/protocol.js';
@@ -193,7 +194,8 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       return registry.text();
     };
     const reload = async () => {
-      const next = await loadConfig(options.configPath, options.overrides);
+      const { config: next, text } = await readConfig(options.configPath, options.overrides);
+      await keepLast(run, text);
       const change = changeConfig(agent.config, next);
       agent.configure(change.config);
       log.level = change.config.log.level;

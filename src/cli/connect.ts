@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { AgentClient } from '../agent/client.js';
 import { agentSocketName } from '../agent/protocol.js';
-import { loadConfig } from '../config/load.js';
+import { loadLastGood } from '../config/last.js';
 import { defaultConfig } from '../config/parse.js';
 import { WeftError } from '../errors/problem.js';
 import type { AgentPod } from '../kube/agents.js';
@@ -59,7 +59,10 @@ export async function runFolder(options: AgentOptions): Promise<string> {
     return inside(lab, defaultConfig().paths.run);
   }
   const overrides = options.runDir === undefined ? {} : { paths: { run: options.runDir } };
-  const config = await loadConfig(options.config, overrides);
+  // Who asks what is going on, while the file is broken, is told both.
+  const { config, refused } = await loadLastGood(options.config, overrides);
+  if (refused !== undefined)
+    process.stderr.write(`weft: ${refused.message}\n(agent and switch go on with the last good one)\n`);
   return config.paths.run;
 }
 

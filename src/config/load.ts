@@ -19,13 +19,21 @@ export const standardConfigPath = '/etc/weft/config.yaml';
  * (`config-read`, `config-invalid`) whose message shows every problem with its caret frame.
  */
 export async function loadConfig(path?: string, overrides: Overrides<Config> = {}): Promise<Config> {
+  return (await readConfig(path, overrides)).config;
+}
+
+/** The same with the text that it was read from; '' where there is no file. */
+export async function readConfig(
+  path: string | undefined,
+  overrides: Overrides<Config>,
+): Promise<{ readonly config: Config; readonly text: string }> {
   const file = path ?? standardConfigPath;
   let text: string;
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
     if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT')
-      return overrideConfig(defaultConfig(), overrides);
+      return { config: overrideConfig(defaultConfig(), overrides), text: '' };
     throw new WeftError(
       'config-read',
       `The configuration file ${file} cannot be read (${(error as NodeJS.ErrnoException).code}). Name another with --config, or copy config/default.yaml there.`,
@@ -43,7 +51,7 @@ export async function loadConfig(path?: string, overrides: Overrides<Config> = {
       { problems: parsed.problems },
     );
   }
-  return overrideConfig(parsed.config, overrides);
+  return { config: overrideConfig(parsed.config, overrides), text };
 }
 
 export interface ConfigChange {

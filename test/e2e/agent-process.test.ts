@@ -72,7 +72,7 @@ test('weft agent with a broken configuration says where and ends with status 2',
   const f = fixture(t);
   const config = join(f.run, 'weft.yaml');
   writeFileSync(config, 'swich: {}\n');
-  const run = weft(['agent', '--config', config]);
+  const run = weft(['agent', '--config', config, '--run-dir', f.run]);
   assert.equal(run.status, 2);
   assert.match(run.stderr, /weft\.yaml:1:1: There is no option swich in the file\. Did you mean switch\?/);
 });

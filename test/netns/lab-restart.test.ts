@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { after, before, describe, test } from 'node:test';
 import { parseManifests } from '../../src/manifests/parse.js';
@@ -183,6 +183,30 @@ describe('restarts under traffic', () => {
     stillFine();
     context.diagnostic(`longest echo across the restart: ${slowest()} ms`);
     assert.ok(slowest() < 5000, `an echo took ${slowest()} ms`);
+  });
+
+  test('kill -9 of both while their configuration file is broken: they come back with the last good one', async () => {
+    const file = `/proc/${lab.client.lab.pid}/root/run/weft-lab/config.yaml`;
+    const good = readFileSync(file, 'utf8');
+    writeFileSync(file, `${good}log: [\n`);
+    try {
+      const before = { agent: running('agent'), switch: running('--supervised-fd') };
+      killOne(before.switch);
+      killOne(before.agent);
+      await until(
+        'another switch and another agent',
+        10,
+        () =>
+          running('--supervised-fd').length === 1 &&
+          running('--supervised-fd')[0] !== before.switch[0] &&
+          running('agent').length === 1 &&
+          running('agent')[0] !== before.agent[0],
+      );
+      await goesOn(10);
+      stillFine();
+    } finally {
+      writeFileSync(file, good);
+    }
   });
 
   test('a policy that forbids a running connection ends it at its next packet; taking it away lets it go on', async () => {

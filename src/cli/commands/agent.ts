@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { imageCompiler } from '../../agent/compile-image.js';
 import { peerIdentity, startAgent } from '../../agent/process.js';
-import { loadConfig } from '../../config/load.js';
+import { keepLast, loadLastGood } from '../../config/last.js';
 import type { Config } from '../../config/options.js';
 import type { Overrides } from '../../config/parse.js';
 import { loadAddon } from '../../dataplane/addon.js';
@@ -38,8 +38,10 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
       ...(options.manifests === undefined ? {} : { manifests: options.manifests }),
     },
   } satisfies Overrides<Config>;
-  const config = await loadConfig(options.config, overrides);
+  const { config, text, refused: mistake } = await loadLastGood(options.config, overrides);
   const log = openLog('agent', config.log);
+  if (mistake !== undefined)
+    log.error(`the configuration file is not good; the last good one is in force: ${mistake.message}`);
   const addon = loadAddon();
   const running = await startAgent({
     configPath: options.config,
@@ -52,6 +54,7 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     log,
     version,
   });
+  await keepLast(config.paths.run, text);
   // Once the sources were read: that takes as long as it takes, and nobody waits for it.
   const refused = reniceMainThread(config.agent.nice);
   if (refused !== null) log.warn({ reason: refused }, 'the agent competes with pods as any process');

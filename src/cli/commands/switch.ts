@@ -41,8 +41,15 @@ function defaultWorkers(cores: number): number {
 
 /** What costs time to load is imported here, so that other commands do not pay for it and this one pays for nothing else. */
 async function run(options: SwitchCommandOptions, version: string): Promise<void> {
-  const { loadConfig } = await import('../../config/load.js');
-  const config = await loadConfig(options.config);
+  const { keepLast, loadLastGood } = await import('../../config/last.js');
+  const {
+    config,
+    text,
+    refused: mistake,
+  } = await loadLastGood(
+    options.config,
+    options.runDir === undefined ? {} : { paths: { run: options.runDir } },
+  );
   const [{ SwitchProcess }, { switchSettings }, { reniceMainThread }, log] = await Promise.all([
     import('../../dataplane/switch-process.js'),
     import('../../agent/switch-settings.js'),
@@ -53,6 +60,10 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     config.switch;
   const workers = config.switch.workers || defaultWorkers(cores.length);
   // SIGTERM before the switch is up still has to end it.
+  if (mistake !== undefined)
+    process.stderr.write(
+      `weft: ${mistake.message}\nweft: the switch runs with the last good configuration\n`,
+    );
   let terminate: () => void = () => process.exit(0);
   const terminated = new Promise<void>((resolve) => {
     terminate = resolve;
@@ -63,7 +74,7 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
   process.on('SIGHUP', () => {});
 
   const started = await SwitchProcess.start({
-    runDirectory: options.runDir ?? config.paths.run,
+    runDirectory: config.paths.run,
     supervisorDescriptor: options.supervisedFd,
     limits: {
       workers,
@@ -89,6 +100,7 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     version,
     log,
   }).catch(cannotStart);
+  await keepLast(config.paths.run, text);
   // After the workers were started, which have a nice value of their own.
   const refused = reniceMainThread(config.agent.nice);
   if (refused !== null) log('the control thread competes with pods as any process', { reason: refused });
