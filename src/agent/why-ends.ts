@@ -6,6 +6,7 @@ import { type Address, type Family, parseAddress } from '../net/address.js';
 import type { Directory } from '../policy/directory.js';
 import { addressesOf, commonFamily, type End, formatEnd, podOf, withPort } from '../policy/end.js';
 import type { FlowProtocol } from '../policy/flow.js';
+import { namedAlike, portsOf, serviceNamed } from '../policy/stand-in.js';
 import type { QuestionEnd, WhyRequest } from './protocol/requests.js';
 
 /** As a client sends it: the Service's address and port where a Service is asked for. */
@@ -45,8 +46,13 @@ export function resolveEnds(directory: Directory, request: Omit<WhyRequest, 'typ
     notes.push(`No port was asked for; ${only.port}/${only.protocol} is the only one of ${formatEnd(to)}.`);
   const protocol = request.protocol ?? only?.protocol ?? 'TCP';
   const port = protocol === 'ICMP' ? undefined : (request.port ?? only?.port);
-  if (protocol !== 'ICMP' && port === undefined)
-    throw new WeftError('usage', `A ${protocol} question needs a port: ${formatEnd(to)}:PORT/${protocol}.`);
+  if (protocol !== 'ICMP' && port === undefined) {
+    const ports = portsOf(directory, to);
+    throw new WeftError(
+      'usage',
+      `A ${protocol} question needs a port: ${withPort(formatEnd(to), 'PORT')}/${protocol}.${ports === '' ? '' : ` ${formatEnd(to)} has ${ports}.`}`,
+    );
+  }
   const name = port === undefined ? formatEnd(to) : withPort(formatEnd(to), port);
   return {
     from: formatEnd(from),
@@ -68,23 +74,39 @@ function endOf(value: QuestionEnd | undefined, field: string): End {
   return { kind: 'address', address };
 }
 
-/** The end itself; for a pod that is not there the first of those whose names begin with it, as a workload's do. */
+/**
+ * The end itself; for a pod that is not there the first of those whose names begin with it, as a workload's do, else the Service
+ * of that name.
+ */
 function known(directory: Directory, end: End, notes: string[]): End {
   if (end.kind === 'service' && directory.service(end.namespace, end.name) === undefined)
-    throw new WeftError('unknown-end', `The agent knows no Service ${end.namespace}/${end.name}.`);
+    throw new WeftError(
+      'unknown-end',
+      `The agent knows no Service ${end.namespace}/${end.name}.${meant(directory, end.name)}`,
+    );
   if (end.kind !== 'pod' || directory.pod(end.namespace, end.name) !== undefined) return end;
   const first = directory
     .podsIn(end.namespace)
     .map(({ name }) => name)
     .filter((name) => name.startsWith(`${end.name}-`))
     .sort()[0];
-  if (first === undefined)
-    throw new WeftError(
-      'unknown-end',
-      `The agent knows no pod ${end.namespace}/${end.name}, and none whose name begins with it. Is it deleted, or the API out of reach? \`weft status\` tells.`,
-    );
+  if (first === undefined) {
+    const service = serviceNamed(directory, end);
+    if (service === undefined)
+      throw new WeftError(
+        'unknown-end',
+        `The agent knows no pod ${end.namespace}/${end.name}, and none whose name begins with it.${meant(directory, end.name) || ' Is it deleted, or the API out of reach? `weft status` tells.'}`,
+      );
+    notes.push(`There is no pod ${formatEnd(end)}; the Service ${formatEnd(service)} stands for it.`);
+    return service;
+  }
   notes.push(`There is no pod ${formatEnd(end)}; ${end.namespace}/${first} stands for it.`);
   return { ...end, name: first };
+}
+
+function meant(directory: Directory, name: string): string {
+  const alike = namedAlike(directory, name);
+  return alike.length === 0 ? '' : ` There is ${alike.join(', ')}.`;
 }
 
 function onlyPort(

@@ -4,9 +4,11 @@
  *     FROM, TO = NAMESPACE/POD | POD | svc/NAMESPACE/NAME | svc:NAMESPACE/NAME | node/NAME | node:NAME | ADDRESS
  *     target   = TO | TO:PORT | TO:PORT/PROTOCOL | TO/PROTOCOL (only icmp has no port)
  *
- * A pod without a namespace is in `default`. Where no pod has the name, a workload's name stands for its first pod. An IPv6 address
- * that has a port behind it stands in brackets. PORT is a number or the name of a port of the destination; PROTOCOL is TCP (the
- * default), UDP, SCTP or ICMP, in either case.
+ * A pod without a namespace is in `default`. Where no pod has the name, a workload's name stands for its first pod, else a Service's
+ * for the Service (policy/stand-in). As kubectl writes them, pod/NAME and deploy/NAME are pods, service/NAME is a Service, and so is
+ * the name that DNS has for it, NAME.NAMESPACE.svc with or without a domain. An IPv6 address that has a port behind it stands in
+ * brackets. PORT is a number or the name of a port of the destination; PROTOCOL is TCP (the default), UDP, SCTP or ICMP, in either
+ * case.
  */
 import { parseAddress } from '../net/address.js';
 import type { End } from '../policy/end.js';
@@ -32,7 +34,12 @@ export function isMisread(value: object): value is Misread {
 // Names are taken as they come; that no object has one is for the world to say.
 const name = '[^\\s/:\\[\\]]+';
 const podPattern = new RegExp(`^(?:(${name})/)?(${name})$`);
-const servicePattern = new RegExp(`^svc[:/](?:(${name})/)?(${name})$`);
+const kindedPodPattern = new RegExp(
+  `^(?:po|pods?|deploy|deployments?|sts|statefulsets?|ds|daemonsets?|rs|replicasets?)/(?:(${name})/)?(${name})$`,
+);
+const servicePattern = new RegExp(`^(?:svc|services?)[:/](?:(${name})/)?(${name})$`);
+const label = '[^\\s./:\\[\\]]+';
+const serviceDnsPattern = new RegExp(`^(${label})\\.(${label})\\.svc(?:\\.[^\\s/:]*)?$`);
 const nodePattern = new RegExp(`^node[:/](${name})$`);
 
 export const endGrammar =
@@ -45,13 +52,23 @@ export function parseEnd(text: string): End | Misread {
   const service = servicePattern.exec(text);
   if (service !== null)
     return { kind: 'service', namespace: service[1] ?? 'default', name: service[2] ?? '' };
+  const dns = serviceDnsPattern.exec(text);
+  if (dns !== null) return { kind: 'service', namespace: dns[2] ?? '', name: dns[1] ?? '' };
   const node = nodePattern.exec(text);
   if (node !== null) return { kind: 'node', name: node[1] ?? '' };
-  const pod = podPattern.exec(text);
+  const pod = kindedPodPattern.exec(text) ?? podPattern.exec(text);
   if (pod !== null && !/^[0-9.]+$/.test(text)) {
     return { kind: 'pod', namespace: pod[1] ?? 'default', name: pod[2] ?? '' };
   }
   return { error: `"${text}" names no end. Write ${endGrammar}.` };
+}
+
+/** The end that starts a connection. A port behind it, as `weft drops` prints it, is chance: it is read and left. */
+export function parseSource(text: string): End | Misread {
+  const target = parseTarget(text);
+  if (isMisread(target) || (target.port === undefined && target.protocol !== undefined))
+    return parseEnd(text);
+  return target.end;
 }
 
 export function parseTarget(text: string): Target | Misread {
@@ -61,7 +78,7 @@ export function parseTarget(text: string): Target | Misread {
     return isMisread(end) ? end : { end };
   }
   const [, endText = '', , portText, , protocolText] =
-    /^(\[[^\]]*\]|(?:svc:|node:)?[^:]*?)(:([^/:]+))?(\/([A-Za-z]+[0-9]?))?$/.exec(text) ?? [];
+    /^(\[[^\]]*\]|(?:svc:|services?:|node:)?[^:]*?)(:([^/:]+))?(\/([A-Za-z]+[0-9]?))?$/.exec(text) ?? [];
   const protocol = protocolText === undefined ? undefined : protocolNamed(protocolText);
   // `web/tcp` is a pod called tcp unless a port stands before it; ICMP is the one protocol that has no port.
   const isProtocol = protocol !== undefined && (portText !== undefined || protocol === 'ICMP');

@@ -4,7 +4,7 @@ import type { WhyAnswer, WhyPort } from '../agent/protocol/answers.js';
 import type { QuestionEnd } from '../agent/protocol/requests.js';
 import { dropReasons } from '../errors/drop-reasons.js';
 import { WeftError } from '../errors/problem.js';
-import { type End, endGrammar, isMisread, parseEnd, parseTarget, withPort } from './ends.js';
+import { type End, endGrammar, isMisread, parseSource, parseTarget, withPort } from './ends.js';
 import { formatFlow } from './flow-lines.js';
 import { sideLines } from './policy/why.js';
 
@@ -17,7 +17,7 @@ export async function askWhy(
   toText: string,
   family: 4 | 6 | undefined,
 ): Promise<LiveExplanation> {
-  const from = parseEnd(fromText);
+  const from = parseSource(fromText);
   if (isMisread(from)) throw new WeftError('usage', from.error);
   if (from.kind === 'service')
     throw new WeftError(
@@ -45,7 +45,7 @@ export function podOf(
   fromText: string,
   toText: string,
 ): { readonly namespace: string; readonly name: string } | null {
-  const from = parseEnd(fromText);
+  const from = parseSource(fromText);
   if (!isMisread(from) && from.kind === 'pod') return from;
   const target = parseTarget(toText);
   return !isMisread(target) && target.end.kind === 'pod' ? target.end : null;

@@ -28,6 +28,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 for (const register of commands) register(program);
+hintAtHelp(program, 'weft');
 
 try {
   await program.parseAsync(process.argv);
@@ -35,4 +36,17 @@ try {
   if (!(error instanceof WeftError)) throw error;
   process.stderr.write(`weft: ${error.message}\n`);
   process.exitCode = 2;
+}
+
+/** After a wrong command line stands the command whose help tells the right one. */
+function hintAtHelp(command: Command, name: string): void {
+  for (const child of command.commands) {
+    const path = `${name} ${child.name()}`;
+    child.showHelpAfterError(
+      child.commands.length > 0
+        ? `(${path} --help lists the commands)`
+        : `(${path} --help tells its arguments)`,
+    );
+    hintAtHelp(child, path);
+  }
 }

@@ -86,11 +86,10 @@ describe('observing a lab', () => {
 
   test('doctor finds agent and switch well; a sysdump has the image that the switch enforces', () => {
     const findings = JSON.parse(weft(['doctor', '--json', at]).stdout) as { check: string; level: string }[];
-    const bad = findings.filter(
-      ({ check, level }) =>
-        level !== 'ok' && ['agent', 'switch', 'versions', 'state', 'ports'].includes(check),
-    );
+    // All of them: what the host of a lab has is not the lab's.
+    const bad = findings.filter(({ level }) => level !== 'ok');
     assert.deepEqual(bad, []);
+    assert.ok(findings.some(({ check }) => check === 'switch'));
     const file = join(folder, 'dump.tar.gz');
     ask('sysdump', '-w', file);
     const read = (entry: string) => {

@@ -57,6 +57,9 @@ export function register(program: Command): void {
 
 /** Of this node, or of every node of a cluster, where the same command runs in the agent's pod. */
 async function examineAll(options: DoctorOptions, version: string): Promise<Answers<readonly Finding[]>> {
+  // A lab is in namespaces and folders of its own: what this host has is neither its trouble nor its remedy.
+  if (options.lab !== undefined && options.preflight !== true)
+    return { answers: [{ node: '', value: await running(options, version) }], failures: [] };
   if (options.lab !== undefined || !meansCluster(options))
     return { answers: [{ node: '', value: await examine(options, version) }], failures: [] };
   const flag = options.preflight === true ? ' --preflight' : '';

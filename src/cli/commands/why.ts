@@ -25,8 +25,11 @@ export function register(program: Command): void {
       .description(
         'Explain why a connection is allowed or denied: the policies, the rule, and what would have to change.',
       )
-      .argument('<from>', 'NAMESPACE/POD, an address, or node/NAME')
-      .argument('<to>', 'the same or svc/NAMESPACE/NAME, then :PORT and /PROTOCOL: db/mysql:3306/TCP')
+      .argument('<from>', '[NAMESPACE/]POD or a workload, an address, or node/NAME')
+      .argument(
+        '<to>',
+        'the same or svc/[NAMESPACE/]NAME, then :PORT (number or name) and /PROTOCOL: db/mysql:3306/TCP',
+      )
       .option('-f, --file <path...>', 'judge manifests instead: files, folders, - for standard input')
       .addOption(formatOption())
       .addOption(jsonOption())
@@ -44,11 +47,14 @@ export function register(program: Command): void {
       'after',
       `
 Without -f the running switch of this node is asked, which answers by the structure that it judges packets with.
+A source's port, as in what weft drops prints, is left out of account. ICMP has no port: db/mysql/icmp.
 Exit status: 0 allowed, 1 denied, 2 no answer.
 
 Examples:
   weft why web/frontend db/mysql:3306/TCP
   weft why web/frontend svc/db/mysql:3306
+  weft why frontend mysql.db.svc.cluster.local:mysql
+  weft why 10.42.0.7 10.42.0.9:53/udp
   weft why web/frontend db/mysql:3306/TCP -f manifests/`,
     )
     .action(async (from: string, to: string, options: WhyOptions) => {

@@ -4,7 +4,8 @@ import { WeftError } from '../../errors/problem.js';
 import { nameOf, objectOf, objectsOf, textOf } from '../../manifests/plain.js';
 import { describeAsked, explainFlow, type SideExplanation } from '../../policy/explain.js';
 import type { Flow, FlowVerdict } from '../../policy/flow.js';
-import { type End, endGrammar, formatEnd, isMisread, parseEnd, parseTarget, withPort } from '../ends.js';
+import { portsOf, serviceNamed } from '../../policy/stand-in.js';
+import { type End, endGrammar, formatEnd, isMisread, parseSource, parseTarget, withPort } from '../ends.js';
 import { type Answer, answerOne } from './answer.js';
 import { type EngineOptions, referenceEngine } from './engine.js';
 import type { PolicyWorld } from './load.js';
@@ -35,17 +36,17 @@ export function explainWhy(
   options: EngineOptions & { readonly family?: 4 | 6 },
 ): Explanation {
   const notes: string[] = [];
-  const fromEnd = parseEnd(fromText);
+  const fromEnd = parseSource(fromText);
   if (isMisread(fromEnd)) throw new WeftError('usage', fromEnd.error);
-  if (fromEnd.kind === 'service') {
+  const target = parseTarget(toText);
+  if (isMisread(target)) throw new WeftError('usage', target.error);
+  const from = knownEnd(world, fromEnd, notes);
+  if (from.kind === 'service') {
     throw new WeftError(
       'usage',
       `A Service starts no connections; name a pod, a node or an address. Write ${endGrammar}.`,
     );
   }
-  const target = parseTarget(toText);
-  if (isMisread(target)) throw new WeftError('usage', target.error);
-  const from = knownEnd(world, fromEnd, notes);
   const end = knownEnd(world, target.end, notes);
   const asked = target.port === undefined && target.protocol !== 'ICMP' ? onlyPort(world, end) : undefined;
   if (asked !== undefined) notes.push(asked.note);
@@ -59,7 +60,11 @@ export function explainWhy(
     options.family,
   );
   if (isMisread(query)) {
-    throw new WeftError('usage', `${query.error} Write ${toText}:PORT, or ${toText}:PORT/UDP.`);
+    const ports = portsOf(world.directory, end);
+    throw new WeftError(
+      'usage',
+      `${query.error} Write ${toText}:PORT, or ${toText}:PORT/UDP.${ports === '' ? '' : ` ${formatEnd(end)} has ${ports}.`}`,
+    );
   }
   let verdicts: readonly FlowVerdict[] = [];
   let flows: readonly Flow[] = [];
@@ -111,6 +116,11 @@ function knownEnd(world: PolicyWorld, end: End, notes: string[]): End {
   if (end.kind !== 'pod' || world.directory.pod(end.namespace, end.name) !== undefined) return end;
   const first = podsOfWorkload(world, end.namespace, end.name)[0];
   if (first === undefined) {
+    const service = serviceNamed(world.directory, end);
+    if (service !== undefined) {
+      notes.push(`There is no pod ${formatEnd(end)}; the Service ${formatEnd(service)} stands for it.`);
+      return service;
+    }
     const names = world.model.pods.map((pod) => `${pod.namespace}/${pod.name}`);
     throw unknownEnd('pod', formatEnd(end), names);
   }

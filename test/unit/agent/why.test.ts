@@ -299,6 +299,61 @@ test('a workload stands for its pod; a headless Service, and ends of two familie
   assert.match(families.reason ?? '', /no address family in common|do not both/);
 });
 
+test("a Service's name stands for it where no pod has that name; who is somewhere else, and which ports there are, is said", async (t) => {
+  const { f, double, running, ask, web: webPort, host } = await ready(t);
+  double.explain = (flow) => passes(webPort.port, host, flow.destination);
+  f.write(
+    'api.yaml',
+    `apiVersion: v1
+kind: Service
+metadata: { namespace: shop, name: api }
+spec: { clusterIP: 10.43.0.10, clusterIPs: [10.43.0.10], ports: [{ name: http, port: 80 }, { port: 53, protocol: UDP }] }
+`,
+  );
+  await eventually('the Service is in force', () => {
+    const { world } = running.agent.state;
+    return world.get('service', 'shop/api') !== undefined;
+  });
+  for (const [namespace, name] of [
+    ['shop', 'api'],
+    ['default', 'api.shop'],
+  ] as const) {
+    const answer = await ask({ from: web, to: pod(namespace, name), port: 'http' });
+    assert.equal(answer.to, 'svc/shop/api:http/TCP');
+    assert.deepEqual(answer.notes, [
+      `There is no pod ${namespace}/${name}; the Service svc/shop/api stands for it.`,
+    ]);
+  }
+  const refusal = async (request: Omit<WhyRequest, 'type' | 'id'>): Promise<string> => {
+    try {
+      await ask(request);
+    } catch (error) {
+      return (error as WeftError).message;
+    }
+    return assert.fail('it was answered');
+  };
+  assert.match(
+    await refusal({ from: web, to: pod('shop', 'api') }),
+    /needs a port: svc\/shop\/api:PORT\/TCP\. svc\/shop\/api has 80\/TCP \(http\), 53\/UDP\./,
+  );
+  assert.match(
+    await refusal({ from: web, to: pod('default', 'there'), port: 80 }),
+    / There is far\/there\.$/,
+  );
+  assert.match(
+    await refusal({ from: pod('default', 'api'), to: web, port: 80 }),
+    / There is svc\/shop\/api\.$/,
+  );
+  assert.match(
+    await refusal({ from: pod('shop', 'api'), to: web, port: 80 }),
+    /A Service starts no connections/,
+  );
+  assert.match(
+    await refusal({ from: web, to: { kind: 'address', address: 'fd00::1' } }),
+    /needs a port: \[fd00::1\]:PORT\/TCP\./,
+  );
+});
+
 test('without a switch there is no live answer, and the remedy is named', async (t) => {
   const { double, running, ask } = await ready(t);
   await double.kill();

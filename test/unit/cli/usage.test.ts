@@ -30,7 +30,8 @@ const wrong: readonly (readonly [args: readonly string[], says: RegExp])[] = [
   [['lab', 'exec', 'web', '-x'], /"-x" is no program\. Options stand before the pod/],
   [['lab', 'exec', 'web', '--'], /Name a command after --|missing required argument 'command'/],
   [['lab', 'exec', 'web', '--name', 'none-such', '--', 'true'], /No lab called "none-such"/],
-  [['why', 'a'], /required option '-f|missing required argument 'to'/],
+  [['why', 'a'], /missing required argument 'to'\n\(weft why --help tells its arguments\)/],
+  [['policy', 'nosuch'], /unknown command 'nosuch'\n\(weft policy --help lists the commands\)/],
   [['drops', '-o', 'xml'], /Allowed choices are table, wide, json/],
   [['policy', 'lint', 'empty'], /There is no YAML or JSON file in empty\./],
 ];

@@ -1,7 +1,7 @@
 /** The one grammar for ends. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { formatEnd, isMisread, parseEnd, parseTarget } from '../../../src/cli/ends.js';
+import { formatEnd, isMisread, parseEnd, parseSource, parseTarget } from '../../../src/cli/ends.js';
 
 describe('an end', () => {
   const ends: [text: string, kind: string, formatted: string][] = [
@@ -17,6 +17,14 @@ describe('an end', () => {
     ['FD00::0:1', 'address', 'fd00::1'],
     ['[fd00::1]', 'address', 'fd00::1'],
     ['::ffff:10.0.0.1', 'address', '10.0.0.1'],
+    ['pod/frontend', 'pod', 'default/frontend'],
+    ['pods/web/frontend', 'pod', 'web/frontend'],
+    ['deploy/web/frontend', 'pod', 'web/frontend'],
+    ['service/api', 'service', 'svc/default/api'],
+    ['service/web/api', 'service', 'svc/web/api'],
+    ['api.web.svc', 'service', 'svc/web/api'],
+    ['api.web.svc.cluster.local', 'service', 'svc/web/api'],
+    ['web/api.v2', 'pod', 'web/api.v2'],
   ];
   for (const [text, kind, formatted] of ends) {
     test(`${text} is the ${kind} ${formatted}`, () => {
@@ -55,6 +63,9 @@ describe('a target', () => {
     ['fd00::1', 'fd00::1', undefined, undefined],
     ['10.0.0.1/ICMP', '10.0.0.1', undefined, 'ICMP'],
     ['web/tcp', 'web/tcp', undefined, undefined],
+    ['service/db/mysql:3306', 'svc/db/mysql', 3306, undefined],
+    ['mysql.db.svc.cluster.local:mysql/TCP', 'svc/db/mysql', 'mysql', 'TCP'],
+    ['pod/mysql:3306', 'default/mysql', 3306, undefined],
   ];
   for (const [text, end, port, protocol] of targets) {
     test(`${text} is read`, () => {
@@ -71,4 +82,27 @@ describe('a target', () => {
       assert.match(target.error, /Write /);
     });
   }
+});
+
+describe('a source', () => {
+  for (const [text, end] of [
+    ['web/frontend', 'web/frontend'],
+    ['web/frontend:41234', 'web/frontend'],
+    ['10.0.0.1:41234', '10.0.0.1'],
+    ['[fd00::1]:41234', 'fd00::1'],
+    ['fd00::1', 'fd00::1'],
+    ['web/icmp', 'web/icmp'],
+    ['svc/web/api', 'svc/web/api'],
+  ] as const) {
+    test(`${text} is ${end}, whatever its port`, () => {
+      const source = parseSource(text);
+      assert.ok(!isMisread(source), JSON.stringify(source));
+      assert.equal(formatEnd(source), end);
+    });
+  }
+  test('what names no end is refused with a sentence', () => {
+    const source = parseSource('a/b/c:80');
+    assert.ok(isMisread(source));
+    assert.match(source.error, /NAMESPACE\/POD/);
+  });
 });
