@@ -229,4 +229,11 @@ DropReason parse(Packet& packet, const VnetHeader& hostile) {
   return rebuild_offload(packet, hostile, removed);
 }
 
+bool addresses_valid(const FlowTuple& tuple) {
+  const Address& source = tuple.source;
+  const Address& destination = tuple.destination;
+  return tuple.family == 4 ? ipv4_addresses_valid(source.v4_value(), destination.v4_value())
+                           : ipv6_addresses_valid(source.bytes.data(), destination.bytes.data());
+}
+
 }  // namespace weft

@@ -37,4 +37,8 @@ inline constexpr uint32_t kMaxUdpSegments = 128;
 // header.
 [[nodiscard]] DropReason parse(Packet& packet, const VnetHeader& hostile);
 
+// Whether a packet may have these addresses at all (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5). parse()
+// refuses what may not with `address_invalid`.
+[[nodiscard]] bool addresses_valid(const FlowTuple& tuple);
+
 }  // namespace weft

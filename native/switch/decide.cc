@@ -1,11 +1,9 @@
 #include "switch/decide.h"
 
+#include "switch/address_kind.h"
+
 namespace weft {
 namespace {
-
-bool is_v4_link_local(const Address& address) {
-  return address.is_v4() && address.v4_value() >> 16 == 0xa9fe;
-}
 
 // A pod is always reachable from itself, whatever policy says, by way of a Service too.
 bool is_self(const Ends& ends) noexcept {
@@ -58,7 +56,7 @@ Located locate(const View& view, const Port& in, const Image::Endpoint& source,
     // would only send it back. An ICMP error and not a reset: a connection survives it.
     if ((destination.flags & kEndpointLocal) != 0)
       return {nullptr, DropReason::no_route, Notice::address_unreachable};
-    if (is_v4_link_local(to) && (destination.flags & kEndpointOwnNode) == 0)
+    if (to.is_v4() && is_link_local(to) && (destination.flags & kEndpointOwnNode) == 0)
       return {nullptr, DropReason::link_local, Notice::nothing};
     if (in.spec.kind == PortKind::host || view.host == nullptr)
       return {nullptr, DropReason::no_route, Notice::no_route};

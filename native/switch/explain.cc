@@ -1,5 +1,8 @@
 #include "switch/explain.h"
 
+#include "packet/parse.h"
+#include "switch/address_kind.h"
+
 namespace weft {
 namespace {
 
@@ -25,6 +28,16 @@ ExplainedWay way_to(const View& view, const Port& in, const FlowTuple& flow) {
   return way;
 }
 
+// What the parser and the source check refuse by the addresses alone, before anybody asks for a verdict.
+DropReason unfit(const FlowTuple& sent) {
+  if (!addresses_valid(sent)) return DropReason::address_invalid;
+  if (is_multicast(sent.destination)) return DropReason::multicast;
+  if (sent.destination == Address::v4(0xffffffff)) return DropReason::broadcast;
+  // In IPv4 the host may have such an address, which locate() knows.
+  if (sent.family == 6 && is_link_local(sent.destination)) return DropReason::link_local;
+  return DropReason::none;
+}
+
 }  // namespace
 
 Explained explain(const View& view, const FlowTuple& sent) {
@@ -34,6 +47,14 @@ Explained explain(const View& view, const FlowTuple& sent) {
   answer.in = view.routes.find(sent.source);
   if (answer.in == nullptr) answer.in = view.host;
   if (answer.image == nullptr || answer.in == nullptr) return answer;
+  if (const DropReason reason = unfit(sent); reason != DropReason::none) {
+    ExplainedWay way;
+    way.address = sent.destination;
+    way.port = sent.destination_port;
+    way.reason = reason;
+    answer.ways.push_back(way);
+    return answer;
+  }
   Service service;
   if (!find_service(view, *answer.in, sent.protocol, sent.destination, sent.destination_port, service)) {
     answer.ways.push_back(way_to(view, *answer.in, sent));

@@ -1,18 +1,12 @@
 // Ties a frame to its sender. A pod sends only from its own MAC and addresses; whatever else policy decides
 // rests on that.
 #include "header/icmp.h"
+#include "switch/address_kind.h"
 #include "switch/forwarder.h"
 
 namespace weft {
 namespace {
 
-bool is_link_local(const Address& address) {
-  if (address.is_v4()) return address.v4_value() >> 16 == 0xa9fe;
-  return address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-}
-bool is_multicast(const Address& address) {
-  return address.is_v4() ? address.v4_value() >> 28 == 0xe : address.bytes[0] == 0xff;
-}
 // Neither multicast, nor broadcast, nor, in IPv6, link-local: none of the questions below is about it. In
 // IPv4 224.0.0.0 and what follows is left to them, though most of it is ordinary.
 bool is_ordinary(const Address& address, uint8_t family) {

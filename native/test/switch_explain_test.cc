@@ -96,13 +96,21 @@ TEST_CASE_FIXTURE(Explained, "what leads nowhere says so, as the packet's drop d
            {"host", "10.0.0.6", "10.0.0.1", DropReason::spoof_ip},
            {"a", "10.0.0.1", "10.96.0.1",
             DropReason::service_port},  // nobody answers at this port of the Service
+           {"a", "10.0.0.1", "127.0.0.1", DropReason::address_invalid},
+           {"a", "fd00::1", "::1", DropReason::address_invalid},
+           {"a", "10.0.0.1", "224.0.0.251", DropReason::multicast},
+           {"a", "fd00::1", "ff02::fb", DropReason::multicast},
+           {"a", "10.0.0.1", "255.255.255.255", DropReason::broadcast},
+           {"a", "fd00::1", "fe80::9", DropReason::link_local},
        }) {
     const weft::Explained said = ask(from, to, 80);
     REQUIRE(said.ways.size() == 1);
     CHECK(said.ways[0].reason == reason);
     CHECK(said.ways[0].out == nullptr);
     const uint64_t before = drops(port, reason);
-    send(port, "tcp " + from + ":1 > " + to + ":80 S");
+    const bool six = from.find(':') != std::string::npos;
+    const auto end = [&](const std::string& text) { return six ? "[" + text + "]" : text; };
+    send(port, "tcp " + end(from) + ":1 > " + end(to) + ":80 S");
     CHECK(drops(port, reason) == before + 1);
   }
 }
