@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { programPath } from './contenders/site.js';
 
 /** Empty where there is no dpkg: then only what is asked of the programs themselves counts. */
-export function missingPackages(packages: readonly string[]): readonly string[] {
+function missingPackages(packages: readonly string[]): readonly string[] {
   if (programPath('dpkg-query') === null) return [];
   return packages.filter((name) => {
     try {

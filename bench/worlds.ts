@@ -73,7 +73,7 @@ function v6(high: number, low: number) {
 }
 
 /** Every n-th pod, so shifted from one round of namespaces to the next that the node has pods of most of them. */
-export function isLocal(size: Size, i: number): boolean {
+function isLocal(size: Size, i: number): boolean {
   return (i + Math.floor(i / size.namespaces)) % Math.floor(size.pods / size.localPods) === 0;
 }
 

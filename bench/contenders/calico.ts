@@ -40,7 +40,7 @@ export interface CalicoState {
   readonly tables: string;
 }
 
-export function calicoState(world: BenchWorld): CalicoState {
+function calicoState(world: BenchWorld): CalicoState {
   const filter = new Table();
   const sets = new Map<string, readonly string[]>();
   forward(filter);

@@ -23,7 +23,7 @@ export function startPump(site: Site, options: readonly string[]): Promise<Runni
 }
 
 /** Built by `deploy/build.sh bench`. */
-export const pumpProgram = (): string => join(packageRoot(), 'build', 'bench', 'weft-pump');
+const pumpProgram = (): string => join(packageRoot(), 'build', 'bench', 'weft-pump');
 
 function limit(name: string, description: string, options: readonly string[]): Contender {
   return {

@@ -17,7 +17,7 @@ import { type KernelRunning, missing, routedPods, standing } from './veth.js';
 import { type BenchWorld, benchWorld, type Direction, servicePorts, type WorldPod } from './world.js';
 
 /** Text for `nft -f -`. */
-export function nftRuleset(world: BenchWorld): string {
+function nftRuleset(world: BenchWorld): string {
   const sets: string[] = [];
   const chains: string[] = [];
   const maps = { ingress: [] as string[], egress: [] as string[] };

@@ -25,7 +25,7 @@ export interface OvsOptions {
   readonly policies: number;
 }
 
-export function startOvs(site: Site, options: OvsOptions): Promise<Running> {
+function startOvs(site: Site, options: OvsOptions): Promise<Running> {
   return onStage(site, async (stage) => {
     const place = await ground(stage);
     const { client, server, node } = place;

@@ -33,7 +33,7 @@ export interface BridgeOptions {
 }
 
 /** The bridge of flannel's CNI configuration, with both pods in it. */
-export async function bridgedPods(stage: Stage, { callIptables }: BridgeOptions): Promise<Ground> {
+async function bridgedPods(stage: Stage, { callIptables }: BridgeOptions): Promise<Ground> {
   const place = await ground(stage);
   const { node, client, server } = place;
   await stage.sysctl(node, { 'net.ipv4.ip_forward': 1 });

@@ -43,7 +43,7 @@ export const idle: NodeMeasure = {
 };
 
 /** Of all threads that run, by the scheduler's own count, which is finer than the ticks of /proc/PID/stat. */
-export function processorNanoseconds(pid: number): number {
+function processorNanoseconds(pid: number): number {
   const tasks = readdirSync(`/proc/${pid}/task`);
   return tasks.reduce((sum, task) => {
     const [time] = readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ');

@@ -41,7 +41,7 @@ export const memories: readonly NodeMeasure[] = [
 ];
 
 /** Page frames that are mapped by at least one of the processes, each counted once. Needs CAP_SYS_ADMIN: others read frame number 0. */
-export function distinctBytes(pids: readonly number[]): number {
+function distinctBytes(pids: readonly number[]): number {
   const frames = new Set<number>();
   for (const pid of pids) collectFrames(pid, frames);
   if (frames.size === 0) throw new Error('/proc/PID/pagemap shows no page frames; run the bench as root');

@@ -15,8 +15,3 @@ export const workloads: readonly Workload[] = [
   ...flowWorkloads,
   ...busyWorkloads,
 ];
-
-/** The workload of that name; undefined when there is none. */
-export function workloadNamed(name: string): Workload | undefined {
-  return workloads.find((workload) => workload.name === name);
-}

@@ -13,7 +13,7 @@ import { withoutHalts } from './halt-poll.js';
 export const trafficProgram = join(checkout(), 'build/bench/weft-traffic');
 
 /** The server listens here for its clients' requests; always at the pod's own address. */
-export const controlPort = allowedPorts.first;
+const controlPort = allowedPorts.first;
 /** Where the traffic goes; with a window, acknowledgements use the next one. */
 export const dataPort = allowedPorts.first + 1;
 

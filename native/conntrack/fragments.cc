@@ -307,10 +307,6 @@ uint32_t FragmentTable::port_datagrams(PortIndex port) const {
   return port < options_.max_ports ? ports_[port].datagrams : 0;
 }
 
-uint32_t FragmentTable::port_held(PortIndex port) const {
-  return port < options_.max_ports ? ports_[port].held : 0;
-}
-
 const char* FragmentTable::check() const {
   FragmentCounts found;
   for (const uint32_t head : buckets_)

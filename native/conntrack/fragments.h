@@ -136,7 +136,6 @@ class FragmentTable {
 
   [[nodiscard]] FragmentCounts counts() const { return counts_; }
   [[nodiscard]] uint32_t port_datagrams(PortIndex port) const;
-  [[nodiscard]] uint32_t port_held(PortIndex port) const;
   [[nodiscard]] const FragmentOptions& options() const { return options_; }
   [[nodiscard]] const char* check() const;  // first inconsistency, for tests
 

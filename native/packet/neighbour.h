@@ -16,7 +16,6 @@ struct ArpMessage {
   MacAddress target_mac{};
   Address target;
   [[nodiscard]] bool is_probe() const { return sender.is_unspecified(); }
-  [[nodiscard]] bool is_announcement() const { return sender == target; }
 };
 
 struct NeighbourMessage {

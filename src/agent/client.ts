@@ -1,5 +1,5 @@
 /** A client of the agent's socket: requests with typed answers, and subscriptions. For the command line, the lab and the CNI server. */
-import { type LineStream, Lines } from '../dataplane/lines.js';
+import { type LineStream, Lines, type Unnumbered } from '../dataplane/lines.js';
 import { openSocket } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 import type { CaptureRequest, FlowsRequest, TrialRequest } from './protocol/requests.js';
@@ -12,7 +12,6 @@ import {
 } from './protocol.js';
 
 type RequestOf<Type extends keyof AgentAnswers> = Omit<Extract<AgentRequest, { type: Type }>, 'type' | 'id'>;
-type Unnumbered<Request> = Request extends { readonly id: number } ? Omit<Request, 'id'> : never;
 
 interface Waiting {
   readonly resolve: (answer: AgentAnswer) => void;

@@ -2,7 +2,7 @@
  * One connection of the agent to the switch: requests with their answers, subscriptions with their events. A link does not
  * reconnect; when it ends, everything that waits on it fails with `switch-away` and its user opens another.
  */
-import { Lines } from '../dataplane/lines.js';
+import { Lines, type Unnumbered } from '../dataplane/lines.js';
 import type { Acknowledge, QueryAnswers, Welcome } from '../dataplane/protocol/answers.js';
 import type {
   CaptureEvent,
@@ -24,9 +24,6 @@ import { WeftError } from '../errors/problem.js';
 
 /** Who asks for a status must not hang with a switch that hangs. Milliseconds. */
 const queryPatience = 3000;
-
-/** A request without the id, which the link gives. */
-type Unnumbered<Request> = Request extends { readonly id: number } ? Omit<Request, 'id'> : never;
 
 interface Waiting {
   resolve(answer: Exclude<SwitchAnswer, { type: 'error' }>): void;

@@ -34,10 +34,10 @@ const protocols: readonly string[] = ['TCP', 'UDP', 'SCTP', 'ICMP'] satisfies Fl
 /** Throws `usage` and `unknown-end` for what nobody can answer. */
 export function resolveEnds(directory: Directory, request: Omit<WhyRequest, 'type' | 'id'>): ResolvedEnds {
   const notes: string[] = [];
-  const from = known(directory, endOf(request.from, 'from'), notes);
+  const from = known(directory, endOf(request.from), notes);
   if (from.kind === 'service')
     throw new WeftError('usage', 'A Service starts no connections; name a pod, a node or an address.');
-  const to = known(directory, endOf(request.to, 'to'), notes);
+  const to = known(directory, endOf(request.to), notes);
   if (request.protocol !== undefined && !protocols.includes(request.protocol))
     throw new WeftError('usage', `${JSON.stringify(request.protocol)} is none of ${protocols.join(', ')}.`);
   const only =
@@ -64,11 +64,8 @@ export function resolveEnds(directory: Directory, request: Omit<WhyRequest, 'typ
   };
 }
 
-function endOf(value: QuestionEnd | undefined, field: string): End {
-  if (value?.kind !== 'address') {
-    if (value?.kind === 'pod' || value?.kind === 'service' || value?.kind === 'node') return value;
-    throw new WeftError('usage', `"${field}" has to be a pod, a Service, a node or an address.`);
-  }
+function endOf(value: QuestionEnd): End {
+  if (value.kind !== 'address') return value;
   const address = parseAddress(value.address);
   if (address === undefined) throw new WeftError('usage', `${value.address} is no address.`);
   return { kind: 'address', address };

@@ -92,7 +92,7 @@ function podOf(directory: Directory, asked: Asked | string, end: 'source' | 'des
   return typeof asked === 'string' ? undefined : directory.podAt(asked[end]);
 }
 
-export function numberOf(protocol: FlowProtocol, family: 4 | 6): number {
+function numberOf(protocol: FlowProtocol, family: 4 | 6): number {
   if (protocol === 'ICMP') return family === 4 ? 1 : 58;
   return protocolNumber[protocol];
 }

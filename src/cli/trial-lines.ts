@@ -125,7 +125,7 @@ function add(a: TrialTotals, b: TrialTotals): TrialTotals {
 }
 
 /** `would be DENIED: web/frontend -> db/postgres TCP 5432, isolated by policy db/deny-all, no rule allows`. */
-export function describeRow(row: TrialRow, wide = false): string {
+function describeRow(row: TrialRow, wide = false): string {
   const { example } = row;
   const addresses = wide ? ` [${address(example.source)} -> ${address(example.destination)}]` : '';
   return `would be ${row.change.toUpperCase()}: ${trialEnd(row.source)} -> ${destination(row)} ${port(row)}${addresses}, ${because(row)}`;

@@ -5,7 +5,7 @@ import { cniVersions } from './version.js';
 
 /** The runtime takes the lexically first configuration of its folder. */
 export const conflistName = '00-weft.conflist';
-export const networkName = 'weft';
+const networkName = 'weft';
 export const pluginName = 'weft-cni';
 
 /**

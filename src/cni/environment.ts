@@ -83,7 +83,7 @@ export function firstVersionOf(command: CniCommand): CniVersion {
   return commands[command].since;
 }
 
-export function isInterfaceName(name: string): boolean {
+function isInterfaceName(name: string): boolean {
   return name !== '.' && name !== '..' && /^[^/:\s]+$/.test(name) && Buffer.byteLength(name) <= 15;
 }
 

@@ -123,11 +123,6 @@ export function uninstall(root: string): {
   return { removed, kept };
 }
 
-/** Paths that are recorded as installed, as the host sees them. */
-export function installedFiles(root: string): readonly string[] {
-  return readRecord(root).map(({ path }) => path);
-}
-
 const rank = (path: string) => (isConfiguration(path) ? 0 : 1);
 const isConfiguration = (path: string) => /\.(conf|conflist|json)$/.test(path);
 const digest = (content: Buffer) => createHash('sha256').update(content).digest('hex');

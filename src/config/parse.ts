@@ -221,7 +221,7 @@ class Reader {
 }
 
 /** Every option's path in the order of the table, e.g. `switch.drain.frames`. */
-export function optionPaths(): string[] {
+function optionPaths(): string[] {
   return [...eachOption()].map(([path]) => path);
 }
 

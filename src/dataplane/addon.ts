@@ -260,7 +260,7 @@ export function loadAddon(): Addon {
   return loaded;
 }
 
-export function addonCandidates(environment: NodeJS.ProcessEnv = process.env): readonly string[] {
+function addonCandidates(environment: NodeJS.ProcessEnv = process.env): readonly string[] {
   if (environment.WEFT_ADDON) return [environment.WEFT_ADDON];
   return [join(packageRoot(), 'build', 'Release', 'weft.node')];
 }

@@ -8,6 +8,9 @@ import type { Duplex } from 'node:stream';
 /** A socket, or what carries one through something else. */
 export type LineStream = Duplex & { destroySoon?(): void };
 
+/** A message without the number that its connection gives it. */
+export type Unnumbered<Message> = Message extends { readonly id: number } ? Omit<Message, 'id'> : never;
+
 export interface LineHandlers {
   /** A parsed line that is an object. */
   message(value: Readonly<Record<string, unknown>>): void;

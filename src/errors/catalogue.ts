@@ -207,7 +207,5 @@ export const labCodes = {
   'lab-unshare': 'The command `unshare` failed.',
 } as const satisfies Readonly<Record<string, string>>;
 
-export type ErrorCode = keyof typeof errorCodes | keyof typeof findingCodes | keyof typeof labCodes;
-
 /** Every code with its sentence. */
 export const allCodes: Readonly<Record<string, string>> = { ...errorCodes, ...findingCodes, ...labCodes };

@@ -9,7 +9,7 @@ import type { Problem } from '../errors/problem.js';
 import type { Outcome, Run } from './command.js';
 import { tableName } from './table.js';
 
-export const ruleComment = 'weft';
+const ruleComment = 'weft';
 
 interface Chain {
   readonly family: string;

@@ -52,7 +52,7 @@ export class Nft {
   }
 }
 
-export const nftMissing: Problem = {
+const nftMissing: Problem = {
   code: 'host-nft-missing',
   severity: 'error',
   message: 'There is no program nft, so pods are not masqueraded and no hostPort is there.',

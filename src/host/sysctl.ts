@@ -11,7 +11,7 @@ import type { Problem } from '../errors/problem.js';
 import type { Run } from './command.js';
 import { type HostState, needsLocalnet } from './table.js';
 
-export const settingsFile = 'host-sysctls.json';
+const settingsFile = 'host-sysctls.json';
 
 /** Name in slashes, such as `net/ipv4/ip_forward` → value before and the one that weft set. */
 type Remembered = Record<string, { readonly before: string; readonly set: string }>;

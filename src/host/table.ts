@@ -23,7 +23,7 @@ import { compareHostPorts, type HostPort } from './host-port.js';
 
 export const tableName = 'weft';
 /** kube-proxy's default `--iptables-masquerade-bit` 14. */
-export const masqueradeMark = 0x4000;
+const masqueradeMark = 0x4000;
 
 export interface HostState {
   /** The switch's port to the host: `weft0`. */

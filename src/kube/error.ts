@@ -34,7 +34,7 @@ export class KubeError extends WeftError {
 }
 
 /** A server can say anything at any length; a log line is for people. */
-export const longestWords = 400;
+const longestWords = 400;
 
 export function shorten(text: string, most = longestWords): string {
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;

@@ -65,7 +65,7 @@ export interface ProbePatience {
 }
 
 /** Denials cost one quarter and one half second for all probes together; what is lost on a busy machine gets a second try. */
-export const usualPatience: ProbePatience = { timeout: 250, retryTimeout: 500, retries: 1 };
+const usualPatience: ProbePatience = { timeout: 250, retryTimeout: 500, retries: 1 };
 
 interface NativeResponder {
   serve(pod: {

@@ -1,6 +1,6 @@
 /**
  * A client of a socket that speaks one JSON object a line with numbered requests: the agent's and the lab's own. Lines that carry
- * a request's id and are no final answer (progress, events) go to the listener of that request.
+ * the id of a subscription and are events go to who follows it.
  */
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,11 +13,7 @@ type Message = Readonly<Record<string, unknown>>;
 interface Waiting {
   resolve(answer: Message): void;
   reject(error: Error): void;
-  readonly heard: ((line: Message) => void) | undefined;
 }
-
-/** Types of lines that come before an answer, or without end after one. */
-const inBetween = new Set(['progress', 'event']);
 
 export interface ConnectOptions {
   /** Milliseconds for which to try again while nobody listens. */
@@ -68,16 +64,16 @@ export class LineClient {
   }
 
   /** The answer; rejects with a WeftError of the answer's code where it is an error. */
-  request(type: string, fields: object, heard?: (line: Message) => void): Promise<Message> {
+  request(type: string, fields: object): Promise<Message> {
     if (this.#ended !== null) return Promise.reject(this.#ended);
     const id = this.#next++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject, heard });
+      this.#waiting.set(id, { resolve, reject });
       this.#lines.send({ ...fields, type, id });
     });
   }
 
-  /** Asks for a subscription and hands over its lines until the connection is closed. */
+  /** Asks for a subscription and hands over its events until the connection is closed. */
   async follow(type: string, fields: object, heard: (line: Message) => void): Promise<void> {
     const id = this.#next;
     this.#followed.set(id, heard);
@@ -90,9 +86,8 @@ export class LineClient {
 
   #hear(line: Message): void {
     const id = Number(line.id);
-    if (inBetween.has(String(line.type))) {
+    if (line.type === 'event') {
       this.#followed.get(id)?.(line);
-      this.#waiting.get(id)?.heard?.(line);
       return;
     }
     const waiting = this.#waiting.get(id);

@@ -130,25 +130,10 @@ export interface ErrorAnswer {
   readonly message: string;
 }
 
-export interface ProgressLine {
-  readonly type: 'progress';
-  readonly id: number;
-  readonly text: string;
-}
-
 export interface DownAnswer {
   readonly type: 'down';
   readonly id: number;
 }
-
-export type LabAnswer =
-  | AppliedAnswer
-  | ProbedAnswer
-  | LabStatusAnswer
-  | PlaceAnswer
-  | ErrorAnswer
-  | ProgressLine
-  | DownAnswer;
 
 export interface LabAnswers {
   readonly status: LabStatusAnswer;

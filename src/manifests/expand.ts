@@ -8,7 +8,7 @@ import type { FieldPath, KubernetesObject, ManifestObject } from './parse.js';
 import { isAbsent, isPlainObject, nameOf, objectOf, type PlainObject } from './plain.js';
 
 /** More pods of one workload than anybody means; the rest is left out and said. */
-export const maximumReplicas = 10_000;
+const maximumReplicas = 10_000;
 
 export interface Expansion {
   readonly pods: readonly ManifestObject[];

@@ -11,7 +11,7 @@ export function isPlainObject(value: unknown): value is PlainObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-export const emptyObject: PlainObject = Object.freeze({});
+const emptyObject: PlainObject = Object.freeze({});
 
 /** The value where it is an object, else an empty one. */
 export function objectOf(value: unknown): PlainObject {

@@ -138,7 +138,7 @@ export function isManifestName(name: string): boolean {
 }
 
 /** The manifest files under a path, sorted; a file that is named itself counts whatever its name ends in. */
-export function listFiles(given: string, problems: Problem[]): string[] {
+function listFiles(given: string, problems: Problem[]): string[] {
   try {
     if (!statSync(given).isDirectory()) return [given];
   } catch (error) {

@@ -25,7 +25,7 @@ const metadata = object({
 const kind = (spec: Shape, more: Readonly<Record<string, Shape>> = {}): Shape =>
   object({ apiVersion: text, kind: text, metadata, spec, status: anything, ...more });
 
-export const selectorShape = object({
+const selectorShape = object({
   matchLabels: map(text),
   matchExpressions: list(object({ key: text, operator: text, values: list(text) })),
 });

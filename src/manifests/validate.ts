@@ -22,7 +22,7 @@ export function validateObjects(objects: readonly ManifestObject[]): Problem[] {
   return problems;
 }
 
-export function validateObject(origin: ManifestObject, report: Report): void {
+function validateObject(origin: ManifestObject, report: Report): void {
   const { value } = origin;
   if (typeof value.kind !== 'string' || value.kind === '') {
     // Expected verdicts for `weft policy test` live beside the manifests and are no objects.

@@ -53,7 +53,7 @@ export function selects(service: Service, pod: Pod): boolean {
 }
 
 /** Families in which the service has a cluster address; in others it does not exist, whatever external addresses it has. */
-export function familiesOf(service: Service): Family[] {
+function familiesOf(service: Service): Family[] {
   return ([4, 6] as const).filter((family) =>
     service.clusterIPs.some((address) => address.family === family),
   );

@@ -17,7 +17,7 @@ export interface Node {
  * have one. The host's own sockets never send from it (its routes to pods name a node address), so whatever comes from it was
  * masqueraded: traffic of a stranger that the host forwards.
  */
-export function hostAddressOf(block: Cidr): Address | undefined {
+function hostAddressOf(block: Cidr): Address | undefined {
   const bits = block.family === 4 ? 32 : 128;
   if (block.length > bits - 2) return undefined;
   const [a, b, c, d] = block.base.words;

@@ -28,7 +28,7 @@ function requirementText(requirement: Requirement): string {
 }
 
 /** A selector in normal form. */
-export function selectorOf(requirements: readonly Requirement[]): Selector {
+function selectorOf(requirements: readonly Requirement[]): Selector {
   const byText = new Map<string, Requirement>();
   for (const { key, operator, values } of requirements) {
     const normal = Object.freeze({ key, operator, values: Object.freeze([...new Set(values)].sort()) });

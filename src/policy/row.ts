@@ -39,7 +39,7 @@ export interface RowContext {
 }
 
 /** The numbers that a pod gives to a named port, ascending, without repeats. */
-export function numbersOf(pod: Pod, { name, protocol }: PortName): number[] {
+function numbersOf(pod: Pod, { name, protocol }: PortName): number[] {
   const numbers = new Set<number>();
   for (const port of pod.ports) if (port.name === name && port.protocol === protocol) numbers.add(port.port);
   return [...numbers].sort((a, b) => a - b);

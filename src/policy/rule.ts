@@ -57,7 +57,7 @@ function readPorts(ports: readonly PolicyPort[] | null): RulePorts {
 }
 
 /** The block with exceptions that change something, or null where they leave nothing of it. */
-export function readBlock(cidr: Cidr, except: readonly Cidr[]): Block | null {
+function readBlock(cidr: Cidr, except: readonly Cidr[]): Block | null {
   if (except.some((hole) => containsBlock(hole, cidr))) return null;
   const inside = except.filter((hole) => containsBlock(cidr, hole)).sort(compareBlocks);
   // Sorted, a hole stands behind those around it, and they are next to it but for others inside them.

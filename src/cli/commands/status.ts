@@ -48,7 +48,7 @@ type Status = Omit<StatusAnswer, 'type' | 'id'>;
 const nearlyFull = 0.8;
 
 /** A line for each node; its problems below. Exported for its test. */
-export function formatNodes(statuses: readonly Status[]): string {
+function formatNodes(statuses: readonly Status[]): string {
   const table = formatTable(statuses, [
     { title: 'NODE', value: ({ node }) => node },
     { title: 'READY', value: ({ ready }) => (ready ? 'yes' : 'no') },

@@ -5,7 +5,7 @@ import type { Config } from '../../config/options.js';
 import { error, type Finding } from './finding.js';
 
 /** In a checkout and in an installed package alike. */
-export const preflightScript = fileURLToPath(new URL('../../../../deploy/preflight.sh', import.meta.url));
+const preflightScript = fileURLToPath(new URL('../../../../deploy/preflight.sh', import.meta.url));
 
 const patience = 30_000; // milliseconds
 const most = 1024 * 1024; // bytes of output

@@ -8,7 +8,7 @@ import { counted } from '../output.js';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml';
 
-export function useColour(): boolean {
+function useColour(): boolean {
   if (process.env.NO_COLOR) return false;
   return process.stdout.isTTY === true || Boolean(process.env.FORCE_COLOR);
 }

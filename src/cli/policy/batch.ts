@@ -59,7 +59,7 @@ export function answerWorld(world: BatchWorld, engine: EngineFactory, line = 1):
 }
 
 /** The world, or the sentence that says what is wrong with the line. */
-export function parseWorld(
+function parseWorld(
   line: string,
   defaults: EngineOptions,
   warn: (note: string) => void = () => {},
@@ -88,7 +88,7 @@ export function parseWorld(
  * `{"ownNodeEgress": "judge"}`, also nested as in the configuration file, `{"policy": {"ownNodeEgress": "judge"}}`. An option that does
  * not bear on verdicts is only mentioned.
  */
-export function parseOptions(
+function parseOptions(
   value: unknown,
   defaults: EngineOptions,
   warn: (note: string) => void = () => {},

@@ -48,7 +48,7 @@ function runTests(files: readonly string[], options: TestOptions): 0 | 1 {
 }
 
 /** Every test of one file; throws where the file or its manifests cannot be used. */
-export function testFile(file: string, manifestsInstead?: readonly string[]): TestResult[] {
+function testFile(file: string, manifestsInstead?: readonly string[]): TestResult[] {
   const read = readManifestFiles([file]);
   refuseUnreadable(read);
   const suites = read.objects.filter(isTestSuite).map((origin) => readSuite(origin));

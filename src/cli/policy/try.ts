@@ -63,7 +63,7 @@ function seconds(text: string): number {
 type Changes = Pick<TrialRequest, 'manifests' | 'remove' | 'seconds'>;
 
 /** Throws `input` with places and carets where a file is not fit to be tried. */
-export function changesOf(options: Pick<TryOptions, 'file' | 'delete' | 'for'>): Changes {
+function changesOf(options: Pick<TryOptions, 'file' | 'delete' | 'for'>): Changes {
   for (const name of options.delete) parsePodName(name);
   if (options.file.length + options.delete.length === 0)
     throw new WeftError(

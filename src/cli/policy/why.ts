@@ -137,7 +137,7 @@ function unknownEnd(what: string, asked: string, known: readonly string[]): Weft
   );
 }
 
-export function podsOfWorkload(world: PolicyWorld, namespace: string, name: string): string[] {
+function podsOfWorkload(world: PolicyWorld, namespace: string, name: string): string[] {
   return world.manifests
     .filter(({ value }) => {
       const owners = objectsOf(objectOf(value.metadata).ownerReferences);

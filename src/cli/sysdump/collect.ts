@@ -114,7 +114,7 @@ export function imageSummary(bytes: Uint8Array): unknown {
 }
 
 /** Commands whose output shows how the host's network stands. */
-export const hostCommands: readonly (readonly [name: string, command: readonly string[]])[] = [
+const hostCommands: readonly (readonly [name: string, command: readonly string[]])[] = [
   ['host/uname.txt', ['uname', '-a']],
   ['host/addresses.txt', ['ip', '-details', '-statistics', 'address', 'show']],
   ['host/rules.txt', ['ip', 'rule', 'show']],

@@ -274,7 +274,7 @@ const refusals: readonly (readonly [string, Omit<WhyRequest, 'type' | 'id'>, str
   ['a pod that nobody knows', { from: pod('shop', 'nobody'), to: web, port: 80 }, 'unknown-end'],
   ['a Service that nobody knows', { from: web, to: service('none'), port: 80 }, 'unknown-end'],
   ['an address that is none', { from: web, to: { kind: 'address', address: '1.2.3' }, port: 80 }, 'usage'],
-  ['no end at all', { from: web, to: {} as QuestionEnd, port: 80 }, 'usage'],
+  ['no end at all', { from: web, to: {} as QuestionEnd, port: 80 }, 'request-invalid'],
   ['another protocol', { from: web, to: db, port: 80, protocol: 'GRE' as 'TCP' }, 'usage'],
 ];
 for (const [what, request, code] of refusals) {

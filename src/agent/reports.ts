@@ -1,0 +1,119 @@
+/** What the agent reports of itself and of the switch when it is asked: status, ports, connections. */
+
+import type { Agent } from './agent.js';
+import { needLink, portOf } from './attached-port.js';
+import { limitsInUse } from './limits.js';
+import { type Names, protocolName } from './names.js';
+import type { ConnectionRow, PortRow, StatusAnswer } from './protocol/answers.js';
+import type { ConnectionsRequest } from './protocol/requests.js';
+
+export interface ReportServices {
+  readonly agent: Agent;
+  readonly names: Names;
+  readonly version: string;
+  readonly epoch: number;
+  readonly pools: () => StatusAnswer['addresses'];
+  readonly uptimeSeconds: () => number;
+}
+
+export async function statusReport(services: ReportServices): Promise<Omit<StatusAnswer, 'id'>> {
+  const { agent } = services;
+  const { world } = agent.state;
+  const { revision, acknowledged, generation } = agent.progress;
+  const link = agent.link;
+  const switchStatus = link === null ? undefined : await link.query('status').catch(() => undefined);
+  return {
+    type: 'status',
+    version: services.version,
+    node: agent.state.node.name,
+    pid: process.pid,
+    uptimeSeconds: services.uptimeSeconds(),
+    epoch: services.epoch,
+    revision,
+    acknowledged,
+    generation: link === null ? '' : generation,
+    switchConnected: link !== null,
+    ...(agent.imageError === null ? {} : { imageError: agent.imageError }),
+    ready: agent.ready,
+    sources: agent.sources,
+    counts: {
+      namespaces: world.all('namespace').size,
+      pods: world.all('pod').size,
+      localPods: agent.state.localPods().size,
+      policies: world.all('policy').size,
+      services: world.all('service').size,
+      identities: agent.figures.identities,
+      classes: agent.figures.classes,
+      programs: agent.figures.programs,
+      ports: agent.attachments.list().length,
+    },
+    compile: agent.compiles,
+    addresses: services.pools(),
+    limits: limitsInUse(agent, switchStatus ?? null),
+    pending: agent.pending,
+    ...(agent.ready ? {} : { unready: agent.unreadyReason }),
+    problems: agent.problems,
+    ...(switchStatus === undefined ? {} : { switch: switchStatus }),
+  };
+}
+
+export async function portRows(agent: Agent): Promise<readonly PortRow[]> {
+  const counters = await agent.link?.query('counters').catch(() => undefined);
+  const byId = new Map(counters?.ports.map((port) => [port.id, port]));
+  return agent.attachments.ports.map((spec): PortRow => {
+    const known = agent.attachments.status(spec.id);
+    const counted = byId.get(spec.id);
+    return {
+      id: spec.id,
+      namespace: spec.namespace,
+      name: spec.name,
+      kind: spec.kind,
+      ifname: spec.ifname,
+      netns: spec.netns,
+      mac: spec.mac,
+      addresses: spec.addresses,
+      mtu: spec.mtu,
+      status: known?.status ?? 'pending',
+      ...(known?.error === undefined ? {} : { error: known.error.message }),
+      ...(counted === undefined
+        ? {}
+        : {
+            received: { packets: counted.receivedPackets, bytes: counted.receivedBytes },
+            sent: { packets: counted.sentPackets, bytes: counted.sentBytes },
+            drops: counted.drops,
+            connections: counted.connections,
+            answers: counted.answers,
+            workerSeconds: counted.workerNanoseconds / 1e9,
+            throttledSeconds: counted.throttledNanoseconds / 1e9,
+            policedPackets: counted.policedPackets,
+          }),
+    };
+  });
+}
+
+export async function connectionRows(
+  services: ReportServices,
+  request: ConnectionsRequest,
+): Promise<readonly ConnectionRow[]> {
+  const { agent, names } = services;
+  const port = request.namespace === undefined ? undefined : portOf(agent, request);
+  const reports = await needLink(agent).query('connections', {
+    limit: request.limit ?? 1000,
+    ...(port === undefined ? {} : { port }),
+  });
+  return reports.map((report) => ({
+    protocol: protocolName(report.protocol),
+    family: report.family,
+    state: report.state,
+    source: names.end(report.source.address, report.source.port),
+    destination: names.end(report.destination.address, report.destination.port),
+    ...(report.translated === undefined
+      ? {}
+      : { translated: names.end(report.translated.address, report.translated.port) }),
+    packets: { original: report.originalPackets, reply: report.replyPackets },
+    bytes: { original: report.originalBytes, reply: report.replyBytes },
+    ageSeconds: report.ageSeconds,
+    expiresSeconds: report.expiresSeconds,
+    generation: report.generation,
+  }));
+}
