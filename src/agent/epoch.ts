@@ -5,6 +5,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { WeftError } from '../errors/problem.js';
 
 export function nextEpoch(runDirectory: string, now: () => number = Date.now): number {
   const file = join(runDirectory, 'agent.epoch');
@@ -17,7 +18,26 @@ export function nextEpoch(runDirectory: string, now: () => number = Date.now): n
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     epoch = 1;
   }
-  writeFileSync(`${file}.new`, `${epoch}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+  try {
+    writeFileSync(`${file}.new`, `${epoch}\n`, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+  } catch (error) {
+    // On a full disk the file can still be changed where it lies: its block is there.
+    if (epoch === 1) throw unwritable(file, error);
+    try {
+      writeFileSync(file, `${epoch}\n`, { flag: 'r+' });
+    } catch (again) {
+      throw unwritable(file, again);
+    }
+  }
   return epoch;
+}
+
+function unwritable(file: string, error: unknown): WeftError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new WeftError(
+    'epoch-write',
+    `The agent cannot write ${file} (${code ?? message}), by which the switch tells it from its predecessor. Make room in the run directory, or make it writable.`,
+    { cause: error },
+  );
 }

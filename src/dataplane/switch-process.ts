@@ -51,6 +51,8 @@ export class SwitchProcess implements SwitchService {
   readonly #startedAt = process.hrtime.bigint();
   #state: SwitchState;
   #hasImage = false;
+  /** False while the image in force is another than the run directory's. */
+  #imageKept = true;
   /** False until the first desired state has been applied: until then a former process's connections wait for their ports. */
   #claimed = false;
   #checking: NodeJS.Timeout | undefined;
@@ -85,7 +87,7 @@ export class SwitchProcess implements SwitchService {
       options.log('state was refused; nothing passes before the agent publishes', { reason: message });
     const before = found.state ?? emptyState;
     const self = new SwitchProcess(addon, options, folder, { ...before, starts: before.starts + 1 });
-    folder.writeState(self.#state);
+    self.#tryToRemember({});
     // An image without its ports would be harmless, but who damaged one file may have damaged the other.
     await self.#recover(found.state === null ? null : found.image, found.state !== null);
     return self;
@@ -104,7 +106,7 @@ export class SwitchProcess implements SwitchService {
   }
 
   raiseEpoch(epoch: number): void {
-    if (epoch > this.#state.epoch) this.#remember({ epoch });
+    if (epoch > this.#state.epoch) this.#tryToRemember({ epoch });
   }
 
   async publish(request: PublishRequest): Promise<Acknowledge> {
@@ -177,7 +179,7 @@ export class SwitchProcess implements SwitchService {
     // connections that outlive the restart would be reset. Until here frames wait in the interfaces' own queues.
     this.#native.start();
     if (known) this.#claim();
-    this.#remember({ leaving: [] });
+    this.#tryToRemember({ leaving: [] });
     await this.#server.listen();
     this.#checking = setInterval(() => void this.#ports.check(), checkMilliseconds);
     const figures = this.#native.figures();
@@ -213,11 +215,15 @@ export class SwitchProcess implements SwitchService {
     const ofShadow = beside !== null && !Buffer.isBuffer(beside) ? beside : imageStatus(loaded.shadow);
     const also = ofShadow === undefined ? {} : { shadow: ofShadow };
     if (bytes === null && !this.#hasImage) return { status: 'none', ...also };
-    if (bytes === null || loaded.status === 'unchanged') return { status: 'unchanged', ...also };
+    if (bytes === null || (loaded.status === 'unchanged' && this.#imageKept))
+      return { status: 'unchanged', ...also };
     this.#hasImage = true;
-    // Before the acknowledgement: what an agent has been told is in force stays in force after a crash.
+    // Before the acknowledgement: what an agent has been told is in force stays in force after a crash. Where the disk is full it is in
+    // force and not acknowledged, and the same image comes again.
+    this.#imageKept = false;
     this.#folder.writeImage(bytes);
-    return { status: 'loaded', ...also };
+    this.#imageKept = true;
+    return { status: loaded.status === 'unchanged' ? 'unchanged' : 'loaded', ...also };
   }
 
   #readShadow(shadow: ShadowSpec): Buffer | ImageStatus {
@@ -235,6 +241,17 @@ export class SwitchProcess implements SwitchService {
   #remember(change: Partial<SwitchState>): void {
     this.#state = { ...this.#state, ...change };
     this.#folder.writeState(this.#state);
+  }
+
+  /** Where nobody is told that it is kept: a full disk is said, and takes the traffic of nobody. */
+  #tryToRemember(change: Partial<SwitchState>): void {
+    try {
+      this.#remember(change);
+    } catch (error) {
+      this.#options.log('the state cannot be written; the next switch would begin with an older one', {
+        reason: (error as Error).message,
+      });
+    }
   }
 
   #podAt(address: string): string | undefined {

@@ -1,6 +1,6 @@
 /** The switch is killed and comes back: carriers stay, streams go on, what was denied stays denied, without any agent. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
@@ -127,6 +127,42 @@ test('kill -9 of the switch under a stream: no reset, no carrier lost, ports ado
   stream.kill();
   denied.kill();
   await Promise.all([stream.done, denied.done]);
+});
+
+test('on a disk that takes nothing the switch comes back, and what could not be kept is not acknowledged', async () => {
+  // A folder in the way of the file that is written first fails as a full disk does, for root too.
+  const inTheWay = [join(run, 'switch-state.json.next'), join(run, 'switch-image.next')] as const;
+  for (const folder of inTheWay) mkdirSync(folder);
+  let agent = await TestClient.connect(run, { type: 'hello', role: 'agent', epoch: 1 });
+  const before = await agent.status();
+  process.kill(before.pid, 'SIGKILL');
+  agent.close();
+  agent = await TestClient.connect(run, { type: 'hello', role: 'agent', epoch: 1 });
+  assert.notEqual((await agent.status()).pid, before.pid);
+  assert.match(supervised.log, /the state cannot be written/);
+  assert.equal(await pods.run(client, udpClient, '10.42.0.2', 7000, 10).line(), '10');
+  assert.equal(await pods.run(client, udpClient, '10.42.0.3', 7000, 10).line(), 'timeout');
+
+  const kept = readFileSync(join(run, 'switch-image'));
+  const next = join(run, 'image-next');
+  const named = [client, server, closed].map(({ namespace, name, addresses }) => ({
+    namespace,
+    name,
+    addresses,
+    labels: { name },
+  }));
+  writeFileSync(next, imageOf(named, [denyIngress('test', { name: 'pod-2' })]));
+  const publish = { type: 'publish', epoch: 1, revision: 8, image: next, ports: [client, server, closed] };
+  assert.notEqual((await agent.ask(publish))?.type, 'acknowledge');
+  assert.deepEqual(readFileSync(join(run, 'switch-image')), kept);
+  // In force all the same: it is the newest word there is.
+  assert.equal(await pods.run(client, udpClient, '10.42.0.2', 7000, 10).line(), 'timeout');
+  for (const folder of inTheWay) rmdirSync(folder);
+  assert.equal((await agent.ask(publish))?.type, 'acknowledge');
+  assert.deepEqual(readFileSync(join(run, 'switch-image')), readFileSync(next), 'acknowledged is kept');
+  const back = await agent.ask({ ...publish, revision: 7, image: join(run, 'image') });
+  assert.equal(back?.type, 'acknowledge');
+  agent.close();
 });
 
 test('without the supervisor ports come back by their namespace path, with the same device', async () => {
