@@ -42,6 +42,24 @@ export interface AttachOrder {
 const nameForm = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const macForm = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
+/** Whether a lease's details are those of an attachment, as far as anything would break without: a journal can be damaged. */
+export function isAttachmentDetails(value: unknown): value is AttachmentDetails {
+  if (typeof value !== 'object' || value === null) return false;
+  const details = value as Readonly<Record<string, unknown>>;
+  const { mtu, hostPorts, bandwidth, labels } = details;
+  const isObject = (one: unknown) => one === undefined || (typeof one === 'object' && one !== null);
+  return (
+    (['namespace', 'name', 'uid', 'containerId', 'netns', 'ifname', 'mac'] as const).every(
+      (field) => typeof details[field] === 'string',
+    ) &&
+    typeof mtu === 'number' &&
+    (hostPorts === undefined ||
+      (Array.isArray(hostPorts) && hostPorts.every((one) => one !== undefined && isObject(one)))) &&
+    isObject(bandwidth) &&
+    isObject(labels)
+  );
+}
+
 /** A request of a client, checked; throws `attach-invalid` naming the field. */
 export function attachOrder(request: AttachRequest, defaultMtu: number): AttachOrder {
   const wrong = (field: string, allowed: string): never => {

@@ -20,7 +20,7 @@ import { TelemetryServer } from '../telemetry/http.js';
 import type { Logger } from '../telemetry/log.js';
 import { MetricsRegistry } from '../telemetry/registry.js';
 import { Agent } from './agent.js';
-import type { AttachmentDetails } from './attachment.js';
+import { type AttachmentDetails, isAttachmentDetails } from './attachment.js';
 import { collect, collectTrial } from './collect.js';
 import type { Compile } from './compile.js';
 import { nextEpoch } from './epoch.js';
@@ -92,8 +92,11 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
   try {
     const started = performance.now();
     const epoch = nextEpoch(run);
-    const leases = new Leases<AttachmentDetails>(join(run, 'leases.jsonl'), podCidrs(config), (problem) =>
-      log.warn({ problem }, problem.message),
+    const leases = new Leases<AttachmentDetails>(
+      join(run, 'leases.jsonl'),
+      podCidrs(config),
+      (problem) => log.warn({ problem }, problem.message),
+      isAttachmentDetails,
     );
     const heap = new Heap(ownHeap());
     const opened = openSource(

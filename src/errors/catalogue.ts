@@ -151,6 +151,7 @@ export const findingCodes = {
   'invalid-end-port': 'endPort is below port, or stands without a port number.',
   'invalid-protocol': 'A protocol is none of TCP, UDP and SCTP.',
   'invalid-cidr': 'An ipBlock is no CIDR.',
+  'invalid-value': 'A field has a value that the API server refuses, or that nothing could come of.',
   'invalid-count': 'A number of replicas is not valid.',
   'cidr-normalised': 'A CIDR has bits below its prefix, which are ignored.',
   'except-outside-block': 'An exception does not lie inside its ipBlock.',

@@ -78,14 +78,23 @@ export class Leases<Details = unknown> {
   readonly #leases = new Map<string, Lease<Details>>();
   /** Lease id by address text, for addresses inside and outside of the pools. */
   readonly #holders = new Map<string, string>();
+  readonly #isDetails: (value: unknown) => value is Details;
   #lines = 0;
+  /** The last line could not be written to its end, as on a disk that is full. */
+  #cut = false;
 
   /**
    * Reads the journal if there is one. `cidrs`: at most one of each family; empty: those that the journal names last, or none.
-   * Unreadable lines are reported, not fatal.
+   * Unreadable lines are reported, not fatal; so are those whose details are none to `isDetails`.
    */
-  constructor(file: string, cidrs: readonly Cidr[], report: (problem: Problem) => void = () => {}) {
+  constructor(
+    file: string,
+    cidrs: readonly Cidr[],
+    report: (problem: Problem) => void = () => {},
+    isDetails: (value: unknown) => value is Details = (_value): _value is Details => true,
+  ) {
     this.#file = file;
+    this.#isDetails = isDetails;
     this.#activate(cidrs);
     mkdirSync(dirname(file), { recursive: true });
     this.#replay(report, cidrs.length === 0);
@@ -269,7 +278,11 @@ export class Leases<Details = unknown> {
   }
 
   #append(line: Line<Details>): void {
-    appendFileSync(this.#file, `${JSON.stringify(line)}\n`, { mode: 0o600 });
+    // What is left of a line that was cut off must not take this one with it.
+    const start = this.#cut ? '\n' : '';
+    this.#cut = true;
+    appendFileSync(this.#file, `${start}${JSON.stringify(line)}\n`, { mode: 0o600 });
+    this.#cut = false;
     this.#lines++;
   }
 
@@ -295,6 +308,7 @@ export class Leases<Details = unknown> {
       });
       renameSync(`${this.#file}.new`, this.#file);
       this.#lines = lines.length;
+      this.#cut = false;
     } catch {
       // The long journal is as good as the short one; the next change tries again.
     }
@@ -312,7 +326,7 @@ export class Leases<Details = unknown> {
     const lines = text.split('\n');
     const torn = lines.pop() ?? '';
     for (const [index, line] of lines.entries()) {
-      const problem = this.#replayLine(line, remembered);
+      const problem = line === '' ? null : this.#replayLine(line, remembered);
       if (problem !== null)
         report({
           code: 'leases-damaged',
@@ -358,6 +372,7 @@ export class Leases<Details = unknown> {
       const blocks = fields.cidrs.map((text) => parseCidr(String(text))?.cidr);
       const sound = blocks.filter((block) => block !== undefined);
       if (sound.length !== blocks.length) return 'a CIDR that is none';
+      if (new Set(sound.map(({ family }) => family)).size < sound.length) return 'two CIDRs of one family';
       if (remembered) this.#activate(sound);
       else for (const block of sound) this.#poolFor(block);
       return null;
@@ -368,12 +383,13 @@ export class Leases<Details = unknown> {
     const addresses = fields.addresses.map((text) => parseAddress(String(text)));
     const sound = addresses.filter((address) => address !== undefined);
     if (sound.length !== addresses.length) return 'an address that is none';
-    this.#remember({
-      id: fields.lease,
-      owner: fields.owner,
-      addresses: sound,
-      details: fields.details as Details,
-    });
+    if (new Set(sound.map(({ text }) => text)).size < sound.length) return 'an address twice';
+    const { details } = fields;
+    if (!this.#isDetails(details)) return 'a lease without the details of its owner';
+    // Given again, so it was given back before: by a line that is lost. Two holders would share it, and its release by one free it.
+    const formers = sound.map(({ text }) => this.#holders.get(text));
+    for (const former of formers) if (former !== undefined && former !== fields.lease) this.#forget(former);
+    this.#remember({ id: fields.lease, owner: fields.owner, addresses: sound, details });
     return null;
   }
 }

@@ -81,6 +81,16 @@ const podSpec = object({
 
 const template = object({ metadata, spec: podSpec });
 
+const hints = list(object({ name: text }));
+const endpoint = object({
+  addresses: list(text),
+  conditions: object({ ready: boolean, serving: boolean, terminating: boolean }),
+  hints: object({ forZones: hints, forNodes: hints }),
+  nodeName: text,
+  zone: text,
+  ...any('hostname targetRef deprecatedTopology topology'),
+});
+
 export const shapes: Readonly<Record<string, Shape>> = {
   NetworkPolicy: kind(policySpec),
   Namespace: kind(object({ finalizers: list(text) })),
@@ -108,14 +118,20 @@ export const shapes: Readonly<Record<string, Shape>> = {
       publishNotReadyAddresses: boolean,
       internalTrafficPolicy: text,
       ipFamilies: list(text),
-      ...any(
-        'externalName externalTrafficPolicy healthCheckNodePort ipFamilyPolicy loadBalancerIP loadBalancerClass ' +
-          'loadBalancerSourceRanges allocateLoadBalancerNodePorts trafficDistribution',
-      ),
+      externalTrafficPolicy: text,
+      healthCheckNodePort: integer,
+      ipFamilyPolicy: text,
+      loadBalancerSourceRanges: list(text),
+      trafficDistribution: text,
+      ...any('externalName loadBalancerIP loadBalancerClass allocateLoadBalancerNodePorts'),
     }),
   ),
   Endpoints: kind(anything, { subsets: list(anything) }),
-  EndpointSlice: kind(anything, { addressType: text, endpoints: list(anything), ports: list(anything) }),
+  EndpointSlice: kind(anything, {
+    addressType: text,
+    endpoints: list(endpoint),
+    ports: list(object({ name: text, protocol: text, port: integer, appProtocol: text })),
+  }),
   Deployment: kind(
     object({
       replicas: integer,

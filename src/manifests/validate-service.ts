@@ -4,12 +4,13 @@ import type { FieldPath, KubernetesObject } from './parse.js';
 import { isAbsent, isPlainObject, isPortName, isPortNumber, objectsOf, type PlainObject } from './plain.js';
 import { describe, type Report } from './shape.js';
 import { validateLabels } from './validate-names.js';
+import { validateSlice, validateTraffic } from './validate-traffic.js';
 
 const protocols = ['TCP', 'UDP', 'SCTP'];
 const types = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'];
 
 export function validateService(spec: PlainObject, report: Report): void {
-  const { type, clusterIP, sessionAffinity } = spec;
+  const { type, clusterIP } = spec;
   if (!isAbsent(type) && !types.includes(type as string)) {
     say(
       report,
@@ -29,18 +30,9 @@ export function validateService(spec: PlainObject, report: Report): void {
       if (typeof entry === 'string' && entry !== 'None') checkAddress(entry, ['spec', field, index], report);
     });
   }
-  if (!isAbsent(sessionAffinity) && sessionAffinity !== 'None' && sessionAffinity !== 'ClientIP') {
-    say(
-      report,
-      'invalid-value',
-      ['spec', 'sessionAffinity'],
-      'sessionAffinity must be None or ClientIP',
-      sessionAffinity,
-      'Write ClientIP.',
-    );
-  }
   validateLabels(spec.selector, ['spec', 'selector'], report);
   validatePorts(spec, report);
+  validateTraffic(spec, report);
 }
 
 function validatePorts(spec: PlainObject, report: Report): void {
@@ -82,7 +74,7 @@ function validatePorts(spec: PlainObject, report: Report): void {
 }
 
 function validatePort(entry: PlainObject, path: FieldPath, report: Report): void {
-  const { port, targetPort, protocol } = entry;
+  const { port, targetPort, protocol, nodePort } = entry;
   if (!isPortNumber(port) && (isAbsent(port) || typeof port === 'number')) {
     say(
       report,
@@ -91,6 +83,16 @@ function validatePort(entry: PlainObject, path: FieldPath, report: Report): void
       'port must be a number from 1 to 65535',
       port,
       'Write the port that clients use.',
+    );
+  }
+  if (typeof nodePort === 'number' && nodePort !== 0 && !isPortNumber(nodePort)) {
+    say(
+      report,
+      'invalid-port',
+      [...path, 'nodePort'],
+      'nodePort must be a number from 1 to 65535',
+      nodePort,
+      'Leave it out; the server chooses one.',
     );
   }
   const target = [...path, 'targetPort'];
@@ -150,6 +152,7 @@ export function validateEndpoints(value: KubernetesObject, report: Report): void
       'Write IPv4.',
     );
   }
+  validateSlice(value, report);
 }
 
 function checkAddress(text: string, path: FieldPath, report: Report): void {

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -273,4 +283,120 @@ test('a rewritten journal has the pools, the replaced ones with leases too', (t)
     ['10.0.0.2'],
   );
   assert.equal(give(again, 'y'), give(leases, 'y'));
+});
+
+test('an address that was given twice belongs to the later holder: the line that gave it back is lost', (t) => {
+  const file = journal(t);
+  const lease = (id: string, address: string) =>
+    JSON.stringify({ lease: id, owner: `shop/${id}`, addresses: [address], details: {} });
+  const lines = [lease('a', '10.0.0.2'), '{"release":"a', lease('b', '10.0.0.2'), lease('c', '10.0.0.3')];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const problems: Problem[] = [];
+  const leases = new Leases(file, [cidr('10.0.0.0/29')], (problem) => problems.push(problem));
+  assert.deepEqual(
+    problems.map(({ source }) => source?.line),
+    [2],
+  );
+  assert.deepEqual(
+    leases.list().map(({ id }) => id),
+    ['b', 'c'],
+  );
+  // Whoever is rid of the former one does not free what the later one has.
+  assert.equal(leases.release('a'), false);
+  assert.equal(
+    leases.allocate('d', 'shop/d', {}, { addresses: [address('10.0.0.2')], by: 'assigned' }).problem?.code,
+    'address-taken',
+  );
+});
+
+test('a lease whose details nobody could read is told and left out', (t) => {
+  const file = journal(t);
+  const lines = [
+    '{"lease":"a","owner":"x","addresses":["10.0.0.2"]}',
+    '{"lease":"b","owner":"y","addresses":["10.0.0.3"],"details":{"n":1}}',
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const problems: Problem[] = [];
+  const isDetails = (value: unknown): value is { n: number } =>
+    typeof value === 'object' && value !== null && 'n' in value;
+  const leases = new Leases(file, [cidr('10.0.0.0/29')], (problem) => problems.push(problem), isDetails);
+  assert.deepEqual(
+    leases.list().map(({ id, details }) => [id, details.n]),
+    [['b', 1]],
+  );
+  assert.match(problems[0]?.message ?? '', /details of its owner/);
+});
+
+test('a disk that is full costs the lease that it cuts off, and none before or after', (t) => {
+  const file = journal(t);
+  const leases = new Leases(file, [cidr('10.0.0.0/29')]);
+  give(leases, 'a');
+  renameSync(file, `${file}.real`);
+  symlinkSync('/dev/full', file);
+  const refused = leases.allocate('b', 'shop/b', {});
+  assert.equal(refused.problem?.code, 'leases-write');
+  assert.match(refused.problem?.message ?? '', /ENOSPC/);
+  // As far as it got.
+  rmSync(file);
+  renameSync(`${file}.real`, file);
+  appendFileSync(file, '{"lease":"b","own');
+  give(leases, 'c');
+  give(leases, 'd');
+  const problems: Problem[] = [];
+  const after = new Leases(file, [cidr('10.0.0.0/29')], (problem) => problems.push(problem));
+  assert.deepEqual(
+    after.list().map(({ id, addresses }) => [id, addresses[0]?.text]),
+    [
+      ['a', '10.0.0.2'],
+      ['c', '10.0.0.3'],
+      ['d', '10.0.0.4'],
+    ],
+  );
+  assert.equal(problems.length, 1);
+});
+
+test('whatever the journal holds, its leases have no address twice and it can be written on', () => {
+  const line = fc.oneof(
+    fc.string({ maxLength: 40 }),
+    fc.json(),
+    fc
+      .record({
+        lease: fc.constantFrom('a', 'b', 'c'),
+        owner: fc.string(),
+        addresses: fc.array(fc.constantFrom('10.0.0.2', '10.0.0.3', 'fd00::2', 'x', '')),
+        details: fc.jsonValue(),
+      })
+      .map((value) => JSON.stringify(value)),
+    fc.record({ release: fc.constantFrom('a', 'b', 'c') }).map((value) => JSON.stringify(value)),
+    fc
+      .record({
+        pool: fc.constantFrom('10.0.0.0/29', 'x', ''),
+        cursor: fc.constantFrom('10.0.0.4', '', 'fd00::1'),
+        released: fc.array(fc.constantFrom('10.0.0.2', 5, null)),
+      })
+      .map((value) => JSON.stringify(value)),
+    fc
+      .record({ cidrs: fc.array(fc.constantFrom('10.0.0.0/29', 'fd00::/112', 'x', 7)) })
+      .map((value) => JSON.stringify(value)),
+    fc.record({ version: fc.nat(), lease: fc.jsonValue() }).map((value) => JSON.stringify(value)),
+  );
+  const folder = mkdtempSync(join(tmpdir(), 'weft-leases-'));
+  const file = join(folder, 'leases.jsonl');
+  try {
+    fc.assert(
+      fc.property(fc.array(line, { maxLength: 12 }), fc.nat(30), fc.boolean(), (lines, cut, remembered) => {
+        const text = lines.map((one) => `${one}\n`).join('');
+        writeFileSync(file, text.slice(0, Math.max(0, text.length - cut)));
+        const leases = new Leases(file, remembered ? [] : [cidr('10.0.0.0/29')]);
+        leases.allocate('new', 'shop/new', {});
+        const held = leases.list().flatMap(({ addresses }) => addresses.map(({ text }) => text));
+        assert.equal(new Set(held).size, held.length);
+        const again = new Leases(file, remembered ? [] : [cidr('10.0.0.0/29')]);
+        assert.deepEqual(again.list(), leases.list());
+      }),
+      { numRuns: 300 },
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
