@@ -385,10 +385,16 @@ check_k3s_flags() {
   said=$({ cat "$ROOT"/proc/[0-9]*/cmdline | tr '\000' ' '
     cat "$ROOT"/etc/systemd/system/k3s.service "$ROOT"/etc/systemd/system/k3s.service.env "$ROOT"/etc/init.d/k3s
     sed 's/#.*//' "$ROOT"/etc/rancher/k3s/config.yaml "$ROOT"/etc/rancher/k3s/config.yaml.d/*.yaml; } 2>/dev/null | tr -d "'\"\\\\")
+  # A server that was started by hand has no unit: what it does not tell may be set all the same.
+  unit=
+  for file in systemd/system/k3s.service init.d/k3s; do [ ! -e "$ROOT/etc/$file" ] || unit=$file; done
   wrong=
   printf '%s\n' "$said" | grep -Eq 'flannel-backend([=:]|[[:space:]])[[:space:]]*none' || wrong="$wrong flannel-backend=none"
   printf '%s\n' "$said" | grep -E 'disable-network-policy' | grep -Eqv 'disable-network-policy([=:])[[:space:]]*false' || wrong="$wrong disable-network-policy"
-  if [ -n "$wrong" ]; then
+  if [ -n "$wrong" ] && [ -z "$unit" ] && ! printf '%s\n' "$said" | grep -Eq 'flannel-backend|disable-network-policy'; then
+    found warning k3s-flags "cannot be seen: K3s hides its arguments, and neither a unit nor a configuration file has them" \
+      'look for --flannel-backend=none and --disable-network-policy in the annotation k3s.io/node-args of the Node (kubectl describe node), or write them to /etc/rancher/k3s/config.yaml'
+  elif [ -n "$wrong" ]; then
     found error k3s-flags "this K3s server lacks:$wrong" "write to /etc/rancher/k3s/config.yaml on every server: flannel-backend: none and disable-network-policy: true; then restart K3s"
   else
     found ok k3s-flags 'flannel-backend=none and disable-network-policy are set'

@@ -22,6 +22,15 @@ void tell_rules(Napi::Object& item, const Image* image, const Ruling& ruling, ui
              to_policies(env, *image, program, ingress ? Direction::ingress : Direction::egress));
 }
 
+// Isolated, and allowed by no rule: a pod and its own node, or a pod and itself.
+bool exempt(const Image& image, const FlowEvent& event) {
+  const auto without_rule = [&](uint32_t program, Direction direction, RuleIndex rule) {
+    return program < image.program_count() && rule == kNoRule && image.isolated(program, direction);
+  };
+  return without_rule(event.source_program, Direction::egress, event.egress_rule) ||
+         without_rule(event.destination_program, Direction::ingress, event.ingress_rule);
+}
+
 }  // namespace
 
 Napi::Object to_flow(Napi::Env env, const DataPlane& plane, const FlowEvent& event, double offset) {
@@ -42,6 +51,7 @@ Napi::Object to_flow(Napi::Env env, const DataPlane& plane, const FlowEvent& eve
   if (const std::string* id = plane.port_id(event.out_port)) item.Set("toPort", *id);
   const std::shared_ptr<const Image> image = plane.core().image_of(event.generation);
   if (event.verdict == FlowVerdict::denied && image) item.Set("isolatedBy", Napi::Array::New(env));
+  if (event.verdict == FlowVerdict::allowed && image && exempt(*image, event)) item.Set("exempt", true);
   tell_rules(item, image.get(), {event.reason, event.egress_rule, event.ingress_rule}, event.source_program,
              event.destination_program);
   return item;

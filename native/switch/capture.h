@@ -1,6 +1,6 @@
 // Capture: copies of frames at a port, with the verdict that they met. Off, it costs one branch a packet
 // (Port::capture is 0). A frame from the pod is copied as the pod sent it, before any rewriting; a frame to
-// the pod as the pod gets it.
+// the pod as the pod gets it, or, where it is dropped on its way there, as its sender sent it.
 //
 // The ring holds records of variable length in one block of bytes, between one worker and the control thread;
 // when there is no room the record is refused and counted, traffic never waits for a capture.

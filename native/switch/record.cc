@@ -40,6 +40,12 @@ void Forwarder::finish(Passage& way, DropReason reason) noexcept {
              std::exchange(way.in.suppressed_events, 0));
     }
   }
+  // Who looks at the receiver has to see what did not reach it. Of the sender's frame as it is at the end of
+  // its way: what is dropped has not been rewritten.
+  if (reason != DropReason::none && way.out != nullptr && way.out != &way.in && !way.held &&
+      way.out->capture.load(std::memory_order_relaxed) != CaptureMode::off) [[unlikely]]
+    capture(way, *way.out, CaptureSide::to_pod, reason, way.packet.length,
+            {way.packet.frame, way.packet.length});
   const CaptureMode mode = way.in.capture.load(std::memory_order_relaxed);
   if (mode == CaptureMode::off) [[likely]]
     return;

@@ -402,6 +402,14 @@ TEST_CASE_FIXTURE(Judged, "a capture has each packet with what became of it, and
   CHECK(seen[1].reason == DropReason::spoof_ip);
   CHECK(seen[2].text == "icmp 169.254.1.1 > 10.0.0.2 reply 4");
   CHECK(seen[3].text == "icmp 10.0.0.2 > 169.254.1.1 echo 4");
+  // What was meant for it and denied, too; not what was meant for another.
+  send("a", "udp 10.0.0.1:1 > 10.0.0.2:81");
+  send("a", "udp 10.0.0.8:1 > 10.0.0.4:9");
+  seen = drain();
+  REQUIRE(seen.size() == 1);
+  CHECK(seen[0].side == CaptureSide::to_pod);
+  CHECK(seen[0].text == "udp 10.0.0.1:1 > 10.0.0.2:81");
+  CHECK(seen[0].reason == DropReason::policy_ingress);
   REQUIRE(sw->set_capture(handle("b"), CaptureMode::drops, 65535).ok());
   send("b", "udp 10.0.0.2:1 > 10.0.0.4:9");
   send("b", "udp 10.0.0.7:1 > 10.0.0.4:9");

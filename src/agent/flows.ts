@@ -66,6 +66,7 @@ export class Flows {
         : { translated: this.#names.end(event.translated.address, event.translated.port) }),
       rules,
       isolatedBy: event.isolatedBy ?? [],
+      ...(event.exempt === true ? { exempt: true } : {}),
     };
   }
 }

@@ -18,7 +18,12 @@ export function formatFlow(flow: FlowRecord, wide = false): string {
 
 function reasonOf(flow: FlowRecord): string {
   const rules = flow.rules.map(({ policy, direction, rule }) => `${direction} ${policy}[${rule}]`).join(', ');
-  if (flow.verdict === 'allowed') return rules === '' ? ' not isolated' : ` by ${rules}`;
+  if (flow.verdict === 'allowed') {
+    if (rules !== '') return ` by ${rules}`;
+    if (flow.exempt !== true) return ' not isolated';
+    const own = (flow.translated ?? flow.destination).address === flow.source.address;
+    return own ? ' a pod and itself' : ' a pod and its own node';
+  }
   const isolated = flow.isolatedBy.length === 0 ? '' : ` (isolated by ${flow.isolatedBy.join(', ')})`;
   return ` ${flow.reason ?? ''}${isolated}`;
 }

@@ -2,7 +2,7 @@
 import type { AgentClient } from '../agent/client.js';
 import type { WhyAnswer, WhyPort } from '../agent/protocol/answers.js';
 import type { QuestionEnd } from '../agent/protocol/requests.js';
-import { dropReasons } from '../errors/drop-reasons.js';
+import { noise } from '../errors/drop-reasons.js';
 import { WeftError } from '../errors/problem.js';
 import { type End, endGrammar, isMisread, parseSource, parseTarget, withPort } from './ends.js';
 import { formatFlow } from './flow-lines.js';
@@ -67,7 +67,10 @@ export function printLiveWhy(answer: LiveExplanation): string {
   for (const sentence of answer.unsettled) lines.push(`  Not settled: ${sentence}`);
   if (answer.alsoAsk.length > 0) lines.push(`  Ask on node ${answer.alsoAsk.join(' and ')}, too.`);
   if (answer.service !== undefined)
-    lines.push('', `  Service ${answer.service} is translated to ${backends(answer.flows.length)}.`);
+    lines.push(
+      '',
+      `  Service ${withFamily(answer.service)} is translated to ${backends(answer.flows.length)}.`,
+    );
   for (const flow of answer.flows) {
     if (answer.service !== undefined || answer.flows.length > 1) {
       const address = withPort(flow.destination, flow.port);
@@ -84,15 +87,16 @@ export function printLiveWhy(answer: LiveExplanation): string {
   return `${lines.join('\n')}\n`;
 }
 
-const noise: ReadonlySet<string> = new Set(
-  dropReasons.filter(({ kind }) => kind === 'noise').map(({ name }) => name),
-);
-
 /** Without the chatter that every pod makes. */
 function dropLine({ pod, drops }: WhyPort): string {
   const reasons = Object.entries(drops).filter(([reason]) => !noise.has(reason));
   if (reasons.length === 0) return '';
   return `    ${pod}: ${reasons.map(([reason, count]) => `${count} ${reason}`).join(', ')}`;
+}
+
+/** `shop/web:80/TCP/6`: a Service port has a name for each family. */
+function withFamily(service: string): string {
+  return service.replace(/\/([46])$/, ' over IPv$1');
 }
 
 function backends(count: number): string {

@@ -193,3 +193,8 @@ export const dropReasons = [
 ] as const satisfies readonly DropReason[];
 
 export type DropReasonName = (typeof dropReasons)[number]['name'];
+
+/** Names of the reasons that every pod's chatter has: no sign of anything wrong. */
+export const noise: ReadonlySet<string> = new Set(
+  dropReasons.filter(({ kind }) => kind === 'noise').map(({ name }) => name),
+);

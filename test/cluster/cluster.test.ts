@@ -6,14 +6,13 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildPodProgram } from '../support/container-image.js';
 import { containerdLacks } from '../support/containerd.js';
-import { nodeAddress, outsideAddress } from '../support/machine.js';
 import { NodeWeft } from '../support/node-weft.js';
 import { repositoryRoot } from '../support/repository.js';
 import { Cluster, kubeconfigLacks } from './cluster.js';
 import { conformance, outsideServer } from './conformance.js';
 import { far } from './far.js';
 import { hostPorts } from './host-ports.js';
-import { K3s, k3sBinary, kernelHasSctp } from './k3s.js';
+import { familiesOf, K3s, k3sBinary, kernelHasSctp, wantedFamilies } from './k3s.js';
 import { restarts } from './restarts.js';
 import { services } from './services.js';
 
@@ -32,26 +31,16 @@ function started<T>(value: T | null): T {
 before(async () => {
   if (reason !== '') return;
   if (binary === undefined) {
-    cluster = new Cluster(null);
+    cluster = await Cluster.byKubeconfig();
     return;
   }
-  const k3s = await K3s.start(binary);
-  cluster = new Cluster(k3s);
+  const families = wantedFamilies();
+  const k3s = await K3s.start(binary, families);
+  cluster = new Cluster(k3s, familiesOf(families));
   const { machine } = k3s;
   machine.run('cp', buildPodProgram(), '/run/machine/pod');
   machine.spawn('outside', ['ip', 'netns', 'exec', 'outside', '/run/machine/pod', ...outsideServer.slice(1)]);
-  machine.run(
-    'ip',
-    '-n',
-    'outside',
-    'route',
-    'add',
-    '10.42.0.0/16',
-    'via',
-    nodeAddress,
-    'src',
-    outsideAddress,
-  );
+  for (const family of cluster.families) k3s.routeFromOutside(family);
   await k3s.serviceAccountKubeconfig(join(repositoryRoot, 'deploy', 'rbac.yaml'), agentKubeconfig);
   weft = await NodeWeft.start(machine, {
     network: { podCIDRs: [] },

@@ -4,6 +4,7 @@
  * of the tests on its nodes (WEFT_TEST_IMAGE; its program is test/support/pod-program.c, as /pod).
  */
 import { execFileSync, spawn } from 'node:child_process';
+import type { Family } from '../../src/net/address.js';
 import { podImage, podProgram } from '../support/container-image.js';
 import type { Ran } from '../support/machine.js';
 import { until } from '../support/weft.js';
@@ -80,12 +81,32 @@ export const denyAll = (namespace: string): KubeObject => ({
   spec: { podSelector: {}, policyTypes: ['Ingress'] },
 });
 
+/** The pod's address of the family; throws where it has none. */
+export function addressOf(pod: RunningPod | undefined, family: Family): string {
+  const found = pod?.ips.find((ip) => ip.includes(':') === (family === 6));
+  if (found === undefined)
+    throw new Error(`${pod?.name ?? 'a pod that is not there'} has no IPv${family} address`);
+  return found;
+}
+
 export class Cluster {
   /** null: a cluster that is only reached by its API. */
   readonly k3s: K3s | null;
+  /** What pods have, the primary one first. */
+  readonly families: readonly Family[];
 
-  constructor(k3s: K3s | null) {
+  constructor(k3s: K3s | null, families: readonly Family[]) {
     this.k3s = k3s;
+    this.families = families;
+  }
+
+  /** Families are those of the nodes' pod CIDRs. */
+  static async byKubeconfig(): Promise<Cluster> {
+    const { items } = await new Cluster(null, []).get<{ items: { spec: { podCIDRs?: string[] } }[] }>(
+      'nodes',
+    );
+    const cidrs = items[0]?.spec.podCIDRs ?? [];
+    return new Cluster(null, cidrs.length === 0 ? [4] : cidrs.map((cidr) => (cidr.includes(':') ? 6 : 4)));
   }
 
   async kubectl(

@@ -4,9 +4,14 @@
  * it fits, for a bounded time.
  *
  * An address that is no pod's is a host outside of the cluster; it is the machine's "outside", so that such cases need a machine.
+ *
+ * Where pods have both families every table is probed over both. A case with address blocks is of one family (a block never matches the
+ * other), so it is played twice, the second time with the IPv6 addresses that stand for its own.
  */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
+import { type Address, address, type Family } from '../../src/net/address.js';
+import { blockOf } from '../../src/net/cidr.js';
 import {
   type CasePod,
   type ConformanceCase,
@@ -15,8 +20,14 @@ import {
   type PolicyObject,
 } from '../support/conformance.js';
 import { podProgram } from '../support/container-image.js';
-import { nodeAddress, outsideAddress } from '../support/machine.js';
-import { type Cluster, type KubeObject, namespaceObject, podObject, type RunningPod } from './cluster.js';
+import {
+  addressOf,
+  type Cluster,
+  type KubeObject,
+  namespaceObject,
+  podObject,
+  type RunningPod,
+} from './cluster.js';
 
 const ownNameLabel = 'kubernetes.io/metadata.name';
 const patience = 20_000; // milliseconds until a table has to fit
@@ -28,6 +39,8 @@ class World {
   readonly #cluster: Cluster;
   readonly #suffix: string;
   readonly #case: ConformanceCase;
+  /** What is probed, and of which the addresses in policies are the first. */
+  #families: readonly Family[] = [4];
   #pods = new Map<string, RunningPod>();
 
   constructor(cluster: Cluster, number: number, of: ConformanceCase) {
@@ -45,7 +58,8 @@ class World {
   }
 
   /** Makes the world as the case begins; does nothing to what is so already. */
-  async begin(): Promise<void> {
+  async begin(families: readonly Family[]): Promise<void> {
+    this.#families = families;
     await this.#cluster.apply([
       ...Object.entries(this.#case.namespaces).map(([name, { labels }]) => this.#namespace(name, labels)),
       ...this.#case.pods.map((pod) => this.#pod(pod, pod.labels)),
@@ -114,13 +128,16 @@ class World {
 
   /** With our namespaces' names, and pods' addresses where the case refers to them. */
   #policy(policy: PolicyObject, bindings: readonly Binding[]): KubeObject {
-    const copy = renamed(policy, (name) =>
-      name in this.#case.namespaces ? this.#name(name) : name,
-    ) as PolicyObject;
+    const [family = 4] = this.#families;
+    const named = renamed(policy, (name) => (name in this.#case.namespaces ? this.#name(name) : name));
+    const copy = (family === 4 ? named : inIpv6(named)) as PolicyObject;
     for (const { path, pod, prefix } of bindings) {
-      const address = this.pod(pod)?.ips[0];
-      assert.ok(address);
-      set(copy, path.split('.'), masked(address, prefix === 'host' ? 32 : prefix));
+      const address = this.#addressOf(pod, family);
+      set(
+        copy,
+        path.split('.'),
+        blockOf(address, prefix === 'host' ? (family === 4 ? 32 : 128) : prefix).text,
+      );
     }
     const { namespace, name } = copy.metadata;
     return { ...copy, metadata: { ...copy.metadata, namespace: this.#name(namespace), name } };
@@ -137,14 +154,14 @@ class World {
 
   async #wrong(expected: readonly Expectation[]): Promise<string[]> {
     const sources = [...new Set(expected.map(({ from }) => from))];
+    const runs = sources.flatMap((source) => this.#families.map((family) => ({ source, family })));
     const found = await Promise.all(
-      sources.map(async (source) => {
+      runs.map(async ({ source, family }) => {
         const asked = expected.filter(({ from }) => from === source);
-        const targets = asked.map(({ to, port, protocol }) => {
-          const address = to.includes('/') ? this.pod(to)?.ips[0] : to;
-          return `${protocol.toLowerCase()}/${address}/${port}`;
-        });
-        const answers = await this.#probe(source, targets);
+        const targets = asked.map(
+          ({ to, port, protocol }) => `${protocol.toLowerCase()}/${this.#addressOf(to, family).text}/${port}`,
+        );
+        const answers = await this.#probe(source, family, targets);
         return asked.flatMap(({ to, port, protocol, allowed }, index) => {
           const answer = answers[index] ?? 'nothing';
           // Nobody needs to listen there: a refusal has reached its destination.
@@ -154,7 +171,7 @@ class World {
           return reached === allowed
             ? []
             : [
-                `${source} → ${to} ${protocol} ${port}: ${answer}, should be ${allowed ? 'allowed' : 'denied'}`,
+                `${source} → ${to} ${protocol} ${port} over IPv${family}: ${answer}, should be ${allowed ? 'allowed' : 'denied'}`,
               ];
         });
       }),
@@ -162,27 +179,22 @@ class World {
     return found.flat();
   }
 
-  async #probe(source: string, targets: readonly string[]): Promise<string[]> {
+  /** Of a pod, or of a host outside of the cluster. */
+  #addressOf(end: string, family: Family): Address {
+    const text = end.includes('/') ? addressOf(this.pod(end), family) : family === 4 ? end : mapped(end);
+    return address(text);
+  }
+
+  async #probe(source: string, family: Family, targets: readonly string[]): Promise<string[]> {
     const pod = this.pod(source);
     if (pod !== undefined) return this.#cluster.probe(pod, targets);
-    const machine = this.#cluster.k3s?.machine;
-    assert.ok(machine);
+    const { k3s } = this.#cluster;
+    assert.ok(k3s);
     // From this address; to pods only, so that the route to the node itself stays.
-    machine.run('ip', '-n', 'outside', 'route', 'replace', '10.42.0.0/16', 'via', nodeAddress, 'src', source);
+    k3s.routeFromOutside(family, this.#addressOf(source, family).text);
     const command = ['ip', 'netns', 'exec', 'outside', '/run/machine/pod', 'probe', '700', ...targets];
-    const { stdout } = await machine.ran(command);
-    machine.run(
-      'ip',
-      '-n',
-      'outside',
-      'route',
-      'replace',
-      '10.42.0.0/16',
-      'via',
-      nodeAddress,
-      'src',
-      outsideAddress,
-    );
+    const { stdout } = await k3s.machine.ran(command);
+    k3s.routeFromOutside(family);
     return stdout.trim().split('\n');
   }
 }
@@ -218,11 +230,20 @@ function set(object: unknown, path: readonly string[], value: string): void {
   at[path.at(-1)!] = value;
 }
 
-function masked(address: string, prefix: number): string {
-  const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  const size = 2 ** (32 - prefix);
-  const base = Math.floor(number / size) * size;
-  return `${[24, 16, 8, 0].map((shift) => Math.floor(base / 2 ** shift) % 256).join('.')}/${prefix}`;
+/** The IPv6 address or block that stands for an IPv4 one. */
+function mapped(text: string): string {
+  const [address = '', length] = text.split('/');
+  return `2001:db8:77::${address}${length === undefined ? '' : `/${96 + Number(length)}`}`;
+}
+
+/** A copy with the blocks of IPv6 that stand for those in it. */
+function inIpv6(value: unknown, block = false): unknown {
+  if (typeof value === 'string') return block ? mapped(value) : value;
+  if (Array.isArray(value)) return value.map((item) => inIpv6(item, block));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, inIpv6(item, block || key === 'ipBlock')]),
+  );
 }
 
 function externals(of: ConformanceCase): string[] {
@@ -230,6 +251,11 @@ function externals(of: ConformanceCase): string[] {
     step.do === 'expect' ? (step.expected ?? step.list ?? []).flatMap(({ from, to }) => [from, to]) : [],
   );
   return [...new Set(ends.filter((end) => !end.includes('/')))];
+}
+
+/** Lists of families: the case is played once for each list, and probed over all that are in it. */
+function plays(of: ConformanceCase, families: readonly Family[]): readonly (readonly Family[])[] {
+  return JSON.stringify(of.steps).includes('"ipBlock"') ? families.map((family) => [family]) : [families];
 }
 
 function uses(of: ConformanceCase, protocol: string): boolean {
@@ -263,15 +289,18 @@ export function conformance(cluster: () => Cluster, reason: string, sctp: boolea
       for (const one of cases) {
         const skip = reason !== '' ? reason : lacks(one, sctp);
         test(`${one.id}: ${one.title}`, { skip }, async () => {
-          const machine = cluster().k3s?.machine;
+          const { k3s, families } = cluster();
           for (const address of externals(one))
-            machine?.run('ip', '-n', 'outside', 'addr', 'replace', `${address}/32`, 'dev', 'lo');
+            for (const text of [`${address}/32`, ...(families.length > 1 ? [mapped(`${address}/32`)] : [])])
+              k3s?.machine.run('ip', '-n', 'outside', 'addr', 'replace', text, 'dev', 'lo');
           world ??= new World(cluster(), mine, cases[0]!);
-          await world.begin();
-          try {
-            for (const step of one.steps) await world.do(step);
-          } finally {
-            await world.withoutPolicies();
+          for (const play of plays(one, families)) {
+            await world.begin(play);
+            try {
+              for (const step of one.steps) await world.do(step);
+            } finally {
+              await world.withoutPolicies();
+            }
           }
         });
       }

@@ -5,15 +5,56 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
+import type { Family } from '../../src/net/address.js';
 import { buildPodProgram, pauseImage, podProgram } from '../support/container-image.js';
 import { Containerd, containerdSocket } from '../support/containerd.js';
-import { Machine, nodeAddress, type Ran } from '../support/machine.js';
+import {
+  Machine,
+  nodeAddress,
+  nodeAddress6,
+  outsideAddress,
+  outsideAddress6,
+  type Ran,
+} from '../support/machine.js';
 import { until } from '../support/weft.js';
 
 export const nodeName = 'node';
 export const kubeconfigFile = '/etc/rancher/k3s/k3s.yaml';
 const kubectl = '/run/machine/kubectl';
 export const clusterDns = '10.43.0.10';
+export const clusterDns6 = 'fd43::a';
+
+/**
+ * Which families pods and Services have, the first being a pod's primary one. K3s 1.21 knows no cluster without IPv4, nor one whose Services
+ * are IPv6 first: its API server advertises an IPv4 address, and the two have to be of one family.
+ */
+const networks = {
+  ipv4: { pods: '10.42.0.0/16', services: '10.43.0.0/16', node: nodeAddress },
+  dual: {
+    pods: '10.42.0.0/16,fd42::/56',
+    services: '10.43.0.0/16,fd43::/112',
+    node: `${nodeAddress},${nodeAddress6}`,
+  },
+  dual6: {
+    pods: 'fd42::/56,10.42.0.0/16',
+    services: '10.43.0.0/16,fd43::/112',
+    node: `${nodeAddress},${nodeAddress6}`,
+  },
+} as const;
+export type Families = keyof typeof networks;
+
+/** Of pods, the primary one first. */
+export function familiesOf(families: Families): readonly Family[] {
+  return families === 'ipv4' ? [4] : families === 'dual' ? [4, 6] : [6, 4];
+}
+
+/** What WEFT_TEST_FAMILIES asks for; throws where it is something else. */
+export function wantedFamilies(): Families {
+  const wanted = process.env.WEFT_TEST_FAMILIES ?? 'ipv4';
+  if (!Object.hasOwn(networks, wanted))
+    throw new Error(`WEFT_TEST_FAMILIES is ${wanted}, and not one of ${Object.keys(networks).join(', ')}`);
+  return wanted as Families;
+}
 
 /** What K3s' load balancer pulls; here it is a relay, which for the network is the same: pod → ClusterIP. */
 const loadBalancerImages = ['docker.io/rancher/klipper-lb:v0.2.0'];
@@ -31,16 +72,18 @@ export function k3sBinary(): string | undefined {
 export class K3s {
   readonly machine: Machine;
   readonly containerd: Containerd;
+  readonly families: Families;
   readonly #binary: string;
 
-  private constructor(machine: Machine, containerd: Containerd, binary: string) {
+  private constructor(machine: Machine, containerd: Containerd, binary: string, families: Families) {
+    this.families = families;
     this.machine = machine;
     this.containerd = containerd;
     this.#binary = binary;
   }
 
   /** Resolves when the API server answers and the node is registered; it is not Ready before it has a network. */
-  static async start(binary: string): Promise<K3s> {
+  static async start(binary: string, families: Families): Promise<K3s> {
     const machine = await Machine.start();
     try {
       const containerd = await Containerd.start(machine);
@@ -51,7 +94,7 @@ export class K3s {
           files: { [podProgram]: buildPodProgram() },
         });
       machine.run('ln', '-s', binary, kubectl);
-      const k3s = new K3s(machine, containerd, binary);
+      const k3s = new K3s(machine, containerd, binary, families);
       await k3s.run();
       return k3s;
     } catch (error) {
@@ -62,8 +105,10 @@ export class K3s {
 
   /** Starts the server (again). */
   async run(): Promise<void> {
+    const { pods, services, node } = networks[this.families];
     const server = [
-      ...['--node-name', nodeName, '--node-ip', nodeAddress],
+      ...['--node-name', nodeName, '--node-ip', node],
+      ...['--cluster-cidr', pods, '--service-cidr', services],
       ...[
         '--flannel-backend=none',
         '--disable-network-policy',
@@ -78,9 +123,11 @@ export class K3s {
         'conntrack-tcp-timeout-established=0s',
         'conntrack-tcp-timeout-close-wait=0s',
       ].flatMap((setting) => ['--kube-proxy-arg', setting]),
-      ...['fail-swap-on=false', 'cgroup-driver=cgroupfs', 'max-pods=250', 'sync-frequency=10s'].flatMap(
-        (setting) => ['--kubelet-arg', setting],
-      ),
+      ...[
+        ...['fail-swap-on=false', 'cgroup-driver=cgroupfs', 'max-pods=250', 'sync-frequency=10s'],
+        // The kubelet takes for a pod's primary address the one of this one's family.
+        ...(this.families === 'dual6' ? [`node-ip=${nodeAddress6}`, `cluster-dns=${clusterDns6}`] : []),
+      ].flatMap((setting) => ['--kubelet-arg', setting]),
     ];
     this.machine.spawn('k3s', [this.#binary, 'server', ...server]);
     let last = '';
@@ -94,6 +141,14 @@ export class K3s {
     } catch (error) {
       throw new Error(`${(error as Error).message}: ${last}\n${this.machine.words('k3s', 30)}`);
     }
+  }
+
+  /** How "outside" reaches pods: by the node, from this address. */
+  routeFromOutside(family: Family, source = family === 4 ? outsideAddress : outsideAddress6): void {
+    const [destination, via] = family === 4 ? ['10.42.0.0/16', nodeAddress] : ['fd42::/56', nodeAddress6];
+    this.machine.run(
+      ...['ip', '-n', 'outside', `-${family}`, 'route', 'replace', destination, 'via', via, 'src', source],
+    );
   }
 
   /** The binary is kubectl when it is called so. */

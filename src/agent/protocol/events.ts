@@ -38,6 +38,8 @@ export interface FlowRecord {
   readonly rules: readonly RuleName[];
   /** When denied: the policies that isolate the pod in the direction that denied, none of whose rules allows it. */
   readonly isolatedBy: readonly string[];
+  /** Allowed though policies isolate an end and no rule of theirs allows it: a pod and its own node, or a pod and itself. */
+  readonly exempt?: true;
 }
 
 export interface FlowEvent {

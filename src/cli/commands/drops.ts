@@ -1,7 +1,7 @@
 /** `weft drops`: packets that the switch dropped, with the one reason of each; `--reasons` explains them all. */
 import type { Command } from 'commander';
 import type { PortRow } from '../../agent/protocol/answers.js';
-import { type DropReason, dropReasons } from '../../errors/drop-reasons.js';
+import { type DropReason, dropReasons, noise } from '../../errors/drop-reasons.js';
 import { withAgentOptions, withAgents } from '../connect.js';
 import { type LineOptions, printFlows } from '../flow-lines.js';
 import { type Column, formatOf, jsonOption, parsePodName, printNodeRows, printRows } from '../output.js';
@@ -64,7 +64,7 @@ async function printCounts(pod: string | undefined, options: DropsOptions): Prom
           wanted === undefined || (namespace === wanted.namespace && name === wanted.name),
       )
       .flatMap(countsOf)
-      .sort((a, b) => b.packets - a.packets);
+      .sort((a, b) => Number(noise.has(a.reason)) - Number(noise.has(b.reason)) || b.packets - a.packets);
   });
   printNodeRows(formatOf(options), answers, countColumns);
 }

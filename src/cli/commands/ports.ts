@@ -1,6 +1,7 @@
 /** `weft ports`: the pods on this node's switch with their counters. */
 import type { Command } from 'commander';
 import type { PortRow } from '../../agent/protocol/answers.js';
+import { noise } from '../../errors/drop-reasons.js';
 import { type AgentOptions, withAgentOptions, withAgents } from '../connect.js';
 import {
   type Chosen,
@@ -34,13 +35,22 @@ const columns: readonly Column<PortRow>[] = [
   { title: 'SENT', value: ({ sent }) => count(sent?.packets) },
   {
     title: 'DROPPED',
-    value: ({ drops }) =>
-      count(drops && Object.values(drops).reduce((sum: number, value) => sum + (value ?? 0), 0)),
+    // What every pod's chatter comes to would hide what is wrong.
+    value: ({ drops }) => count(drops && sum(drops, (reason) => !noise.has(reason))),
+  },
+  {
+    title: 'NOISE',
+    value: ({ drops }) => count(drops && sum(drops, (reason) => noise.has(reason))),
+    wide: true,
   },
   { title: 'BYTES IN', value: ({ received }) => count(received?.bytes), wide: true },
   { title: 'BYTES OUT', value: ({ sent }) => count(sent?.bytes), wide: true },
   { title: 'CONNECTIONS', value: ({ connections }) => count(connections), wide: true },
-  { title: 'SECONDS', value: ({ workerSeconds }) => workerSeconds?.toFixed(2) ?? '-', wide: true },
+  {
+    title: 'CPU TIME',
+    value: ({ workerSeconds }) => (workerSeconds === undefined ? '-' : `${workerSeconds.toFixed(2)}s`),
+    wide: true,
+  },
   {
     title: 'THROTTLED',
     value: ({ throttledSeconds }) =>
@@ -53,6 +63,13 @@ const columns: readonly Column<PortRow>[] = [
   { title: 'MAC', value: ({ mac }) => mac, wide: true },
   { title: 'NETNS', value: ({ netns }) => netns || '-', wide: true },
 ];
+
+function sum(drops: NonNullable<PortRow['drops']>, counts: (reason: string) => boolean): number {
+  return Object.entries(drops).reduce(
+    (all, [reason, packets = 0]) => all + (counts(reason) ? packets : 0),
+    0,
+  );
+}
 
 function count(value: number | undefined): string {
   return value === undefined ? '-' : shortNumber(value);

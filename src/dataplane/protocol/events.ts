@@ -36,6 +36,8 @@ export interface FlowEvent {
   readonly ingress?: RuleName;
   /** For a denial: the policies that isolate the pod in the direction that denied, `namespace/name`. */
   readonly isolatedBy?: readonly string[];
+  /** Allowed though policies isolate an end and no rule of theirs allows it: a pod and its own node, or a pod and itself. */
+  readonly exempt?: true;
 }
 
 /** A flow that the image in force and the shadow of a trial judge differently. */

@@ -318,7 +318,14 @@ const cases: readonly (readonly [check: string, level: string, seen: RegExp, cha
     /there/,
     { '/opt/cni/bin/loopback': null, '/var/lib/rancher/k3s/data/cni/loopback': program('') },
   ],
-  ['k3s-flags', 'error', /flannel-backend=none disable-network-policy/, k3s(null)],
+  ['k3s-flags', 'warning', /cannot be seen/, k3s(null)],
+  ['k3s-flags', 'error', /lacks: disable-network-policy/, k3s('flannel-backend: none\n')],
+  [
+    'k3s-flags',
+    'error',
+    /flannel-backend=none disable-network-policy/,
+    k3s(null, unit('    --disable traefik')),
+  ],
   [
     'k3s-flags',
     'error',
