@@ -9,7 +9,9 @@ import { containerdLacks } from '../support/containerd.js';
 import { NodeWeft } from '../support/node-weft.js';
 import { repositoryRoot } from '../support/repository.js';
 import { Cluster, kubeconfigLacks } from './cluster.js';
+import { commands } from './commands.js';
 import { conformance, outsideServer } from './conformance.js';
+import { families } from './families.js';
 import { far } from './far.js';
 import { hostPorts } from './host-ports.js';
 import { familiesOf, K3s, k3sBinary, kernelHasSctp, wantedFamilies } from './k3s.js';
@@ -18,6 +20,12 @@ import { services } from './services.js';
 
 /** Of the agent: the service account of deploy/rbac.yaml. */
 const agentKubeconfig = '/etc/weft/kubeconfig';
+const config = {
+  network: { podCIDRs: [] },
+  kubernetes: { mode: 'on', kubeconfig: agentKubeconfig },
+  limits: { ports: 512 },
+  telemetry: { podEvents: true },
+};
 const binary = k3sBinary();
 const reason = binary === undefined ? kubeconfigLacks() : containerdLacks();
 let cluster: Cluster | null = null;
@@ -42,11 +50,7 @@ before(async () => {
   machine.spawn('outside', ['ip', 'netns', 'exec', 'outside', '/run/machine/pod', ...outsideServer.slice(1)]);
   for (const family of cluster.families) k3s.routeFromOutside(family);
   await k3s.serviceAccountKubeconfig(join(repositoryRoot, 'deploy', 'rbac.yaml'), agentKubeconfig);
-  weft = await NodeWeft.start(machine, {
-    network: { podCIDRs: [] },
-    kubernetes: { mode: 'on', kubeconfig: agentKubeconfig },
-    limits: { ports: 512 },
-  });
+  weft = await NodeWeft.start(machine, config);
   await weft.agentSynced();
   await cluster.kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s'], { seconds: 70 });
 });
@@ -59,9 +63,24 @@ test('The node is ready with weft as its network', { skip: reason === '' ? false
   await started(cluster).kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=10s']);
 });
 
-const parts = (process.env.WEFT_TEST_PARTS ?? 'conformance,services,host-ports,far,restarts').split(',');
+const parts = (
+  process.env.WEFT_TEST_PARTS ?? 'conformance,services,families,host-ports,commands,far,restarts'
+).split(',');
 if (parts.includes('conformance')) conformance(() => started(cluster), reason, kernelHasSctp());
 if (parts.includes('services')) services(() => started(cluster), reason);
+if (parts.includes('families'))
+  families(
+    () => started(cluster),
+    () => started(weft),
+    reason,
+    (addresses) => started(weft).configure({ ...config, node: { addresses } }),
+  );
+if (parts.includes('commands'))
+  commands(
+    () => started(cluster),
+    () => started(weft),
+    reason,
+  );
 if (parts.includes('host-ports')) hostPorts(() => started(cluster), reason);
 if (parts.includes('far'))
   far(

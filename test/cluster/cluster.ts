@@ -74,6 +74,13 @@ export function namespaceObject(name: string, labels: Readonly<Record<string, st
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } };
 }
 
+export const serviceObject = (namespace: string, name: string, spec: object): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { namespace, name },
+  spec,
+});
+
 export const denyAll = (namespace: string): KubeObject => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',

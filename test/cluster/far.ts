@@ -18,7 +18,7 @@ import {
   podObject,
   type RunningPod,
 } from './cluster.js';
-import { kubeconfigFile, nodeName } from './k3s.js';
+import { kubeconfigFile, kubectlProgram, nodeName } from './k3s.js';
 
 const namespace = 'far';
 const entry = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -79,6 +79,34 @@ export function far(cluster: () => Cluster, weft: () => NodeWeft, reason: string
       const ports = await machine.ran(command('ports', '-o', 'json'));
       const rows = JSON.parse(ports.stdout) as (PortRow & { node: string })[];
       assert.ok(rows.some((row) => row.node === nodeName && row.name === 'server' && row.status === 'live'));
+      // What is asked from afar is what is asked there, and kubectl finds it as a plugin.
+      const here = [process.execPath, entry];
+      const json = async (words: readonly string[]) =>
+        JSON.parse((await machine.ran([...words, '-o', 'json'])).stdout) as Record<string, unknown>[];
+      for (const [question, field] of [
+        [['ports'], 'mac'],
+        [['doctor', '--preflight'], 'check'],
+      ] as const) {
+        const there = await json(command(...question));
+        const flat = there.flatMap((one) => (one.findings as Record<string, unknown>[] | undefined) ?? [one]);
+        assert.deepEqual(
+          flat.map((one) => one[field]),
+          (await json([...here, ...question])).map((one) => one[field]),
+          question.join(' '),
+        );
+      }
+      const why = await machine.ran(command('why', `${namespace}/client`, `${namespace}/server:80`));
+      assert.match(
+        why.stdout,
+        /^ALLOWED: far\/client -> far\/server:80\/TCP\n {2}\(as the switch of node node /,
+      );
+      machine.run('ln', '-sf', `${repositoryRoot}/deploy/kubectl-weft.sh`, `${programs}/kubectl-weft`);
+      const plugin = await machine.ran([
+        ...['env', `PATH=${programs}:/usr/bin:/bin`, `KUBECONFIG=${kubeconfigFile}`],
+        ...[kubectlProgram, 'weft', 'status'],
+      ]);
+      assert.equal(plugin.status, 0, plugin.stderr);
+      assert.match(plugin.stdout, new RegExp(`^${nodeName} +yes`, 'm'));
       await until('no relay is left of commands that ended', 20, () => relays() === 0);
 
       // A trial, by a policy that would deny; the command is killed and tells nobody.

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Machine, nodeAddress, outsideAddress } from '../support/machine.js';
 import { until } from '../support/weft.js';
-import { type Cluster, denyAll, namespaceObject, podObject, type RunningPod } from './cluster.js';
+import { addressOf, type Cluster, denyAll, namespaceObject, podObject, type RunningPod } from './cluster.js';
 
 const namespace = 'hostports';
 
@@ -44,7 +44,7 @@ export function hostPorts(cluster: () => Cluster, reason: string): void {
         /^ok/,
         'hostIP 127.0.0.1 is for the node',
       );
-      assert.equal((await cluster().probe(client, [target]))[0], `ok hosted ${client.ips[0]}`);
+      assert.equal((await cluster().probe(client, [target]))[0], `ok hosted ${addressOf(client, 4)}`);
       assert.match((await cluster().probe(pod, [target]))[0] ?? '', /^ok hosted /, 'the pod itself');
 
       await cluster().apply([denyAll(namespace)]);

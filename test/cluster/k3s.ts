@@ -3,10 +3,10 @@
  * network but what the test puts into the CNI folders.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import type { Family } from '../../src/net/address.js';
-import { buildPodProgram, pauseImage, podProgram } from '../support/container-image.js';
+import { buildPodProgram, type ImageWish, pauseImage, podProgram } from '../support/container-image.js';
 import { Containerd, containerdSocket } from '../support/containerd.js';
 import {
   Machine,
@@ -20,7 +20,7 @@ import { until } from '../support/weft.js';
 
 export const nodeName = 'node';
 export const kubeconfigFile = '/etc/rancher/k3s/k3s.yaml';
-const kubectl = '/run/machine/kubectl';
+export const kubectlProgram = '/run/machine/kubectl';
 export const clusterDns = '10.43.0.10';
 export const clusterDns6 = 'fd43::a';
 
@@ -56,8 +56,38 @@ export function wantedFamilies(): Families {
   return wanted as Families;
 }
 
-/** What K3s' load balancer pulls; here it is a relay, which for the network is the same: pod → ClusterIP. */
-const loadBalancerImages = ['docker.io/rancher/klipper-lb:v0.2.0'];
+/**
+ * What K3s' load balancer pulls. Here it is a relay, which for the network is the same (pod → ClusterIP), or, with WEFT_TEST_KLIPPER,
+ * its own program with this machine's iptables.
+ */
+const loadBalancerImage = 'docker.io/rancher/klipper-lb:v0.2.0';
+export const klipper = process.env.WEFT_TEST_KLIPPER ?? '';
+
+function loadBalancer(): ImageWish {
+  const tag = loadBalancerImage;
+  if (klipper === '')
+    return { tag, command: [podProgram, 'relay'], files: { [podProgram]: buildPodProgram() } };
+  const where = (command: string, ...args: readonly string[]) =>
+    execFileSync(command, args, { encoding: 'utf8' }).trim();
+  const iptables = where('readlink', '-f', '/usr/sbin/iptables-nft');
+  const busybox = where('readlink', '-f', '/bin/busybox');
+  const libraries = [...where('ldd', iptables).matchAll(/(\/\S+) \(/g)].map(([, path = '']) => path);
+  const folder = dirname(libraries.find((path) => path.includes('libxtables')) ?? '');
+  const plugins = readdirSync(join('/usr', folder, 'xtables')).filter((name) => /^lib(xt|ipt)_/.test(name));
+  return {
+    tag,
+    command: ['/usr/bin/entry'],
+    files: {
+      '/usr/bin/entry': klipper,
+      '/usr/sbin/iptables': iptables,
+      ...Object.fromEntries(['sh', 'cat', 'mkfifo'].map((name) => [`/bin/${name}`, busybox])),
+      ...Object.fromEntries(libraries.map((path) => [path, path])),
+      ...Object.fromEntries(
+        plugins.map((name) => join('/usr', folder, 'xtables', name)).map((path) => [path, path]),
+      ),
+    },
+  };
+}
 
 /** The binary to test with, by its absolute path; undefined where K3S_BIN is not set. Throws where it is no file. */
 export function k3sBinary(): string | undefined {
@@ -87,13 +117,8 @@ export class K3s {
     const machine = await Machine.start();
     try {
       const containerd = await Containerd.start(machine);
-      for (const tag of loadBalancerImages)
-        containerd.importImage({
-          tag,
-          command: [podProgram, 'relay'],
-          files: { [podProgram]: buildPodProgram() },
-        });
-      machine.run('ln', '-s', binary, kubectl);
+      containerd.importImage(loadBalancer());
+      machine.run('ln', '-s', binary, kubectlProgram);
       const k3s = new K3s(machine, containerd, binary, families);
       await k3s.run();
       return k3s;
@@ -156,7 +181,7 @@ export class K3s {
     args: readonly string[],
     options: { readonly input?: string; readonly seconds?: number } = {},
   ): Promise<Ran> {
-    return this.machine.ran(['env', `KUBECONFIG=${kubeconfigFile}`, kubectl, ...args], options);
+    return this.machine.ran(['env', `KUBECONFIG=${kubeconfigFile}`, kubectlProgram, ...args], options);
   }
 
   /**

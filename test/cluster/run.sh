@@ -3,7 +3,9 @@
 #   K3S_BIN=/path/to/k3s     starts K3s on a machine of the test's own: namespaces, an external containerd, agent and switch (root)
 #   KUBECONFIG=…             a cluster that has weft already, reached with kubectl; cases that need its node are not run.
 #                            WEFT_TEST_IMAGE names the image of the tests there (test/support/container-image.ts makes it)
-#   WEFT_TEST_PARTS          of conformance,services,host-ports,far,restarts; all by default
+#   WEFT_TEST_FAMILIES       with K3S_BIN: ipv4 (default), dual (pods and Services have both) or dual6 (pods' primary address is IPv6)
+#   WEFT_TEST_KLIPPER        with K3S_BIN: the `entry` script of K3s' load balancer, run with this machine's iptables instead of a stand-in
+#   WEFT_TEST_PARTS          of conformance,services,families,host-ports,commands,far,restarts; all by default
 #   WEFT_TEST_PODS           how many pods come and go at once (200)
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1

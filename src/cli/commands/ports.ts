@@ -21,9 +21,17 @@ export function register(program: Command): void {
       .addOption(formatOption())
       .addOption(jsonOption()),
   ).action(async (options: AgentOptions & Chosen) => {
-    const { answers } = await withAgents(options, async (agent) => (await agent.request('ports')).ports);
+    const { answers } = await withAgents(options, async (agent) =>
+      (await agent.request('ports')).ports.toSorted(byName),
+    );
     printNodeRows(formatOf(options), answers, columns);
   });
+}
+
+/** The node's own first. */
+function byName(one: PortRow, other: PortRow): number {
+  const [a, b] = [`${one.namespace}/${one.name}`, `${other.namespace}/${other.name}`];
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 const columns: readonly Column<PortRow>[] = [
