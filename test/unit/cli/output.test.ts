@@ -122,6 +122,14 @@ test('a flow is one line that says what decided', () => {
     '03:04:05.678 ALLOWED TCP shop/web:80 -> 203.0.113.9:443 not isolated',
   );
   assert.equal(
+    formatFlow({ ...flow, rules: [], exempt: true }),
+    '03:04:05.678 ALLOWED TCP shop/web:80 -> 203.0.113.9:443 a pod and its own node',
+  );
+  assert.equal(
+    formatFlow({ ...flow, rules: [], exempt: true, translated: pod }),
+    '03:04:05.678 ALLOWED TCP shop/web:80 -> 203.0.113.9:443 (shop/web:80) a pod and itself',
+  );
+  assert.equal(
     formatFlow({
       ...flow,
       verdict: 'denied',
