@@ -8,7 +8,7 @@ if [ ! -f "$root/dist/src/cli/main.js" ] || [ ! -f "$root/build/Release/weft.nod
   bash "$root/deploy/build.sh" >&2
 fi
 # Tuning measures with the bench suite's programs, which nothing else needs.
-if [ "${1:-}" = tune ]; then bash "$root/deploy/build.sh" bench >&2; fi
+case "${1:-} $*" in tune*\ --help* | tune*\ -h*) ;; tune*) bash "$root/deploy/build.sh" bench >&2 ;; esac
 # npm runs scripts in the package's folder; paths on the command line are meant from where the person stands.
 if [ "${npm_lifecycle_event:-}" = weft ]; then cd "${INIT_CWD:-$PWD}"; fi
 # The processes of a node: flags that keep their memory small, and no source maps in it.

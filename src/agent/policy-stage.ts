@@ -92,7 +92,7 @@ function expected(error: unknown): Problem {
   return {
     code: 'image-write',
     severity: 'error',
-    message: `The policy image could not be written (${syscall} ${path}: ${code}).`,
+    message: `The policy image could not be written (${syscall}${path === undefined ? '' : ` ${path}`}: ${code}).`,
     fix: 'Make room in the run directory.',
   };
 }

@@ -58,10 +58,15 @@ export async function statusReport(services: ReportServices): Promise<Omit<Statu
 }
 
 export async function portRows(agent: Agent): Promise<readonly PortRow[]> {
-  const counters = await agent.link?.query('counters').catch(() => undefined);
+  const [counters, reports] = await Promise.all([
+    agent.link?.query('counters').catch(() => undefined),
+    agent.link?.query('ports').catch(() => undefined),
+  ]);
+  // The switch's own word: what it acknowledged may have broken since.
+  const told = new Map(reports?.map((report) => [report.id, report]));
   const byId = new Map(counters?.ports.map((port) => [port.id, port]));
   return agent.attachments.ports.map((spec): PortRow => {
-    const known = agent.attachments.status(spec.id);
+    const known = told.get(spec.id) ?? agent.attachments.status(spec.id);
     const counted = byId.get(spec.id);
     return {
       id: spec.id,

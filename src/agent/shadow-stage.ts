@@ -130,6 +130,6 @@ function expected(error: unknown): WeftError {
   if (syscall === undefined) throw error;
   return new WeftError(
     'image-write',
-    `The image of the trial could not be written (${syscall} ${path}: ${code}). Make room in the run directory.`,
+    `The image of the trial could not be written (${syscall}${path === undefined ? '' : ` ${path}`}: ${code}). Make room in the run directory.`,
   );
 }

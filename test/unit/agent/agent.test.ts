@@ -464,6 +464,7 @@ test('a failed port whose namespace is there is tried again, and ports tell its 
   const state = async () => (await client.request('ports')).ports.find(({ id }) => id === port)?.status;
   double.portStatus = (id) => (id === port ? gone : { status: 'live' });
   const published = double.publications.length;
+  assert.equal(await state(), 'failed', 'at once, not after the next look');
   assert.deepEqual(await running.agent.reconcile(0), []);
   assert.equal(running.agent.attachments.status(port)?.status, 'failed');
   // Before the tick publishes anew.
