@@ -63,6 +63,7 @@ export const errorCodes = {
   'pod-cidrs-changed': 'Pods have addresses of pod CIDRs that the node had before.',
   'pod-cidrs-differ': 'network.podCIDRs is not what the Node object says.',
   'host-port-taken': 'A port of the host that the pod asks for leads to another pod already.',
+  'host-port-loopback': 'A port of the host is asked for at ::1, where the kernel leads nobody away.',
   'host-interface-missing': "The switch's port to the host is not in the agent's network namespace.",
   'host-nft-missing': 'There is no program nft.',
   'host-nft': 'nft refuses the table weft.',

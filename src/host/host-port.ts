@@ -1,4 +1,5 @@
 /** Ports of the host that lead to pods: which there are, and who may not have one because another has it. */
+import type { Problem } from '../errors/problem.js';
 import type { Address, Family } from '../net/address.js';
 import { compareAddresses } from '../net/address.js';
 
@@ -54,6 +55,18 @@ export function hostPortsOf(
       .filter((to) => (at?.family ?? family ?? to.family) === to.family)
       .map((to) => ({ protocol, port: hostPort, at, to, toPort: containerPort }));
   });
+}
+
+/** Of the ports that are asked for where no port can be led away: the kernel routes ::1 to nobody else, whatever a table says. */
+export function unreachable(ports: readonly HostPort[]): readonly Problem[] {
+  return ports
+    .filter(({ at }) => at?.text === '::1')
+    .map(({ protocol, port, to, toPort }) => ({
+      code: 'host-port-loopback',
+      severity: 'warning' as const,
+      message: `The host port ${port}/${protocol} at ::1 that is to lead to [${to.text}]:${toPort} answers nobody: the kernel has no route from ::1 to a pod.`,
+      fix: 'Give the port the hostIP 127.0.0.1, or an address of the node.',
+    }));
 }
 
 export function compareHostPorts(a: HostPort, b: HostPort): number {

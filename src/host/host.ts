@@ -9,7 +9,7 @@ import type { Problem } from '../errors/problem.js';
 import { type Run, runCommand } from './command.js';
 import { endUdp } from './conntrack.js';
 import { acceptForwarded } from './forward.js';
-import type { HostPort } from './host-port.js';
+import { type HostPort, unreachable } from './host-port.js';
 import { tellManagers } from './managers.js';
 import { Nft } from './nft.js';
 import { Sysctls } from './sysctl.js';
@@ -135,6 +135,7 @@ export class Host {
       problems.push(await endUdp(this.#run, before, state.hostPorts, state.node));
     }
     problems.push(...(await this.#sysctls.apply(refused === null ? state : { ...state, hostPorts: [] })));
+    problems.push(...unreachable(state.hostPorts));
     const families = new Set(state.pods.map(({ family }) => family));
     problems.push(...(await acceptForwarded(this.#run, state.interface, families)));
     const told = await tellManagers(this.#options.root, state.interface, this.#run);

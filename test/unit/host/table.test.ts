@@ -1,7 +1,7 @@
 /** The nft table as text, and which host ports collide. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { collide, type HostPortWish, hostPortsOf } from '../../../src/host/host-port.js';
+import { collide, type HostPortWish, hostPortsOf, unreachable } from '../../../src/host/host-port.js';
 import { type HostState, needsLocalnet, tableText } from '../../../src/host/table.js';
 import { parseAddress } from '../../../src/net/address.js';
 import { cidr } from '../../../src/net/cidr.js';
@@ -94,4 +94,23 @@ test('the kernel is asked to route 127.0.0.1 only where a host port answers ther
   assert.equal(needs(wish(80, { hostIP: '192.168.0.1' })), false);
   assert.equal(needs(wish(80, { hostIP: '127.0.0.1' })), true);
   assert.equal(needs(wish(80, { hostIP: '::' })), false);
+});
+
+test('a host port at ::1 is told to answer nobody, and one everywhere is led away everywhere else', () => {
+  const asked = ports(
+    [wish(80, { hostIP: '::1' }), wish(81), wish(82, { hostIP: '127.0.0.1' })],
+    '10.42.0.5',
+    'fd42::5',
+  );
+  assert.deepEqual(
+    unreachable(asked).map(({ code, message }) => [code, /80\/TCP at ::1.*\[fd42::5\]:80/.test(message)]),
+    [['host-port-loopback', true]],
+  );
+  const text = tableText({ ...state, hostPorts: asked });
+  // Of a neighbour's packet for 127.0.0.1 nothing is led away: the kernel is to refuse it.
+  assert.match(
+    text,
+    /chain ports-in \{[^}]*ip daddr 127\.0\.0\.0\/8 return\s+fib daddr type local jump ports/,
+  );
+  assert.match(text, /ip6 daddr != ::1/);
 });
