@@ -56,19 +56,20 @@ export function resolveQuery(directory: Directory, query: Query, ownNodeEgress: 
     if (behind !== undefined) {
       return resolveBackends(directory, query, pair.source, behind.service, behind.port, pair.destination);
     }
+  }
+  if (typeof query.port !== 'string') {
     const owner = clusterServiceAt(directory, pair.destination);
-    if (owner !== undefined)
-      return none(`Service ${owner} has no port ${query.port}/${query.protocol}.`, false);
+    if (owner !== undefined) return none(noSuchPort(owner, query), false);
   }
   const port = portAt(query, directory.podAt(pair.destination) ?? podOf(directory, query.to));
   if (typeof port === 'string') return none(port);
   return { kind: 'flow', flow: { ...pair, protocol: query.protocol, port } };
 }
 
-/** A pod and its node, where the node's addresses are unknown. */
+/** A pod and its node, where the node's addresses are unknown. A node port leads elsewhere, and nobody knows how it was asked for. */
 function ownNodeByName(
   directory: Directory,
-  { from, to }: Query,
+  { from, to, port, protocol }: Query,
   ownNodeEgress: 'allow' | 'judge',
 ): Resolved | undefined {
   const isOn = (pod: End, node: string | undefined) => {
@@ -77,7 +78,8 @@ function ownNodeByName(
     return found !== undefined && !found.hostNetwork && !isFinished(found) && found.nodeName === node;
   };
   if (isOn(to, unplacedNode(directory, from))) return { kind: 'own-node', direction: 'ingress' };
-  if (ownNodeEgress === 'allow' && isOn(from, unplacedNode(directory, to))) {
+  const isNodePort = directory.frontends().has(`${protocol} node ${port}`);
+  if (ownNodeEgress === 'allow' && !isNodePort && isOn(from, unplacedNode(directory, to))) {
     return { kind: 'own-node', direction: 'egress' };
   }
   return undefined;
@@ -89,6 +91,13 @@ function unplacedNode(directory: Directory, end: End): string | undefined {
   const name = end.kind === 'node' ? end.name : pod?.hostNetwork === true ? pod.nodeName : '';
   if (name === '' || directory.nodeAddresses(name)?.length !== 0) return undefined;
   return pod === undefined || typeof podAddresses(directory, pod) === 'string' ? name : undefined;
+}
+
+/** What a cluster address refuses; a Service has no port for ICMP, which ends there too. */
+function noSuchPort(service: string, { port, protocol }: Query): string {
+  return port === undefined
+    ? `Service ${service} does not answer ${protocol}.`
+    : `Service ${service} has no port ${port}/${protocol}.`;
 }
 
 function noFamily(query: Query): string {
@@ -130,7 +139,7 @@ function resolveService(
       entry.protocol === query.protocol &&
       (typeof query.port === 'number' ? entry.port === query.port : entry.name === query.port),
   );
-  if (port === undefined) return none(`Service ${name} has no port ${query.port}/${query.protocol}.`, false);
+  if (port === undefined) return none(noSuchPort(name, query), false);
   return resolveBackends(directory, query, from, service, port);
 }
 

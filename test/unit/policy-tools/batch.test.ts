@@ -380,6 +380,29 @@ describe('a Service', () => {
       port: 30080,
     });
     assert.deepEqual([answer.allowed, answer.backends?.[0]?.port], [true, 8080]);
+    const unplaced = ask([{ ...one, spec: { nodeName: 'n9' } }, nodePort], {
+      from: 'a/one',
+      to: 'node:n9',
+      port: 30080,
+    });
+    assert.deepEqual([unplaced.allowed, unplaced.reason], [null, 'No address of node n9 is known.']);
+  });
+
+  test('refuses at its cluster address what it has no port for, ping included', () => {
+    const web = service('web', {
+      clusterIP: '10.43.0.9',
+      selector: { app: 'web' },
+      ports: [{ port: 80, targetPort: 8080 }],
+    });
+    for (const [question, reason] of [
+      [{ port: 81 }, 'Service a/web has no port 81/TCP.'],
+      [{ protocol: 'ICMP' }, 'Service a/web does not answer ICMP.'],
+    ] as const) {
+      for (const to of ['10.43.0.9', 'svc:a/web']) {
+        const answer = ask([one, client, web], { from: 'a/client', to, ...question });
+        assert.deepEqual([answer.allowed, answer.reason], [false, reason]);
+      }
+    }
   });
 });
 
