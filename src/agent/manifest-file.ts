@@ -1,6 +1,6 @@
 /**
- * One manifest file as it was last read. A file that cannot be read or parsed keeps what it last held, because taking its policies away
- * would open their pods.
+ * One manifest file as it was last read. A file that cannot be read or parsed, or that has a policy which would be left out, keeps what it
+ * last held, because taking its policies away would open their pods.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
@@ -8,6 +8,7 @@ import type { Problem } from '../errors/problem.js';
 import { decodeInto, type ModelObjects, noObjects } from '../manifests/decode.js';
 import { expandWorkload } from '../manifests/expand.js';
 import { recognise } from '../manifests/kinds.js';
+import { losses } from '../manifests/losses.js';
 import { type ManifestObject, parseManifests } from '../manifests/parse.js';
 import { validateObjects } from '../manifests/validate.js';
 
@@ -66,8 +67,9 @@ export class ManifestFile {
 
   #parse(text: string): void {
     const parsed = parseManifests(text, this.name);
-    if (parsed.problems.length > 0) {
-      this.#problems = parsed.problems.map((problem) => ({
+    const unreadable = [...parsed.problems, ...losses(parsed.objects)];
+    if (unreadable.length > 0) {
+      this.#problems = unreadable.map((problem) => ({
         ...problem,
         message: `${problem.message} The whole file waits: ${this.#instead}`,
       }));

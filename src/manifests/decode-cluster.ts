@@ -6,7 +6,7 @@ import { parseCidr } from '../net/cidr.js';
 import type { KubernetesObject, ManifestObject } from './parse.js';
 import { labelsFrom, nameOf, objectOf, objectsOf, sourceAt, textOf } from './plain.js';
 
-/** A namespace whose labels cannot be read keeps only its name: no rule that asks for a label admits it. */
+/** A namespace whose labels cannot be read keeps only its name: no rule that asks for a label admits it. (NotIn would: see `losses`.) */
 export function decodeNamespace(value: KubernetesObject, origin?: ManifestObject): Namespace | undefined {
   const named = nameOf(value);
   if (named === undefined) return undefined;

@@ -1,6 +1,7 @@
 /**
  * Which objects weft reads. A kind is its name and its API group: projectcalico.org has a NetworkPolicy too, and knative a Service.
  */
+import { closestName } from '../errors/closest.js';
 import type { KubernetesObject } from './parse.js';
 
 interface KnownKind {
@@ -56,4 +57,31 @@ export function recognise(value: KubernetesObject): { name: string; kind: KnownK
   if (kind === undefined) return undefined;
   const group = groupOf(value);
   return group === undefined || kind.groups.includes(group) ? { name: value.kind, kind } : undefined;
+}
+
+/** API groups that Kubernetes keeps for itself: without a dot, or under k8s.io. A custom kind of theirs cannot be. */
+function isBuiltIn(group: string): boolean {
+  return !group.includes('.') || group.endsWith('.k8s.io');
+}
+
+/**
+ * What an object was meant to be that no API server would take for anything: a kind of ours in a group of Kubernetes that has no such
+ * kind, or in one that is nearly ours, and what is nearly `NetworkPolicy` where that lives. undefined: nothing that is known here.
+ */
+export function meantKind(value: KubernetesObject): { name: string; apiVersion: string } | undefined {
+  if (typeof value.kind !== 'string' || recognise(value) !== undefined) return undefined;
+  const group = groupOf(value);
+  const near = (own: readonly string[]) =>
+    group === undefined || isBuiltIn(group) || closestName(group, own) !== null;
+  const same = knownKinds.get(value.kind);
+  if (same !== undefined)
+    return near(same.groups) ? { name: value.kind, apiVersion: same.apiVersion } : undefined;
+  const policy = knownKinds.get('NetworkPolicy')!;
+  const written = value.kind.replace(/[^A-Za-z]/g, '').toLowerCase();
+  const isNear =
+    /^networkpolic(y|ies)$/.test(written) ||
+    (group === 'networking.k8s.io' &&
+      !written.endsWith('list') &&
+      closestName(written, ['NetworkPolicy']) !== null);
+  return isNear && near(policy.groups) ? { name: 'NetworkPolicy', apiVersion: policy.apiVersion } : undefined;
 }

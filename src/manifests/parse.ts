@@ -23,6 +23,7 @@ import {
 } from 'yaml';
 import type { Problem, SourceRef } from '../errors/problem.js';
 import { deepest, tooDeepAt } from './depth.js';
+import { knownKinds } from './kinds.js';
 
 /** A field path inside one object: `['spec', 'ingress', 0, 'ports']`. */
 export type FieldPath = readonly (string | number)[];
@@ -299,6 +300,18 @@ function collect(
           ? { apiVersion: object.apiVersion, kind: itemKind, ...item }
           : item;
       collect(named, file, [...prefix, 'items', index], tree, objects, problems);
+    });
+    return;
+  }
+  const isOurList =
+    typeof kind === 'string' && (kind === 'List' || knownKinds.has(kind.replace(/List$/, '')));
+  if (isOurList && kind.endsWith('List') && items !== undefined && items !== null) {
+    problems.push({
+      code: 'not-an-object',
+      severity: 'error',
+      message: `The items of a ${kind} must be a list; what stands there instead is lost.`,
+      fix: 'Start each item with "- ".',
+      source: locateIn(tree, file, prefix, ['items'], 'key'),
     });
     return;
   }

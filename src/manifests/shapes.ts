@@ -4,7 +4,7 @@
  */
 import { anything, boolean, integer, integerOrText, list, map, object, type Shape, text } from './shape.js';
 
-const metadata = object({
+const metadataShapes = {
   name: text,
   generateName: text,
   namespace: text,
@@ -20,7 +20,9 @@ const metadata = object({
   deletionGracePeriodSeconds: integer,
   managedFields: list(anything),
   selfLink: text,
-});
+};
+const metadata = object(metadataShapes);
+export const metadataFields: ReadonlySet<string> = new Set(Object.keys(metadataShapes));
 
 const kind = (spec: Shape, more: Readonly<Record<string, Shape>> = {}): Shape =>
   object({ apiVersion: text, kind: text, metadata, spec, status: anything, ...more });

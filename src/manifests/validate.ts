@@ -5,7 +5,7 @@
  * Source: ValidateNetworkPolicy, ValidatePod, ValidateService and their like in kubernetes/pkg/apis, and the field documentation.
  */
 import type { Problem } from '../errors/problem.js';
-import { groupOf, knownKinds, recognise } from './kinds.js';
+import { groupOf, knownKinds, meantKind, recognise } from './kinds.js';
 import type { FieldPath, ManifestObject } from './parse.js';
 import { isPlainObject, objectOf } from './plain.js';
 import { checkShape, describe, type Report, reportInto } from './shape.js';
@@ -37,14 +37,7 @@ function validateObject(origin: ManifestObject, report: Report): void {
   }
   const known = recognise(value);
   if (known === undefined) {
-    if (value.kind.toLowerCase() === 'networkpolicy' && value.kind !== 'NetworkPolicy') {
-      report({
-        code: 'unknown-kind',
-        path: ['kind'],
-        message: `"${value.kind}" is no kind; "NetworkPolicy" is.`,
-        fix: 'Write kind: NetworkPolicy.',
-      });
-    }
+    validateMeantKind(value, report);
     return;
   }
   const { name: kind } = known;
@@ -78,6 +71,21 @@ function validateObject(origin: ManifestObject, report: Report): void {
   }
 }
 
+function validateMeantKind(value: ManifestObject['value'], report: Report): void {
+  const meant = meantKind(value);
+  if (meant === undefined) return;
+  const { name, apiVersion } = meant;
+  const isMisspelt = value.kind !== name;
+  report({
+    code: 'unknown-kind',
+    path: [isMisspelt ? 'kind' : 'apiVersion'],
+    message: isMisspelt
+      ? `"${String(value.kind)}" is no kind; "${name}" is.`
+      : `There is no ${name} in ${String(value.apiVersion)}; it is in ${apiVersion}.`,
+    fix: isMisspelt ? `Write kind: ${name}.` : `Write apiVersion: ${apiVersion}.`,
+  });
+}
+
 function validateApiVersion({ value }: ManifestObject, kind: string, report: Report): void {
   const expected = knownKinds.get(kind)!.apiVersion;
   const group = groupOf(value);
@@ -106,7 +114,7 @@ function validateApiVersion({ value }: ManifestObject, kind: string, report: Rep
   }
 }
 
-const policyFields: ReadonlySet<string> = new Set(['podSelector', 'policyTypes', 'ingress', 'egress']);
+export const policyFields: ReadonlySet<string> = new Set(['podSelector', 'policyTypes', 'ingress', 'egress']);
 
 function at(value: unknown, path: FieldPath): unknown {
   return path.reduce<unknown>(

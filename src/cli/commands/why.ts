@@ -9,7 +9,7 @@ import { meansCluster } from '../far.js';
 import { askWhy, type LiveExplanation, podOf, printLiveWhy } from '../live-why.js';
 import { type Chosen, formatOf, formatOption, jsonOption, print, printData } from '../output.js';
 import { policyWorld } from '../policy/load.js';
-import { refuseUnreadable, reportProblems } from '../policy/problems.js';
+import { refuseLosses, refuseUnreadable, reportProblems } from '../policy/problems.js';
 import { explainWhy, printWhy } from '../policy/why.js';
 
 interface WhyOptions extends AgentOptions, Chosen {
@@ -119,6 +119,7 @@ function ofFiles(
 ): Answered {
   const manifests = readManifests(files);
   refuseUnreadable(manifests);
+  refuseLosses(manifests.written, manifests.texts);
   reportProblems(
     validateObjects(manifests.written).filter((problem) => problem.severity === 'error'),
     manifests.texts,

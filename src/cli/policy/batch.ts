@@ -5,6 +5,7 @@
  */
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { losses } from '../../manifests/losses.js';
 import { manifestsOf } from '../../manifests/parse.js';
 import { resolveManifests, standardInput } from '../../manifests/read.js';
 import { type Answer, answerAll } from './answer.js';
@@ -58,7 +59,7 @@ export function answerWorld(world: BatchWorld, engine: EngineFactory, line = 1):
   return answerAll(loaded.directory, engine(loaded, world.options), world.queries, world.options);
 }
 
-/** The world, or the sentence that says what is wrong with the line. */
+/** The world, or the sentence that says what is wrong with the line; a policy that would be left out is such a wrong. */
 function parseWorld(
   line: string,
   defaults: EngineOptions,
@@ -80,6 +81,9 @@ function parseWorld(
     (object) => typeof object !== 'object' || object === null || Array.isArray(object),
   );
   if (wrong >= 0) return `objects[${wrong}] is no Kubernetes object.`;
+  const manifests = manifestsOf(objects, { file: standardInput });
+  const [lost] = [...manifests.problems, ...losses(manifests.objects)];
+  if (lost !== undefined) return lost.message;
   const read = parseOptions(options, defaults, warn);
   return typeof read === 'string' ? read : { objects, queries, options: read };
 }

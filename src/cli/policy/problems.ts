@@ -2,6 +2,8 @@
 import type { Writable } from 'node:stream';
 import { caretFrame } from '../../errors/caret.js';
 import { formatSource, type Problem, WeftError } from '../../errors/problem.js';
+import { losses } from '../../manifests/losses.js';
+import type { ManifestObject } from '../../manifests/parse.js';
 
 const mostShown = 20;
 
@@ -21,6 +23,14 @@ export function refuseUnreadable(read: {
       problems: errors,
     });
   }
+}
+
+/** Refuses objects that would be left out though they close something: an answer without them would be wrong, and open. */
+export function refuseLosses(
+  written: readonly ManifestObject[],
+  texts: ReadonlyMap<string, string> = new Map(),
+): void {
+  refuseUnreadable({ problems: losses(written), texts });
 }
 
 /** Refuses invalid objects too: what `lab up` and `apply` do, so that a typing error is found before it isolates somebody. */

@@ -7,7 +7,7 @@ import { type Manifests, readManifestFiles, readManifests, resolveManifests } fr
 import { type Format, formatOption, printData } from '../output.js';
 import { printJunit, type TestResult } from './junit.js';
 import { type PolicyWorld, policyWorld } from './load.js';
-import { refuseInvalid, refuseUnreadable } from './problems.js';
+import { refuseInvalid, refuseLosses, refuseUnreadable } from './problems.js';
 import { type ExpectedVerdict, isTestSuite, readSuite, type TestSuite } from './test-file.js';
 import { type Explanation, explainWhy, printWhy } from './why.js';
 
@@ -64,7 +64,7 @@ function testFile(file: string, manifestsInstead?: readonly string[]): TestResul
   }
   const beside = read.objects.filter((object) => !isTestSuite(object));
   return suites.flatMap(({ suite }) => {
-    const world = worldOfSuite(suite, beside, manifestsInstead);
+    const world = worldOfSuite(suite, beside, read.texts, manifestsInstead);
     return suite.tests.map((test) => runTest(world, suite, test));
   });
 }
@@ -72,12 +72,17 @@ function testFile(file: string, manifestsInstead?: readonly string[]): TestResul
 function worldOfSuite(
   suite: TestSuite,
   beside: Manifests['written'],
+  texts: Manifests['texts'],
   instead: readonly string[] | undefined,
 ): PolicyWorld {
   const paths = instead ?? suite.manifests;
-  if (paths === undefined && beside.length > 0) return policyWorld(resolveManifests(beside), 'assign');
+  if (paths === undefined && beside.length > 0) {
+    refuseLosses(beside, texts);
+    return policyWorld(resolveManifests(beside), 'assign');
+  }
   const manifests = readManifests(paths ?? [path.dirname(suite.file)]);
   refuseUnreadable(manifests);
+  refuseLosses(manifests.written, manifests.texts);
   return policyWorld(manifests, 'assign');
 }
 

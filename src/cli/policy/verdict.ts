@@ -11,7 +11,7 @@ import { runBatch } from './batch.js';
 import type { EngineName, EngineOptions } from './engine.js';
 import { engineNamed, engineNames } from './engines.js';
 import { policyWorld } from './load.js';
-import { refuseUnreadable, reportProblems } from './problems.js';
+import { refuseLosses, refuseUnreadable, reportProblems } from './problems.js';
 
 interface VerdictOptions {
   readonly file?: string[];
@@ -79,6 +79,7 @@ async function runVerdict(options: VerdictOptions): Promise<0 | 2> {
   const queries = readQueries(options.queries);
   const manifests = readManifests(options.file);
   refuseUnreadable(manifests);
+  refuseLosses(manifests.written, manifests.texts);
   reportProblems(validateObjects(manifests.written), manifests.texts, process.stderr);
   const world = policyWorld(
     manifests,

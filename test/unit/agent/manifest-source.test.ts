@@ -208,3 +208,18 @@ test('nothing is in sync before every file could be read once', async (t) => {
   assert.match(w.problems[0]!.message, /what it last held stays in force/);
   assert.equal(w.told.includes('-policy shop/b'), false);
 });
+
+test('a policy that would be left out is waited for, its file keeps what it held', async (t) => {
+  const nameless = policy('a').replace('name: a', 'name: 7');
+  assert.notEqual(nameless, policy('a'));
+  const w = watched(t, { 'a.yaml': policy('a'), 'b.yaml': policy('b') }, nobodyWrites);
+  assert.equal(w.synced, 1);
+  w.replace('a.yaml', nameless);
+  await eventually('the fault is told', () => w.problems.length > 0, 3000);
+  assert.match(w.problems[0]!.message, /must be text.*what it last held stays in force/);
+  assert.equal(w.told.includes('-policy shop/a'), false);
+
+  const first = watched(t, { 'a.yaml': policy('a').replace('networking.k8s.io/v1', 'v1') }, nobodyWrites);
+  assert.equal(first.synced, 0);
+  assert.match(first.problems[0]!.message, /There is no NetworkPolicy in v1.*nothing is published/);
+});

@@ -452,6 +452,8 @@ describe('batch mode', () => {
     '{"objects":{},"queries":[]}',
     '{"objects":[3],"queries":[]}',
     '{"objects":[],"queries":[],"options":{"ownNodeEgress":"maybe"}}',
+    '{"objects":[{"apiVersion":"v1","kind":"NetworkPolicy","metadata":{"name":"deny"}}],"queries":[]}',
+    '{"objects":[{"kind":"List","items":{}}],"queries":[]}',
   ];
   for (const line of malformed) {
     test(`the line ${line} gives an error in its place and status 2`, async () => {
