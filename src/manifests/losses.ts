@@ -9,8 +9,7 @@ import { decodePolicy } from './decode-policy.js';
 import { recognise } from './kinds.js';
 import type { KubernetesObject, ManifestObject } from './parse.js';
 import { labelsFrom, objectOf } from './plain.js';
-import { reportInto } from './shape.js';
-import { policyFields, validateObject } from './validate.js';
+import { policyFields, validateObjects } from './validate.js';
 
 /** What is wrong with each object that is lost; empty where none is. */
 export function losses(objects: readonly ManifestObject[]): Problem[] {
@@ -20,9 +19,7 @@ export function losses(objects: readonly ManifestObject[]): Problem[] {
     // Most objects are pods in which nothing of a policy is found; to validate them would cost more than all else.
     if (kind !== undefined && kind !== 'NetworkPolicy' && kind !== 'Namespace' && !holdsPolicyField(value))
       return [];
-    const found: Problem[] = [];
-    validateObject(origin, reportInto(found, origin));
-    const errors = found.filter(({ severity }) => severity === 'error');
+    const errors = validateObjects([origin]).filter(({ severity }) => severity === 'error');
     return isLost(value, errors) ? errors : [];
   });
 }
