@@ -12,72 +12,11 @@ import { answerWorld } from '../../src/cli/policy/batch.js';
 import { engineNamed } from '../../src/cli/policy/engines.js';
 import { parseManifests } from '../../src/manifests/parse.js';
 import { readManifests } from '../../src/manifests/read.js';
+import { damage, damaged } from '../support/damage.js';
 import { worlds } from '../support/worlds.js';
 
 const seed = Number(process.env.WEFT_PROPERTY_SEED ?? 20240602);
 const numRuns = Number(process.env.WEFT_PROPERTY_RUNS ?? 600);
-
-const junk: readonly unknown[] = [
-  null,
-  '',
-  'x',
-  '10.0.0.0/8',
-  0,
-  -1,
-  80,
-  1.5,
-  1e300,
-  true,
-  [],
-  {},
-  [null],
-  [[]],
-  ['x'],
-  [{}],
-  { x: 1 },
-  { podSelector: {} },
-  { matchLabels: null },
-  { __proto__: null, constructor: 'x' },
-];
-
-interface Damage {
-  readonly object: number;
-  /** At each level the child with this number; ends where a level has none. */
-  readonly path: readonly number[];
-  readonly by: number;
-  readonly how: 'replace' | 'remove' | 'rename';
-}
-
-const damage: fc.Arbitrary<Damage> = fc.record({
-  object: fc.nat({ max: 30 }),
-  path: fc.array(fc.nat({ max: 5 }), { minLength: 1, maxLength: 8 }),
-  by: fc.nat({ max: junk.length - 1 }),
-  how: fc.constantFrom('replace', 'replace', 'replace', 'remove', 'rename'),
-});
-
-function damaged(objects: readonly unknown[], damages: readonly Damage[]): Record<string, unknown>[] {
-  const copies = structuredClone(objects) as Record<string, unknown>[];
-  for (const { object, path, by, how } of damages) {
-    let node = copies[object % copies.length] as Record<string, unknown>;
-    for (const [depth, step] of path.entries()) {
-      const keys = Object.keys(node);
-      if (keys.length === 0) break;
-      const key = keys[step % keys.length]!;
-      const child = node[key];
-      if (depth < path.length - 1 && typeof child === 'object' && child !== null) {
-        node = child as Record<string, unknown>;
-        continue;
-      }
-      if (how === 'remove') delete node[key];
-      else if (how === 'rename') {
-        delete node[key];
-        node[`${key}x`] = child;
-      } else node[key] = structuredClone(junk[by]);
-      break;
-    }
-  }
-  return copies.filter((copy) => typeof copy === 'object' && copy !== null);
-}
 
 test(`the engines agree about damaged worlds (seed ${seed})`, () => {
   fc.assert(
