@@ -2,6 +2,7 @@
 import { Option } from 'commander';
 import { stringify } from 'yaml';
 import { WeftError } from '../errors/problem.js';
+import { isMisread, parseEnd } from './ends.js';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml';
 
@@ -154,12 +155,20 @@ export function shortDuration(seconds: number): string {
   return `${Math.floor(whole / size)}${suffix}${rest === 0 || next === undefined ? '' : `${rest}${next[1]}`}`;
 }
 
-/** `web/frontend` → its two parts; throws what to write instead. */
+/** `web/frontend`, or `frontend` of the namespace default, as `weft why` takes it → its two parts; throws what to write instead. */
 export function parsePodName(text: string): { readonly namespace: string; readonly name: string } {
-  const match = /^([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\/([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)$/.exec(text);
-  if (match === null)
-    throw new WeftError('usage', `A pod is named NAMESPACE/POD, such as web/frontend; "${text}" is not.`);
-  return { namespace: match[1]!, name: match[2]! };
+  const end = parseEnd(text);
+  if (
+    isMisread(end) ||
+    end.kind !== 'pod' ||
+    !/^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/.test(end.namespace) ||
+    !/^[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$/.test(end.name)
+  )
+    throw new WeftError(
+      'usage',
+      `A pod is named NAMESPACE/POD, or POD in the namespace default, such as web/frontend; "${text}" is not.`,
+    );
+  return { namespace: end.namespace, name: end.name };
 }
 
 /** East Asian wide characters and emoji take two columns; combining marks none. Good enough for names and addresses. */

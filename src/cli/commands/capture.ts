@@ -22,7 +22,7 @@ export function register(program: Command): void {
     program
       .command('capture')
       .description('Capture packets of a pod in the switch, with verdict, policy and rule of each.')
-      .argument('<pod>', 'NAMESPACE/POD')
+      .argument('<pod>', '[NAMESPACE/]POD')
       .option('--drops', 'only packets that were dropped')
       .option('-w, --write <file>', 'write pcapng (Wireshark, tcpdump -r); - for standard output')
       .option('-c, --count <packets>', 'end after this many', wholeNumber)

@@ -25,7 +25,7 @@ export function register(program: Command): void {
     program
       .command('conntrack')
       .description('List the connections that the switch tracks.')
-      .argument('[pod]', 'only those of NAMESPACE/POD')
+      .argument('[pod]', 'only those of [NAMESPACE/]POD')
       .option('--limit <count>', 'at most this many', wholeNumber, 1000)
       .addOption(formatOption())
       .addOption(jsonOption()),

@@ -18,7 +18,7 @@ export function register(program: Command): void {
     program
       .command('drops')
       .description('Show dropped packets, each with its reason.')
-      .argument('[pod]', 'only those from or to NAMESPACE/POD')
+      .argument('[pod]', 'only those from or to [NAMESPACE/]POD')
       .option('-f, --follow', 'go on as they happen')
       .option('--counts', 'count them instead, by the pod that sent them, since its port is there')
       .option('--reasons', 'list every drop reason with its meaning')

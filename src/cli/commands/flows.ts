@@ -14,7 +14,7 @@ export function register(program: Command): void {
     program
       .command('flows')
       .description('Show new connections and denials with the policy and rule that decided.')
-      .argument('[pod]', 'only those from or to NAMESPACE/POD')
+      .argument('[pod]', 'only those from or to [NAMESPACE/]POD')
       .option('-f, --follow', 'go on as they happen')
       .option('--denied', 'only what a policy denied')
       .addOption(lineFormatOption())

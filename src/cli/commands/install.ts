@@ -7,6 +7,7 @@ import { install } from '../../cni/installation.js';
 import { findPlaces } from '../../cni/places.js';
 import { loadConfig } from '../../config/load.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
+import { needHostRoot } from '../host-root.js';
 import { formatTable, print, printData } from '../output.js';
 
 interface InstallOptions extends RunOptions {
@@ -65,7 +66,7 @@ export function register(program: Command): void {
     .action(async (options: InstallOptions) => {
       const overrides = options.runDir === undefined ? {} : { paths: { run: options.runDir } };
       const config = await loadConfig(options.config, overrides);
-      const places = findPlaces(options.hostRoot);
+      const places = findPlaces(needHostRoot(options.hostRoot));
       const installed = install({
         root: options.hostRoot,
         bin: options.cniBinDir ?? places.bin,

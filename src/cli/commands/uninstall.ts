@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import { uninstall } from '../../agent/uninstall.js';
 import { loadConfig } from '../../config/load.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
+import { needHostRoot } from '../host-root.js';
 import { formatTable, print, printData } from '../output.js';
 
 interface UninstallOptions extends RunOptions {
@@ -36,7 +37,7 @@ export function register(program: Command): void {
     .action(async (options: UninstallOptions) => {
       const overrides = options.runDir === undefined ? {} : { paths: { run: options.runDir } };
       const config = await loadConfig(options.config, overrides);
-      const done = await uninstall(config, options.hostRoot ?? config.host.root);
+      const done = await uninstall(config, needHostRoot(options.hostRoot ?? config.host.root));
       if (done.some(({ state }) => state === 'left')) process.exitCode = 1;
       if (options.output !== 'table') {
         printData(options.output, done);

@@ -79,7 +79,7 @@ function stateFinding(status: Status): Finding {
     return error(
       'state',
       `the switch refused the latest image: ${status.imageError}`,
-      'the image before stays in force; agent and switch have to be of one version',
+      'the image before stays in force; mend what the switch names; after an upgrade agent and switch have to be of one version',
     );
   if (status.unready !== undefined)
     return error('state', status.unready, 'until then the last published state stays in force');

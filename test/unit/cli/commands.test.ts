@@ -88,7 +88,7 @@ test('ports, conntrack and metrics print what the node has', async (t) => {
   assert.equal((JSON.parse(one.out.toString()) as unknown[]).length, 1);
   assert.match(metrics.out.toString(), /^weft_agent_ready 1$/m);
   assert.equal(bad.status, 2);
-  assert.match(bad.err, /NAMESPACE\/POD/);
+  assert.match(bad.err, /No pod default\/web is attached to this node/);
 });
 
 test('flows --follow prints as it happens, drops leaves out what passed, Ctrl-C ends both with status 0', async (t) => {

@@ -67,9 +67,11 @@ test('numbers and durations are short', () => {
   for (const [value, text] of durations) assert.equal(shortDuration(value), text);
 });
 
-test('a pod is named NAMESPACE/POD', () => {
+test('a pod is named NAMESPACE/POD, or POD in the namespace default', () => {
   assert.deepEqual(parsePodName('web/front.end-1'), { namespace: 'web', name: 'front.end-1' });
-  for (const text of ['web', 'web/', '/x', 'a/b/c', 'Web/x', ''])
+  assert.deepEqual(parsePodName('web'), { namespace: 'default', name: 'web' });
+  assert.deepEqual(parsePodName('pod/web'), { namespace: 'default', name: 'web' });
+  for (const text of ['web/', '/x', 'a/b/c', 'Web/x', 'svc/web', 'node/n', '10.0.0.1', ''])
     assert.throws(
       () => parsePodName(text),
       (error: unknown) => error instanceof WeftError && error.code === 'usage',

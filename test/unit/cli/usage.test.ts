@@ -33,6 +33,11 @@ const wrong: readonly (readonly [args: readonly string[], says: RegExp])[] = [
   [['why', 'a'], /missing required argument 'to'\n\(weft why --help tells its arguments\)/],
   [['policy', 'nosuch'], /unknown command 'nosuch'\n\(weft policy --help lists the commands\)/],
   [['drops', '-o', 'xml'], /Allowed choices are table, wide, json/],
+  [['install', '--host-root', 'no/where'], /There is no folder no\/where\. --host-root is where the host's/],
+  [
+    ['uninstall', '--host-root', 'no/where'],
+    /There is no folder no\/where\. --host-root is where the host's/,
+  ],
   [['policy', 'lint', 'empty'], /There is no YAML or JSON file in empty\./],
 ];
 for (const [args, says] of wrong) {
