@@ -52,7 +52,7 @@ export interface ServiceRecord {
 }
 
 /** What a frontend's address is. Where two claim one place the earlier kind has it, as in kube-proxy's and portmap's chains. */
-const ranks = { service: 0, nodePort: 1, hostAddress: 2, hostPort: 3 } as const;
+export const ranks = { service: 0, nodePort: 1, hostAddress: 2, hostPort: 3 } as const;
 
 /** Where a record answers; what depends on nodes is joined with their addresses when laid out. */
 export interface Answering {

@@ -14,6 +14,7 @@ import {
   type Answering,
   type Entry,
   hostPortEntry,
+  ranks,
   type ServiceRecord,
   serviceEntry,
 } from './service-record.js';
@@ -215,7 +216,8 @@ export class ServiceTable {
   }
 
   #dependsOnNodes(): boolean {
-    const depends = ({ entry }: Held) => entry.answering.some(({ address }) => typeof address === 'string');
+    const depends = ({ entry }: Held) =>
+      entry.answering.some(({ address, rank }) => typeof address === 'string' || rank === ranks.hostAddress);
     for (const held of this.#entries.values()) if (depends(held)) return true;
     for (const held of this.#hostPorts.values()) if (depends(held)) return true;
     return false;
@@ -307,8 +309,10 @@ class Frontends {
   }
 
   #take(answering: Answering, base: number): void {
-    const { address, family, byNode, record } = answering;
+    const { address, family, byNode, record, rank } = answering;
     if (typeof address !== 'string') {
+      // A pod may ask for any hostIP. At addresses that are not this node's it would take the traffic of others to there.
+      if (rank === ranks.hostAddress && !this.#isOwn(address)) return;
       this.#put(answering, address, base + record);
       return;
     }
@@ -319,6 +323,12 @@ class Frontends {
       const other = own ? undefined : byNode && (byNode.get(node) ?? byNode.get(''));
       this.#put(answering, at, base + (other ?? record));
     }
+  }
+
+  #isOwn({ text }: Address): boolean {
+    return this.#nodes.some(
+      ({ address, node }) => address.text === text && (this.#node === undefined || node === this.#node),
+    );
   }
 
   #put({ port, protocol, rank }: Answering, address: Address, service: number): void {

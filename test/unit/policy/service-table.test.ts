@@ -1,7 +1,7 @@
 /** Where a service port answers and with which endpoints: compiled, encoded and decoded, asked as a pod of node `one` asks. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { compile } from '../../../src/image/compile.js';
+import { Compiler, compile } from '../../../src/image/compile.js';
 import { type DecodedImage, decode } from '../../../src/image/decode.js';
 import type { Pod } from '../../../src/model/pod.js';
 import { protocolNumber } from '../../../src/model/protocol.js';
@@ -269,11 +269,33 @@ describe('host ports', () => {
       assert.equal(asked(image([], [pod]), '192.168.0.1:8000'), 'none');
   });
   test('at one address are there and not at others; 0.0.0.0 is all of its family', () => {
-    const one = image([], [exposing(hostPort(8000, '192.168.0.7'))]);
-    assert.equal(asked(one, '192.168.0.7:8000'), near);
+    const one = image([], [exposing(hostPort(8000, '192.168.0.1'))]);
+    assert.equal(asked(one, '192.168.0.1:8000'), near);
+    assert.equal(asked(one, '[fd99::1]:8000'), 'none');
     const four = image([], [exposing(hostPort(8000, '0.0.0.0'))]);
     assert.equal(asked(four, '192.168.0.1:8000'), near);
     assert.equal(asked(four, '[fd99::1]:8000'), 'none');
+  });
+  test('take nobody’s traffic to addresses that are not this node’s, whatever hostIP a pod asks for', () => {
+    for (const hostIP of ['192.168.0.2', '198.51.100.9', '10.0.0.7', '10.96.0.1']) {
+      const decoded = image([], [exposing(hostPort(8000, hostIP))]);
+      assert.equal(asked(decoded, `${hostIP}:8000`), 'none', hostIP);
+    }
+    // An address that the node gets later, and loses again.
+    const [own] = nodes;
+    const pod = exposing(hostPort(8000, '192.168.0.7'));
+    const world = World.of([...nodes.map(up.node), up.pod(client), up.pod(pod)]);
+    const compiler = new Compiler(world, { node: 'one' });
+    const at = () => {
+      const decoded = decode(compiler.update().image);
+      assert.ok('image' in decoded);
+      return asked(decoded.image, '192.168.0.7:8000');
+    };
+    assert.equal(at(), 'none');
+    world.put('node', { ...own!, addresses: [...own!.addresses, address('192.168.0.7')] });
+    assert.equal(at(), near);
+    world.put('node', own!);
+    assert.equal(at(), 'none');
   });
   test('give way to a node port and to a load balancer at the same place, without a problem', () => {
     const other = makePod('x/other', '10.0.0.7', { app: 'other' }, {});
