@@ -31,6 +31,17 @@ export interface ServiceQuestion {
   readonly port: number;
 }
 
+/** A port of the client's node that leads to a pod of it, as the pod's runtime asked for it. */
+export interface HostPortAsked {
+  /** `namespace/name` of the pod. */
+  readonly pod: string;
+  readonly protocol: string;
+  readonly hostPort: number;
+  readonly containerPort: number;
+  /** '' , 0.0.0.0 and :: stand for every address, or every one of their family. */
+  readonly hostIP: string;
+}
+
 export type ServiceAnswer =
   /** No Service answers there. */
   | 'none'
@@ -72,9 +83,11 @@ const has = (list: readonly PlainAddress[], address: PlainAddress) =>
 
 export class ServiceReference {
   readonly #objects = new Map<string, PlainRecord[]>();
+  readonly #hostPorts: readonly HostPortAsked[];
 
-  /** Of several objects of one name the last counts. */
-  constructor(objects: Iterable<PlainRecord>) {
+  /** Of several objects of one name the last counts. `hostPorts`: of pods on the node whose pods will ask. */
+  constructor(objects: Iterable<PlainRecord>, hostPorts: readonly HostPortAsked[] = []) {
+    this.#hostPorts = hostPorts;
     const named = new Map<string, PlainRecord>();
     for (const object of objects) {
       if (typeof metadataOf(object)?.name === 'string')
@@ -131,7 +144,32 @@ export class ServiceReference {
       const there = spec.externalTrafficPolicy === 'Local' && at !== question.node ? at : undefined;
       return this.#answer(service, port, endpoints, question, there);
     }
+    const hostPort = at === question.node ? this.#hostPort(question, destination) : undefined;
+    if (hostPort !== undefined) return hostPort;
     return services.some((service) => has(clusterAddresses(service), destination)) ? 'port' : 'none';
+  }
+
+  /** At an address of the client's own node: those that name it first, then those that name none; of equals the first pod by name. */
+  #hostPort(question: ServiceQuestion, destination: PlainAddress): ServiceAnswer | undefined {
+    const every = destination.family === 4 ? ['', '0.0.0.0'] : ['', '::'];
+    const named = (asked: HostPortAsked) => {
+      const at = plainAddress(asked.hostIP);
+      return at !== undefined && addressKey(at) === addressKey(destination);
+    };
+    const byPod = [...this.#hostPorts].sort((a, b) => (a.pod < b.pod ? -1 : a.pod > b.pod ? 1 : 0));
+    for (const fits of [named, (asked: HostPortAsked) => every.includes(asked.hostIP)])
+      for (const asked of byPod.filter(fits)) {
+        if (asked.protocol !== question.protocol || asked.hostPort !== question.port) continue;
+        const pod = this.#kind('Pod').find((one) => keyOfObject(one) === asked.pod);
+        const status = record(pod?.status);
+        if (status.phase === 'Succeeded' || status.phase === 'Failed') continue;
+        if (pod === undefined || text(record(pod.spec).nodeName) !== question.node) continue;
+        const address = podAddresses(status).find((own) => own.family === destination.family);
+        if (address === undefined) continue;
+        const backends = [`${addressKey(address)} ${asked.containerPort}`];
+        return { service: asked.pod, affinitySeconds: 0, backends, kept: [] };
+      }
+    return undefined;
   }
 
   #answer(

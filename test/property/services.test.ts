@@ -7,13 +7,19 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { worldOf } from '../../src/cli/policy/load.js';
 import { loadAddon } from '../../src/dataplane/addon.js';
+import { collide } from '../../src/host/host-port.js';
 import { compile } from '../../src/image/compile.js';
 import { decode } from '../../src/image/decode.js';
 import { decodeInto, noObjects } from '../../src/manifests/decode.js';
 import type { KubernetesObject } from '../../src/manifests/parse.js';
+import type { Pod } from '../../src/model/pod.js';
 import { type Protocol, protocolNumber } from '../../src/model/protocol.js';
 import { type Address, address, addressBytes } from '../../src/net/address.js';
-import { type ServiceAnswer, ServiceReference } from '../../src/policy/evaluate-service.js';
+import {
+  type HostPortAsked,
+  type ServiceAnswer,
+  ServiceReference,
+} from '../../src/policy/evaluate-service.js';
 
 const seed = Number(process.env.WEFT_PROPERTY_SEED ?? 20241101);
 const numRuns = Number(process.env.WEFT_PROPERTY_RUNS ?? 300);
@@ -169,6 +175,33 @@ const worlds = fc
   )
   .map(([...kinds]) => kinds.flat() as unknown as KubernetesObject[]);
 
+/** What runtimes asked for beside the objects; two pods never ask for the same, which an agent refuses. */
+const asked: fc.Arbitrary<readonly HostPortAsked[]> = fc
+  .array(
+    fc.record({
+      pod: some('x/p1', 'x/p2', 'x/p3', 'x/p4'),
+      protocol: some('TCP' as const, 'UDP' as const),
+      hostPort: some(80, 30080, 30053, 7),
+      containerPort: some(8080, 53),
+      hostIP: some(
+        '',
+        '',
+        '0.0.0.0',
+        '::',
+        '192.168.0.1',
+        '192.168.0.2',
+        'fd99::1',
+        '127.0.0.1',
+        '::1',
+        '203.0.113.1',
+        '198.51.100.1',
+        'no',
+      ),
+    }),
+    { maxLength: 5 },
+  )
+  .map((all) => all.filter((one, index) => !all.slice(0, index).some((other) => collide(one, other))));
+
 const places = [
   '10.96.0.1 10.96.0.2 fd96::1 fd96::2 203.0.113.1 203.0.113.2 2001:db8::1 198.51.100.1',
   '192.168.0.1 192.168.0.2 192.168.0.3 fd99::1 fd99::2',
@@ -191,10 +224,15 @@ const key = (of: Address) => {
 };
 const serviceOf = (name: string) => name.slice(0, name.indexOf(':'));
 
-function engines(objects: readonly KubernetesObject[]) {
+function engines(objects: readonly KubernetesObject[], hostPorts: readonly HostPortAsked[]) {
   const model = noObjects();
   for (const object of objects) assert.ok(decodeInto(model, object), JSON.stringify(object));
-  const bytes = compile(worldOf(model), { node: 'one' }).image;
+  const world = worldOf(model);
+  for (const [key, found] of [...world.all('pod')]) {
+    const own = hostPorts.filter((one) => one.pod === key);
+    if (own.length > 0) world.put('pod', { ...found, hostPorts: own as NonNullable<Pod['hostPorts']> });
+  }
+  const bytes = compile(world, { node: 'one' }).image;
   const decoded = decode(bytes);
   assert.ok('image' in decoded);
   const native = new (loadAddon().Image)(bytes);
@@ -237,9 +275,9 @@ function engines(objects: readonly KubernetesObject[]) {
   return { decoded: fromDecoded, native: fromNative };
 }
 
-function disagreements(objects: readonly KubernetesObject[]): string[] {
-  const reference = new ServiceReference(objects as unknown as Plain[]);
-  const { decoded, native } = engines(objects);
+function disagreements(objects: readonly KubernetesObject[], hostPorts: readonly HostPortAsked[]): string[] {
+  const reference = new ServiceReference(objects as unknown as Plain[], hostPorts);
+  const { decoded, native } = engines(objects, hostPorts);
   return questions.flatMap((question) => {
     const want = JSON.stringify(reference.ask(question));
     return Object.entries({ decoded, native }).flatMap(([name, engine]) => {
@@ -249,10 +287,10 @@ function disagreements(objects: readonly KubernetesObject[]): string[] {
   });
 }
 
-test(`reference, decoded and native image agree on where a Service leads (seed ${seed})`, () => {
+test(`reference, decoded and native image agree on where Services and host ports lead (seed ${seed})`, () => {
   fc.assert(
-    fc.property(worlds, (objects) => {
-      const found = disagreements(objects);
+    fc.property(worlds, asked, (objects, hostPorts) => {
+      const found = disagreements(objects, hostPorts);
       assert.ok(found.length === 0, found.slice(0, 3).join('\n'));
     }),
     { seed, numRuns },
@@ -261,20 +299,31 @@ test(`reference, decoded and native image agree on where a Service leads (seed $
 
 test('generated worlds ask for every answer there is', () => {
   const seen = new Map<string, number>();
-  for (const objects of fc.sample(worlds, { seed, numRuns: 200 })) {
-    const reference = new ServiceReference(objects as unknown as Plain[]);
+  for (const [objects, hostPorts] of fc.sample(fc.tuple(worlds, asked), { seed, numRuns: 200 })) {
+    const reference = new ServiceReference(objects as unknown as Plain[], hostPorts);
     for (const question of questions) {
       const answer = reference.ask(question);
       const count = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
       if (typeof answer === 'string') count(answer);
       else {
-        count('led');
+        count(answer.service.startsWith('x/p') ? 'host port' : 'led');
         if (answer.kept.length > 0) count('kept');
         if (answer.backends.length > 1) count('several');
         if (answer.affinitySeconds > 0) count('affinity');
       }
     }
   }
-  for (const what of ['none', 'port', 'source', 'refused', 'dropped', 'led', 'kept', 'several', 'affinity'])
+  for (const what of [
+    'none',
+    'port',
+    'source',
+    'refused',
+    'dropped',
+    'led',
+    'kept',
+    'several',
+    'affinity',
+    'host port',
+  ])
     assert.ok((seen.get(what) ?? 0) >= 10, `${what}: ${seen.get(what) ?? 0}`);
 });
