@@ -6,11 +6,11 @@ import { isMisread, parseEnd } from './ends.js';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml';
 
-/** The `-o` of every command that prints a table. */
-export function formatOption(): Option {
-  return new Option('-o, --output <format>', 'table, wide (more columns), json or yaml')
-    .choices(['table', 'wide', 'json', 'yaml'])
-    .default('table');
+/** The `-o` of every command that prints a table. `wide`: what there is more of then; null: there is no wide table. */
+export function formatOption(wide: string | null = 'more columns'): Option {
+  const formats = wide === null ? ['table', 'json', 'yaml'] : ['table', 'wide', 'json', 'yaml'];
+  const help = `table, ${wide === null ? '' : `wide (${wide}), `}json or yaml`;
+  return new Option('-o, --output <format>', help).choices(formats).default('table');
 }
 
 /** `--json`, which every command with data takes: the same as `-o json`. */

@@ -8,7 +8,7 @@ import { findPlaces } from '../../cni/places.js';
 import { loadConfig } from '../../config/load.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
 import { needHostRoot } from '../host-root.js';
-import { formatTable, print, printData } from '../output.js';
+import { formatOption, formatTable, print, printData } from '../output.js';
 
 interface InstallOptions extends RunOptions {
   readonly hostRoot: string;
@@ -53,11 +53,7 @@ export function register(program: Command): void {
         ),
       )
       .addOption(new Option('--force', 'overwrite files that weft did not write'))
-      .addOption(
-        new Option('-o, --output <format>', 'table, json or yaml')
-          .choices(['table', 'json', 'yaml'])
-          .default('table'),
-      ),
+      .addOption(formatOption(null)),
   )
     .addHelpText(
       'after',

@@ -1,5 +1,5 @@
 /** `weft status`: whether this node enforces what its sources say, and what is wrong if not. */
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { LimitUse, StatusAnswer } from '../../agent/protocol/answers.js';
 import { formatSource } from '../../errors/problem.js';
 import type { WatchState } from '../../model/source.js';
@@ -8,6 +8,7 @@ import {
   type Chosen,
   formatFacts,
   formatOf,
+  formatOption,
   formatTable,
   jsonOption,
   print,
@@ -23,11 +24,7 @@ export function register(program: Command): void {
       .description(
         'Say whether agent and switch of this node enforce the latest policies; exit status 1 if not.',
       )
-      .addOption(
-        new Option('-o, --output <format>', 'table, wide (more facts), json or yaml')
-          .choices(['table', 'wide', 'json', 'yaml'])
-          .default('table'),
-      )
+      .addOption(formatOption('more facts'))
       .addOption(jsonOption()),
   ).action(async (options: AgentOptions & Chosen) => {
     const all = await withAgents(options, (agent) => agent.request('status'));

@@ -4,7 +4,7 @@ import { uninstall } from '../../agent/uninstall.js';
 import { loadConfig } from '../../config/load.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
 import { needHostRoot } from '../host-root.js';
-import { formatTable, print, printData } from '../output.js';
+import { formatOption, formatTable, print, printData } from '../output.js';
 
 interface UninstallOptions extends RunOptions {
   readonly hostRoot?: string;
@@ -24,11 +24,7 @@ export function register(program: Command): void {
           "where the host's file system is mounted, in a container (default: host.root of the configuration)",
         ),
       )
-      .addOption(
-        new Option('-o, --output <format>', 'table, json or yaml')
-          .choices(['table', 'json', 'yaml'])
-          .default('table'),
-      ),
+      .addOption(formatOption(null)),
   )
     .addHelpText(
       'after',
