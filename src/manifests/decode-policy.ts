@@ -62,10 +62,16 @@ function mayHaveNamespace(metadata: PlainObject): boolean {
 
 const topFields = new Set(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
 const specFields = new Set(['podSelector', 'policyTypes', 'ingress', 'egress']);
+/** In the metadata these are a spec that slid there, by one line lost or indented. */
+const slidFields = new Set(['spec', ...specFields]);
+
+function hasAny(value: unknown, fields: ReadonlySet<string>): boolean {
+  return isPlainObject(value) && Object.keys(value).some((field) => fields.has(field));
+}
 
 /** A field beside these may be a misspelt policyTypes or podSelector: what it was meant to restrict is anybody's guess. */
 function hasKnownShape(value: KubernetesObject): boolean {
-  if (!hasOnly(value, topFields)) return false;
+  if (!hasOnly(value, topFields) || hasAny(value.metadata, slidFields)) return false;
   return isAbsent(value.spec) || (isPlainObject(value.spec) && hasOnly(value.spec, specFields));
 }
 
@@ -98,6 +104,13 @@ function decodeRule(
   if (!hasOnly(rule, fields.all)) {
     return { peers: [nothing('the rule has a field that is not known')], ports: null, ...source };
   }
+  if (isMixed(rule[fields.peers], strayPortFields) || isMixed(rule.ports, strayPeerFields)) {
+    return {
+      peers: [nothing('a port stands among the peers, or a peer among the ports')],
+      ports: null,
+      ...source,
+    };
+  }
   return {
     peers: listOf(rule[fields.peers], (peer, index) =>
       decodePeer(peer, origin, [...path, fields.peers, index]),
@@ -105,6 +118,11 @@ function decodeRule(
     ports: listOf(rule.ports, (port, index) => decodePort(port, origin, [...path, 'ports', index])),
     ...source,
   };
+}
+
+/** What slid into the other list restricts nothing any more: a port among the peers would leave every port open. */
+function isMixed(list: unknown, stray: ReadonlySet<string>): boolean {
+  return Array.isArray(list) && list.some((item) => hasAny(item, stray));
 }
 
 /** null: absent or empty, which is everything. What is no list at all is one entry that matches nothing. */
@@ -167,6 +185,8 @@ function decodeBlock(value: unknown, source: ReturnType<typeof sourceAt>): Polic
 }
 
 const portFields = new Set(['protocol', 'port', 'endPort']);
+const strayPortFields = new Set([...portFields, 'ports']);
+const strayPeerFields = new Set([...peerFields, 'from', 'to']);
 
 function decodePort(value: unknown, origin: ManifestObject | undefined, path: FieldPath): PolicyPort {
   const source = sourceAt(origin, path);

@@ -7,7 +7,9 @@
  *     directions. A podSelector that cannot be read isolates every pod of the namespace and allows nothing.
  *   - Everything else that cannot be read is absent: a pod without readable labels belongs to no set that a rule could allow.
  *   - A field that nobody knows counts as a restriction that cannot be honoured: a rule, peer, port or selector that has one
- *     matches nothing, and a policy that has one isolates both directions and allows nothing. (An API server that prunes unknown fields would widen it instead; a later API version may have added it to narrow.)
+ *     matches nothing, and a policy that has one isolates both directions and allows nothing. So does one whose spec slid into its
+ *     metadata, and a rule matches nothing whose ports slid among its peers or the other way round. (An API server that prunes unknown fields
+ *     would widen it instead; a later API version may have added it to narrow.)
  */
 import { type Namespace, namespaceNameLabel } from '../model/namespace.js';
 import type { Node } from '../model/node.js';

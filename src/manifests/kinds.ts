@@ -64,6 +64,11 @@ function isBuiltIn(group: string): boolean {
   return !group.includes('.') || group.endsWith('.k8s.io');
 }
 
+/** Fields that nothing else of networking.k8s.io has. */
+function hasPolicySpec(spec: unknown): boolean {
+  return typeof spec === 'object' && spec !== null && ('podSelector' in spec || 'policyTypes' in spec);
+}
+
 /**
  * What an object was meant to be that no API server would take for anything: a kind of ours in a group of Kubernetes that has no such
  * kind, or in one that is nearly ours, and what is nearly `NetworkPolicy` where that lives. undefined: nothing that is known here.
@@ -82,6 +87,6 @@ export function meantKind(value: KubernetesObject): { name: string; apiVersion: 
     /^networkpolic(y|ies)$/.test(written) ||
     (group === 'networking.k8s.io' &&
       !written.endsWith('list') &&
-      closestName(written, ['NetworkPolicy']) !== null);
+      (hasPolicySpec(value.spec) || closestName(written, ['NetworkPolicy']) !== null));
   return isNear && near(policy.groups) ? { name: 'NetworkPolicy', apiVersion: policy.apiVersion } : undefined;
 }

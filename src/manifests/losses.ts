@@ -29,7 +29,7 @@ function isLost(value: KubernetesObject, errors: readonly Problem[]): boolean {
   if (errors.some(({ code }) => code === 'missing-kind')) return looksLikePolicy(value);
   switch (recognise(value)?.name) {
     case 'NetworkPolicy':
-      return decodePolicy(value) === undefined;
+      return decodePolicy(value) === undefined || errors.some(isAboutNamespace);
     case 'Namespace':
       return (
         decodeNamespace(value) === undefined || labelsFrom(objectOf(value.metadata).labels) === undefined
@@ -37,6 +37,11 @@ function isLost(value: KubernetesObject, errors: readonly Problem[]): boolean {
     default:
       return false;
   }
+}
+
+/** A namespace in the wrong place, or one that cannot be: the policy would guard another one. */
+function isAboutNamespace({ source }: Problem): boolean {
+  return /(^|\.)namespace$/.test(source?.path ?? '');
 }
 
 function looksLikePolicy(value: KubernetesObject): boolean {

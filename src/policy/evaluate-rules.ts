@@ -65,6 +65,7 @@ function readRule(
   if (!isObject(rule) || Object.keys(rule).some((field) => field !== peersField && field !== 'ports')) {
     return { matches: () => false };
   }
+  if (isMixed(rule[peersField], rule.ports)) return { matches: () => false };
   const peers = listOrAll(rule[peersField], (peer) => peerTest(peer, namespace, labelsOf)); // 13
   const ports = listOrAll(rule.ports, portTest); // 14
   return {
@@ -72,6 +73,17 @@ function readRule(
       (peers === 'all' || peers.some((test) => test(peer))) &&
       (ports === 'all' || ports.some((test) => test(protocol, port, destination))), // 15
   };
+}
+
+/** A port among the peers or a peer among the ports: what it was to restrict would be open. */
+function isMixed(peers: unknown, ports: unknown): boolean {
+  const stray = (list: unknown, fields: readonly string[]) =>
+    Array.isArray(list) &&
+    list.some((item) => isObject(item) && fields.some((field) => Object.hasOwn(item, field)));
+  return (
+    stray(peers, ['protocol', 'port', 'endPort', 'ports']) ||
+    stray(ports, ['podSelector', 'namespaceSelector', 'ipBlock', 'from', 'to'])
+  );
 }
 
 function peerTest(value: unknown, namespace: string, labelsOf: NamespaceLabels): (peer: Peer) => boolean {
@@ -153,10 +165,13 @@ function isPortName(name: string): boolean {
   );
 }
 
-/** Whether every field of the policy and its spec is one that the API has. */
+/** Whether every field of the policy and its spec is one that the API has, and none of the spec stands in the metadata. */
 function isUnderstood(object: PlainRecord): boolean {
   const top = ['apiVersion', 'kind', 'metadata', 'spec', 'status'];
   if (Object.keys(object).some((field) => !top.includes(field))) return false;
+  const slid = ['spec', 'podSelector', 'policyTypes', 'ingress', 'egress'];
+  if (isObject(object.metadata) && Object.keys(object.metadata).some((field) => slid.includes(field)))
+    return false;
   const spec = object.spec ?? {};
   return (
     isObject(spec) &&

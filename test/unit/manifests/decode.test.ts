@@ -41,6 +41,12 @@ describe('a policy', () => {
     ['with a field nobody knows in its spec', { posSelector: {}, ingress: [{}] }],
     ['with its rules outside of spec', {}, { ingress: [{}] }],
     ['with rules that are no list', { ingress: {} }],
+    [
+      'whose spec slid into the metadata',
+      undefined,
+      { metadata: { name: 'p', namespace: 'default', spec: { ingress: [{}] } } },
+    ],
+    ['whose rules slid into the metadata', {}, { metadata: { name: 'p', namespace: 'default', egress: [] } }],
   ];
   for (const [name, spec, more] of closed) {
     test(`${name} selects every pod of its namespace and allows nothing`, () => {
@@ -67,6 +73,8 @@ describe('a policy', () => {
     ],
     ['peers that are no list', { from: {} }],
     ['a rule with an unknown field', { form: [] }],
+    ['a rule with a port among its peers', { from: [{ podSelector: {} }, { protocol: 'TCP', port: 80 }] }],
+    ['a rule with a peer among its ports', { ports: [{ port: 80 }, { podSelector: {} }] }],
     ['a rule that is no mapping', 'all'],
     ['a protocol that cannot be named', { ports: [{ protocol: 'ICMP' }] }],
     ['endPort without port', { ports: [{ endPort: 90 }] }],

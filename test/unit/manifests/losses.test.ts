@@ -33,6 +33,7 @@ describe('what would be left out', () => {
       13,
     ],
     ['a misspelt kind', `${version}kind: NetworkPolcy\n${rest}`, 'unknown-kind', 2, 7],
+    ['half a kind', `${version}kind: Netw\n${rest}`, 'unknown-kind', 2, 7],
     ['a plural', `${version}kind: NetworkPolicies\n${rest}`, 'unknown-kind', 2, 7],
     ['two words', `kind: Network Policy\n${rest}`, 'unknown-kind', 1, 7],
     ['no kind', `${version}${rest}`, 'missing-kind', 1, 1],

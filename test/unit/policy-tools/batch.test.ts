@@ -406,6 +406,36 @@ describe('a Service', () => {
   });
 });
 
+describe('a line that was lost or indented', () => {
+  const one = pod('one', ['10.0.0.1']);
+  const client = pod('client', ['10.0.0.3']);
+  const peer = { podSelector: {} };
+  const policy = (spec: unknown, more: object = {}) => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: meta('guard', more),
+    spec,
+  });
+  const slid: [what: string, policy: object][] = [
+    ['"ports:" opens no other port', policy({ ingress: [{ from: [peer, { protocol: 'TCP', port: 80 }] }] })],
+    ['"from:" opens to nobody else', policy({ ingress: [{ ports: [{ port: 443 }, peer] }] })],
+    ['"spec:" leaves neither direction open', policy(undefined, { egress: [], ingress: [{}] })],
+    ['"spec:" indented neither', policy(undefined, { spec: { ingress: [{}] } })],
+  ];
+  for (const [what, broken] of slid) {
+    test(what, () => {
+      const there = ask([one, client, broken], { from: 'a/client', to: 'a/one', port: 443 });
+      assert.deepEqual([there.allowed, there.ingress?.allowed], [false, false]);
+    });
+  }
+
+  test('"spec:" isolates egress too', () => {
+    const [, , third] = slid;
+    const answer = ask([one, client, third![1]], { from: 'a/client', to: '203.0.113.9', port: 443 });
+    assert.equal(answer.allowed, false);
+  });
+});
+
 describe('batch mode', () => {
   async function batch(input: string) {
     const text = { out: '', errors: '' };
