@@ -23,12 +23,11 @@ import {
   protocolFrom,
   sourceAt,
 } from './plain.js';
-import { metadataFields } from './shapes.js';
 
-/** undefined where it cannot be told which pods it is about, by name and namespace: `losses` says so, and it must not go unsaid. */
+/** undefined where it has no name: `losses` says so, and it must not go unsaid. */
 export function decodePolicy(value: KubernetesObject, origin?: ManifestObject): NetworkPolicy | undefined {
   const named = nameOf(value);
-  if (named === undefined || mayHaveNamespace(objectOf(value.metadata))) return undefined;
+  if (named === undefined) return undefined;
   const spec = objectOf(value.spec);
   const podSelector = isAbsent(spec.podSelector) ? everything : decodeSelector(spec.podSelector);
   const understood = hasKnownShape(value);
@@ -53,11 +52,6 @@ export function decodePolicy(value: KubernetesObject, origin?: ManifestObject): 
     egress: rules('egress'),
     ...sourceAt(origin, ['metadata', 'name']),
   };
-}
-
-/** A field that nobody knows, and no namespace: it may be the namespace, misspelt. */
-function mayHaveNamespace(metadata: PlainObject): boolean {
-  return isAbsent(metadata.namespace) && !hasOnly(metadata, metadataFields);
 }
 
 const topFields = new Set(['apiVersion', 'kind', 'metadata', 'spec', 'status']);

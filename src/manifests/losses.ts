@@ -8,7 +8,8 @@ import { decodeNamespace } from './decode-cluster.js';
 import { decodePolicy } from './decode-policy.js';
 import { recognise } from './kinds.js';
 import type { KubernetesObject, ManifestObject } from './parse.js';
-import { labelsFrom, objectOf } from './plain.js';
+import { hasOnly, isAbsent, labelsFrom, objectOf } from './plain.js';
+import { metadataFields } from './shapes.js';
 import { policyFields, validateObjects } from './validate.js';
 
 /** What is wrong with each object that is lost; empty where none is. */
@@ -17,7 +18,13 @@ export function losses(objects: readonly ManifestObject[]): Problem[] {
     const { value } = origin;
     const kind = recognise(value)?.name;
     // Most objects are pods in which nothing of a policy is found; to validate them would cost more than all else.
-    if (kind !== undefined && kind !== 'NetworkPolicy' && kind !== 'Namespace' && !holdsPolicyField(value))
+    if (
+      kind !== undefined &&
+      !isElsewhere(value) &&
+      kind !== 'NetworkPolicy' &&
+      kind !== 'Namespace' &&
+      !holdsPolicyField(value)
+    )
       return [];
     const errors = validateObjects([origin]).filter(({ severity }) => severity === 'error');
     return isLost(value, errors) ? errors : [];
@@ -27,9 +34,10 @@ export function losses(objects: readonly ManifestObject[]): Problem[] {
 function isLost(value: KubernetesObject, errors: readonly Problem[]): boolean {
   if (errors.some(({ code }) => code === 'unknown-kind' || code === 'policy-inside-object')) return true;
   if (errors.some(({ code }) => code === 'missing-kind')) return looksLikePolicy(value);
+  if (isElsewhere(value)) return true;
   switch (recognise(value)?.name) {
     case 'NetworkPolicy':
-      return decodePolicy(value) === undefined || errors.some(isAboutNamespace);
+      return decodePolicy(value) === undefined || mayHaveNamespace(value) || errors.some(isAboutNamespace);
     case 'Namespace':
       return (
         decodeNamespace(value) === undefined || labelsFrom(objectOf(value.metadata).labels) === undefined
@@ -37,6 +45,18 @@ function isLost(value: KubernetesObject, errors: readonly Problem[]): boolean {
     default:
       return false;
   }
+}
+
+/** It is read as one of the namespace `default`, which it was not meant for. */
+function isElsewhere({ metadata }: KubernetesObject): boolean {
+  const { namespace } = objectOf(metadata);
+  return !isAbsent(namespace) && typeof namespace !== 'string';
+}
+
+/** A field that nobody knows, and no namespace: it may be the namespace, misspelt. */
+function mayHaveNamespace({ metadata }: KubernetesObject): boolean {
+  const fields = objectOf(metadata);
+  return isAbsent(fields.namespace) && !hasOnly(fields, metadataFields);
 }
 
 /** A namespace in the wrong place, or one that cannot be: the policy would guard another one. */

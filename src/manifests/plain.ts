@@ -36,15 +36,11 @@ export function hasOnly(value: PlainObject, fields: ReadonlySet<string>): boolea
   return true;
 }
 
-/**
- * Name and namespace of an object; undefined where it has no name, or a namespace that cannot be read. Objects without a namespace live
- * in `default`.
- */
+/** Name and namespace of an object; undefined where it has no name. Objects without a namespace live in `default`. */
 export function nameOf(value: PlainObject): { namespace: string; name: string; uid: string } | undefined {
   const metadata = objectOf(value.metadata);
   const name = textOf(metadata.name);
-  if (name === '' || !(isAbsent(metadata.namespace) || typeof metadata.namespace === 'string'))
-    return undefined;
+  if (name === '') return undefined;
   return { namespace: textOf(metadata.namespace) || 'default', name, uid: textOf(metadata.uid) };
 }
 
