@@ -73,6 +73,12 @@ async function fromNetns(
   return answer;
 }
 
+/** The balancer's pod forwards. On a node it inherits that from the host's first namespace, which the machine's is not. */
+function letPodsForward(machine: Machine): void {
+  for (const name of machine.list('/run/netns').filter((one) => one.startsWith('cni-')))
+    machine.try(['ip', 'netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+}
+
 const isWeb = (answer: string) => answer.startsWith('ok web-');
 const isDenied = (answer: string) => answer === 'timeout';
 
@@ -357,7 +363,8 @@ export function services(cluster: () => Cluster, reason: string): void {
       ]);
       try {
         const target = `tcp/${nodeAddress}/8081`;
-        await until('the balancer has an address', 40, async () => {
+        await until('the balancer has an address', 60, async () => {
+          letPodsForward(machine());
           const { status } = await cluster().get<{
             status: { loadBalancer: { ingress?: { ip: string }[] } };
           }>('service', 'balanced', '-n', namespace);
@@ -376,11 +383,6 @@ export function services(cluster: () => Cluster, reason: string): void {
         };
         machine().run('ip', 'addr', 'replace', `${secondAddress}/32`, 'dev', 'lo');
         machine().run('ip', '-n', 'outside', 'route', 'replace', secondAddress, 'via', nodeAddress);
-        // On a node new namespaces inherit this from the host's first one, which the machine's is not.
-        for (const name of machine()
-          .list('/run/netns')
-          .filter((one) => one.startsWith('cni-')))
-          machine().try(['ip', 'netns', 'exec', name, 'sysctl', '-qw', 'net.ipv4.ip_forward=1']);
         const second = `tcp/${secondAddress}/8081`;
         const through = await fromOutside(machine(), second, isWeb, 45);
         assert.ok(isWeb(through), `through the balancer: ${through}`);
