@@ -2,6 +2,7 @@
 // switch.)
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -27,5 +28,13 @@ class Descriptor {
  private:
   int descriptor_;
 };
+
+// To be called first. The number of a standard stream that is closed would be given to the next descriptor,
+// and an answer be written to the agent instead of to the runtime. What is put in its place fails as a closed
+// one does.
+inline void keep_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 }  // namespace weft::cni

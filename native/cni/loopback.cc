@@ -174,6 +174,7 @@ int run() {
 }  // namespace
 
 int main() {
+  keep_standard_streams();
   std::signal(SIGPIPE, SIG_IGN);
   return run();
 }

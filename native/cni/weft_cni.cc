@@ -21,6 +21,7 @@
 
 #include "cni/call.h"
 #include "cni/connection.h"
+#include "cni/descriptor.h"
 #include "cni/failure.h"
 #include "cni/namespace.h"
 
@@ -91,6 +92,7 @@ int run() {
 }  // namespace
 
 int main() {
+  keep_standard_streams();
   std::signal(SIGPIPE, SIG_IGN);
   return run();
 }

@@ -1,5 +1,7 @@
 /** The real weft-cni beside an agent that the test plays: what it does alone, what it hands on, what it makes of an answer. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -195,6 +197,32 @@ test('a plugin whose output nobody reads does not say that it was taken', async 
     socket.write(`${JSON.stringify({ type: 'cni', id: 1, exitStatus: 0, stdout: '{}\n' })}\n`);
   assert.equal((await done).status, 1);
   assert.equal(agent.requests.length, 1);
+});
+
+test("standard streams that are closed are nobody else's: no answer goes to the agent, and an ADD is not taken", async (t) => {
+  const agent = await fakeAgent(t, (_, socket) =>
+    socket.write(`${JSON.stringify({ type: 'cni', id: 1, exitStatus: 0, stdout: '{}\n' })}\n`),
+  );
+  const text = JSON.stringify(configuration(agent.run));
+  const closed = async (streams: string) => {
+    const child = spawn('/bin/sh', ['-c', `exec "$0" ${streams}`, pluginPath('weft-cni')], {
+      env: { ...environment, CNI_COMMAND: 'ADD' },
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    child.stdin.on('error', () => {});
+    child.stdin.end(text);
+    const [status] = (await once(child, 'exit')) as [number];
+    await eventually('the connection has ended', () => agent.open.size === 0);
+    return status;
+  };
+  assert.equal(await closed('>&-'), 1);
+  assert.equal(await closed('>&- 2>&-'), 1);
+  assert.deepEqual(
+    agent.requests.map(({ type }) => type),
+    ['cni', 'cni'],
+  );
+  assert.equal(await closed('<&-'), 1);
+  assert.equal(agent.requests.length, 2);
 });
 
 test('an agent that refuses, hangs, breaks off or talks nonsense is code 11, and says why', async (t) => {
