@@ -97,7 +97,8 @@ const std::vector<Flow> kFlows = {
     {"icmp fd00::1 > fd00::2 echo 9", "icmp fd00::2 > fd00::1 reply 9"},
 };
 
-void established_flows_are_quiet(DeviceOffloads offloads) {
+// `special`: every port has a bandwidth, which is not used up, and a trial is in force.
+void established_flows_are_quiet(DeviceOffloads offloads, bool special = false) {
   Settings settings;
   ManualClock clock;
   TableOptions table_options;
@@ -130,6 +131,12 @@ void established_flows_are_quiet(DeviceOffloads offloads) {
     view.ports.push_back(std::make_shared<Port>(spec, std::move(device), life.index, life.instance, 0, 1));
     view.routes.insert(Address::v4(0x0a000001u + i), view.ports.back().get());
     view.routes.insert(address(i == 0 ? "fd00::1" : "fd00::2"), view.ports.back().get());
+    if (special) view.ports.back()->ingress.set(1'000'000'000'000, 0, RateLimit::kPolicedBurstNs);
+  }
+  if (special) {
+    forwarder.begin_trial();
+    view.shadow = view.image;
+    view.trial_since = view.generation;
   }
 
   std::vector<Bytes> frames[2];
@@ -178,6 +185,7 @@ void established_flows_are_quiet(DeviceOffloads offloads) {
     CHECK(totals.drops[i] == 0);
   }
   CHECK(totals.connections == kFlows.size());
+  CHECK(forwarder.trial_counts().judged == (special ? kFlows.size() : 0));
 }
 
 TEST_CASE("a packet of an established flow takes no lock and allocates nothing, to devices with offloads") {
@@ -186,6 +194,10 @@ TEST_CASE("a packet of an established flow takes no lock and allocates nothing, 
 
 TEST_CASE("a packet of an established flow takes no lock and allocates nothing, to devices without") {
   established_flows_are_quiet({});
+}
+
+TEST_CASE("nor where ports have a bandwidth and a trial is in force") {
+  established_flows_are_quiet({true, true, true, true}, true);
 }
 
 TEST_CASE("locks are counted: those of pthreads and a table's own") {
