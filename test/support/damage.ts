@@ -60,5 +60,7 @@ export function damaged(objects: readonly unknown[], damages: readonly Damage[])
       break;
     }
   }
-  return copies.filter((copy) => typeof copy === 'object' && copy !== null);
+  // As JSON would bring it: no list has holes.
+  const plain = JSON.parse(JSON.stringify(copies)) as Record<string, unknown>[];
+  return plain.filter((copy) => typeof copy === 'object' && copy !== null);
 }
