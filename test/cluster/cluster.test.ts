@@ -8,6 +8,7 @@ import { buildPodProgram } from '../support/container-image.js';
 import { containerdLacks } from '../support/containerd.js';
 import { NodeWeft } from '../support/node-weft.js';
 import { repositoryRoot } from '../support/repository.js';
+import { policyChanges } from './changes.js';
 import { Cluster, kubeconfigLacks } from './cluster.js';
 import { commands } from './commands.js';
 import { conformance, outsideServer } from './conformance.js';
@@ -64,9 +65,15 @@ test('The node is ready with weft as its network', { skip: reason === '' ? false
 });
 
 const parts = (
-  process.env.WEFT_TEST_PARTS ?? 'conformance,services,families,host-ports,commands,far,restarts'
+  process.env.WEFT_TEST_PARTS ?? 'conformance,changes,services,families,host-ports,commands,far,restarts'
 ).split(',');
 if (parts.includes('conformance')) conformance(() => started(cluster), reason, kernelHasSctp());
+if (parts.includes('changes'))
+  policyChanges(
+    () => started(cluster),
+    () => weft,
+    reason,
+  );
 if (parts.includes('services')) services(() => started(cluster), reason);
 if (parts.includes('families'))
   families(
