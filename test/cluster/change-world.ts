@@ -94,6 +94,8 @@ export function podOf(state: State, key: string): KubeObject {
     labels: state.podLabels[key] ?? {},
     serve: portsOf(key).map(({ protocol, containerPort }) => `${protocol.toLowerCase()}/${containerPort}`),
     ports: portsOf(key),
+    // Without a request of its own it gets no processor while other pods start, and answers nobody.
+    container: { resources: { requests: { cpu: '100m' } } },
   });
 }
 

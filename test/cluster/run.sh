@@ -5,8 +5,10 @@
 #                            WEFT_TEST_IMAGE names the image of the tests there (test/support/container-image.ts makes it)
 #   WEFT_TEST_FAMILIES       with K3S_BIN: ipv4 (default), dual (pods and Services have both) or dual6 (pods' primary address is IPv6)
 #   WEFT_TEST_KLIPPER        with K3S_BIN: the `entry` script of K3s' load balancer, run with this machine's iptables instead of a stand-in
-#   WEFT_TEST_PARTS          of conformance,services,families,host-ports,commands,far,restarts; all by default
+#   WEFT_TEST_PARTS          of conformance,changes,services,families,host-ports,commands,far,restarts; all by default
 #   WEFT_TEST_PODS           how many pods come and go at once (200)
+#   WEFT_TEST_CHANGES        how many changes of policies and labels (12); WEFT_TEST_SEED: which (1); WEFT_TEST_CHURN: how many pods come and
+#                            go beside them (8)
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 bash deploy/setup.sh --yes --for "$([ -n "${K3S_BIN:-}" ] && echo ci || echo run)" || exit 1
