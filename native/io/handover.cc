@@ -5,7 +5,8 @@
 #include <sys/time.h>
 
 #include <cerrno>
-#include <cstring>
+
+#include "io/handover_record.h"
 
 namespace weft::io {
 
@@ -23,24 +24,7 @@ Handover::Handover(Descriptor socket) : socket_(std::move(socket)) {
 
 bool Handover::send(const handover::Message& message, int descriptor) {
   if (!socket_.valid()) return false;
-  iovec part{const_cast<handover::Message*>(&message), sizeof message};  // NOLINT: sendmsg does not write
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (descriptor >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
-  }
-  ssize_t sent;
-  do sent = ::sendmsg(socket_.get(), &header, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  if (sent == static_cast<ssize_t>(sizeof message)) return true;
+  if (handover::send_record(socket_.get(), message, descriptor)) return true;
   socket_.reset();
   return false;
 }
@@ -51,15 +35,8 @@ Result<std::map<std::string, Descriptor>> Handover::claim() {
   if (!send(handover::Message::of(handover::Kind::claim), -1))
     return call_failed("handover-receive", "sendmsg", "the supervisor");
   while (true) {
-    handover::Message message;
-    iovec part{&message, sizeof message};
-    msghdr header{};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    const ssize_t received = ::recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC);
+    handover::Record record;
+    const ssize_t received = handover::receive_record(socket_.get(), 0, record);
     if (received < 0 && errno == EINTR) continue;
     if (received <= 0) {
       Error error = received < 0 ? call_failed("handover-receive", "recvmsg", "the supervisor")
@@ -67,19 +44,14 @@ Result<std::map<std::string, Descriptor>> Handover::claim() {
       socket_.reset();
       return error;
     }
-    Descriptor descriptor;
-    if (const cmsghdr* rights = CMSG_FIRSTHDR(&header);
-        rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS) {
-      int value = -1;
-      std::memcpy(&value, CMSG_DATA(rights), sizeof value);
-      descriptor = Descriptor(value);
-    }
-    if (received != static_cast<ssize_t>(sizeof message) || message.version != handover::kVersion) {
+    Descriptor descriptor(record.descriptor);
+    if (!record.understood) {
       socket_.reset();
       return Error{"handover-version",
                    "the supervisor speaks another version of the hand-over; restart it to have descriptors "
                    "kept again"};
     }
+    const handover::Message& message = record.message;
     if (message.kind == handover::Kind::end) return kept;
     if (message.kind == handover::Kind::kept && descriptor.valid())
       kept[std::string(message.key_view())] = std::move(descriptor);

@@ -37,11 +37,14 @@
 #include <vector>
 
 #include "base/handover_wire.h"
+#include "io/handover_record.h"
 
 namespace {
 
 using weft::handover::Kind;
 using weft::handover::Message;
+using weft::handover::Record;
+using weft::handover::send_record;
 
 constexpr int64_t kLivedNs = 1'000'000'000;
 constexpr int64_t kFirstDelayNs = 50'000'000;
@@ -88,45 +91,12 @@ class Kept {
   std::map<std::string, int> descriptors_;
 };
 
-bool send_message(int socket, const Message& message, int descriptor) {
-  iovec part{const_cast<Message*>(&message), sizeof message};  // NOLINT: sendmsg does not write
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (descriptor >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
-  }
-  ssize_t sent;
-  do sent = ::sendmsg(socket, &header, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  return sent == static_cast<ssize_t>(sizeof message);
-}
-
 // Takes one message, if there is one. False when the socket has nothing more to say.
 bool take_message(int socket, Kept& kept) {
-  Message message;
-  iovec part{&message, sizeof message};
-  msghdr header{};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  const ssize_t received = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  Record record;
+  const ssize_t received = weft::handover::receive_record(socket, MSG_DONTWAIT, record);
   if (received <= 0) return received < 0 && errno == EINTR;
-  int descriptor = -1;
-  if (const cmsghdr* rights = CMSG_FIRSTHDR(&header);
-      rights != nullptr && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS)
-    std::memcpy(&descriptor, CMSG_DATA(rights), sizeof descriptor);
-  const bool understood =
-      received == static_cast<ssize_t>(sizeof message) && message.version == weft::handover::kVersion;
+  auto& [message, descriptor, understood] = record;
   const std::string key(message.key_view());
   if (understood && message.kind == Kind::store && descriptor >= 0) {
     kept.store(key, std::exchange(descriptor, -1));
@@ -134,11 +104,11 @@ bool take_message(int socket, Kept& kept) {
     kept.forget(key);
   } else if (understood && message.kind == Kind::claim) {
     for (const auto& [name, value] : kept.all())
-      if (!send_message(socket, Message::of(Kind::kept, name), value)) break;
-    send_message(socket, Message::of(Kind::end), -1);
+      if (!send_record(socket, Message::of(Kind::kept, name), value)) break;
+    send_record(socket, Message::of(Kind::end), -1);
   } else if (!understood) {
     // An `end` in our version tells a switch of another version that it is not understood.
-    send_message(socket, Message::of(Kind::end), -1);
+    send_record(socket, Message::of(Kind::end), -1);
   }
   if (descriptor >= 0) ::close(descriptor);
   return true;

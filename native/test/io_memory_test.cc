@@ -13,6 +13,7 @@
 
 #include "io/address_text.h"
 #include "io/handover.h"
+#include "io/handover_record.h"
 #include "io/poller.h"
 #include "io/shared_memory.h"
 
@@ -169,30 +170,12 @@ TEST_CASE("a device whose other end is gone is reported broken") {
   CHECK(ready[0].broken);
 }
 
-// The supervisor's end, scripted.
-bool send_kept(int socket, const handover::Message& message, int descriptor) {
-  iovec part{const_cast<handover::Message*>(&message), sizeof message};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  if (descriptor >= 0) {
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &descriptor, sizeof descriptor);
-  }
-  return ::sendmsg(socket, &header, 0) == static_cast<ssize_t>(sizeof message);
-}
-
 TEST_CASE("a claim brings the kept descriptors by key, until the end") {
   Pair pair(SOCK_SEQPACKET);
   Pair kept;
-  REQUIRE(send_kept(pair.far.get(), handover::Message::of(handover::Kind::kept, "pod-1"), kept.near.get()));
-  REQUIRE(send_kept(pair.far.get(), handover::Message::of(handover::Kind::end), -1));
+  REQUIRE(handover::send_record(pair.far.get(), handover::Message::of(handover::Kind::kept, "pod-1"),
+                                kept.near.get()));
+  REQUIRE(handover::send_record(pair.far.get(), handover::Message::of(handover::Kind::end), -1));
   Handover switch_end(std::move(pair.near));
   auto claimed = switch_end.claim();
   REQUIRE(claimed.ok());
@@ -211,7 +194,7 @@ TEST_CASE("a supervisor of another version, or none at all, is an error once and
     Pair pair(SOCK_SEQPACKET);
     handover::Message message = handover::Message::of(handover::Kind::end);
     message.version = handover::kVersion + 1;
-    REQUIRE(send_kept(pair.far.get(), message, -1));
+    REQUIRE(handover::send_record(pair.far.get(), message, -1));
     Handover switch_end(std::move(pair.near));
     auto claimed = switch_end.claim();
     REQUIRE_FALSE(claimed.ok());
