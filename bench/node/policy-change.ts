@@ -32,6 +32,8 @@ const packetsPerSecond = 20_000;
 const changesPerSample = 100;
 /** Between two changes at least this, and up to half as much again, so that nothing periodic on the machine stays in step. Milliseconds. */
 const shortestPause = 60;
+/** Between an image in force and the next change: a packet has to meet it, even if the worker has to wait for a core. Milliseconds. */
+const settle = 40;
 /** For a change to come into force. Milliseconds. */
 const patience = 10_000;
 /** Of a run of the load. */
@@ -108,7 +110,7 @@ class WeftSubject implements NodeSubject {
     this.#pods = pods;
   }
 
-  /** Takes 9 s at least: the changes need their time apart. */
+  /** Takes 13 s at least: the changes need their time apart. */
   async sample(seconds: number): Promise<Readonly<Record<string, number>>> {
     const spacing = Math.max(shortestPause, (seconds * 1000) / changesPerSample / 1.25);
     let loaded = false;
@@ -137,6 +139,7 @@ class WeftSubject implements NodeSubject {
       changes.push(this.#change());
       await pause(spacing * (1 + Math.random() / 2));
       await this.#until(() => this.#imageFile() !== before);
+      await pause(settle);
     }
     await pause(shortestPause);
     await probe.end();
@@ -284,7 +287,7 @@ export const policyChange: NodeMeasure = {
   subjects: ['weft-1000', 'kube-router-1000'],
   packages: ['iptables', 'ipset'],
   repeat: 'rounds',
-  estimate: { start: 20, sample: 14 },
+  estimate: { start: 20, sample: 18 },
   unavailable: (subject) =>
     subject === 'weft-1000' ? Promise.resolve(null) : contenderNamed(subject)!.unavailable(),
   start: (subject, site) => (subject === 'weft-1000' ? onStage(site, startWeft) : startKubeRouter(site)),

@@ -1,6 +1,6 @@
 /**
- * The sections of services: records, their endpoints and source ranges. A change of a few services rewrites their part and moves what lies
- * behind it; ten thousand services written one by one for every slice that changes would be most of what a change costs.
+ * The sections of services: records, their endpoints, source ranges and names. A change of a few services rewrites their part and moves
+ * what lies behind it; ten thousand services written one by one for every one that changes would be most of what a change costs.
  *
  * Words are little-endian, as the machines are that weft runs on (the decoder and the loader would notice).
  */
@@ -8,131 +8,181 @@ import { swapBytes } from '../net/address.js';
 import type { Cidr } from '../net/cidr.js';
 import type { Backend, ServiceRecord } from '../policy/service-record.js';
 import { sections } from './layout.js';
+import { Spliced } from './spliced.js';
 import { SectionWriter } from './writer.js';
 
 type List = readonly Backend[];
-export type TextPlaces = readonly { readonly offset: number; readonly length: number }[];
+
+/** What changed, apart from the records. */
+export interface Rewritten {
+  readonly backends: boolean;
+  readonly sources: boolean;
+  readonly names: boolean;
+}
 
 const wordsOf = (of: { readonly size: number }) => of.size / 4;
 const recordWords = wordsOf(sections.services);
 const backendWords = wordsOf(sections.backends);
+const sourceWords = wordsOf(sections.service_sources);
 const at = Object.fromEntries(
   Object.entries(sections.services.at).map(([field, offset]) => [field, offset / 4]),
 ) as typeof sections.services.at;
+const encoder = new TextEncoder();
+const words = (length: number) => new Uint32Array(length);
+
+/** Where the lists of a record begin. */
+interface Starts {
+  readonly backend: number;
+  readonly source: number;
+  readonly name: number;
+}
+
+/** The part of each section that some records have. */
+interface Part {
+  readonly services: Uint32Array<ArrayBuffer>;
+  readonly backends: Uint32Array<ArrayBuffer>;
+  readonly sources: Uint32Array<ArrayBuffer>;
+  readonly names: Uint8Array<ArrayBuffer>;
+}
 
 export class ServiceSections {
   #records: readonly ServiceRecord[] = [];
-  #names: TextPlaces = [];
-  #services = new Uint32Array();
-  #backends = new Uint32Array();
-  #sources: Uint8Array = new Uint8Array();
+  readonly #services = new Spliced(words);
+  readonly #backends = new Spliced(words);
+  readonly #sources = new Spliced(words);
+  readonly #names = new Spliced((length) => new Uint8Array(length));
 
   get services(): Uint8Array {
-    return new Uint8Array(this.#services.buffer);
+    return this.#services.bytes;
   }
   get backends(): Uint8Array {
-    return new Uint8Array(this.#backends.buffer);
+    return this.#backends.bytes;
   }
   get sources(): Uint8Array {
-    return this.#sources;
+    return this.#sources.bytes;
+  }
+  get names(): Uint8Array {
+    return this.#names.bytes;
   }
 
-  /** `names`: the records' texts; the same object as before where no record came or went. Bytes got before are not to be used any more. */
-  update(records: readonly ServiceRecord[], names: TextPlaces): void {
+  /**
+   * Bytes got before are not to be used any more. All records of a service change together, and only they share lists and names, so what lies
+   * around those that changed keeps its form.
+   */
+  update(records: readonly ServiceRecord[]): Rewritten {
     const before = this.#records;
-    const same = names === this.#names && records.length === before.length;
     this.#records = records;
-    this.#names = names;
-    if (!same || !this.#patch(records, before)) this.#writeAll(records);
-  }
-
-  /** Records of one service change together, and only they share lists, so what lies around them keeps its form. */
-  #patch(records: readonly ServiceRecord[], before: readonly ServiceRecord[]): boolean {
+    const shorter = Math.min(records.length, before.length);
     let from = 0;
-    while (from < records.length && records[from] === before[from]) from++;
-    if (from === records.length) return true;
-    let to = records.length;
-    while (records[to - 1] === before[to - 1]) to--;
-    for (let i = from; i < to; i++)
-      if (records[i]!.sources.length > 0 || before[i]!.sources.length > 0) return false;
-
-    const first = this.#first(from);
-    const end = to < records.length ? this.#first(to) : this.#backends.length / backendWords;
-    const source = this.#services[from * recordWords + at.first_source]!;
-    const middle = this.#write(records, from, to, first, source);
-    const old = this.#backends;
-    if (middle.length === (end - first) * backendWords) old.set(middle, first * backendWords);
-    else {
-      this.#backends = new Uint32Array(old.length + middle.length - (end - first) * backendWords);
-      this.#backends.set(old.subarray(0, first * backendWords));
-      this.#backends.set(middle, first * backendWords);
-      this.#backends.set(old.subarray(end * backendWords), first * backendWords + middle.length);
-      const moved = middle.length / backendWords - (end - first);
-      for (let i = to; i < records.length; i++) this.#services[i * recordWords + at.first_backend]! += moved;
-    }
-    return true;
-  }
-
-  #first(record: number): number {
-    return this.#services[record * recordWords + at.first_backend]!;
-  }
-
-  #writeAll(records: readonly ServiceRecord[]): void {
-    this.#services = new Uint32Array(records.length * recordWords);
-    this.#backends = this.#write(records, 0, records.length, 0, 0);
-    const sources: Cidr[] = [];
-    for (const record of records) sources.push(...record.sources);
-    const writer = new SectionWriter(sections.service_sources, sources.length);
-    sources.forEach(({ base, depth }, i) => {
-      writer.element(i).address('base', base.words).u32('depth', depth);
+    while (from < shorter && records[from] === before[from]) from++;
+    let behind = 0;
+    while (
+      behind < shorter - from &&
+      records[records.length - 1 - behind] === before[before.length - 1 - behind]
+    )
+      behind++;
+    const to = before.length - behind;
+    const [first, end] = [this.#starts(from), this.#starts(to)];
+    const part = write(records, from, records.length - behind, first);
+    const named = this.#names.elements.subarray(first.name, end.name);
+    const renamed = named.length !== part.names.length || named.some((byte, i) => byte !== part.names[i]);
+    this.#services.splice(from * recordWords, (to - from) * recordWords, part.services);
+    this.#backends.splice(
+      first.backend * backendWords,
+      (end.backend - first.backend) * backendWords,
+      part.backends,
+    );
+    this.#sources.splice(first.source * sourceWords, (end.source - first.source) * sourceWords, part.sources);
+    this.#names.splice(first.name, end.name - first.name, part.names);
+    this.#move(records.length - behind, {
+      backend: first.backend + part.backends.length / backendWords - end.backend,
+      source: first.source + part.sources.length / sourceWords - end.source,
+      name: first.name + part.names.length - end.name,
     });
-    this.#sources = writer.bytes;
+    return {
+      backends: part.backends.length > 0 || end.backend > first.backend,
+      sources: part.sources.length > 0 || end.source > first.source,
+      names: renamed,
+    };
   }
 
-  /** Writes the records from..to; gives back their endpoints, which begin at `first`. Equal lists of neighbours are there once. */
-  #write(
-    records: readonly ServiceRecord[],
-    from: number,
-    to: number,
-    first: number,
-    firstSource: number,
-  ): Uint32Array<ArrayBuffer> {
-    const words = this.#services;
-    const lists: List[] = [];
-    let next = first;
-    let source = firstSource;
-    /** Lists of the records of one name, which lie together. */
-    let shared: { readonly backends: List; readonly kept: List; readonly first: number }[] = [];
-    for (let i = from; i < to; i++) {
-      const { name, key, affinitySeconds, backends, kept, drops, sources } = records[i]!;
-      if (i === from || records[i - 1]!.name !== name) shared = [];
-      let place = shared.find((other) => other.backends === backends && other.kept === kept)?.first;
-      if (place === undefined) {
-        place = next;
-        shared.push({ backends, kept, first: place });
-        lists.push(backends, kept);
-        next += backends.length + kept.length;
-      }
-      const text = this.#names[i]!;
-      const base = i * recordWords;
-      words[base + at.key] = key.low;
-      words[base + at.key + 1] = key.high;
-      words[base + at.name_offset] = text.offset;
-      words[base + at.name_length] = text.length;
-      words[base + at.first_backend] = place;
-      words[base + at.backend_count] = backends.length;
-      words[base + at.kept_count] = kept.length;
-      words[base + at.affinity_seconds] = affinitySeconds;
-      words[base + at.first_source] = source;
-      words[base + at.source_count] = sources.length;
-      words[base + at.empty] = drops ? 1 : 0;
-      source += sources.length;
+  /** Of a record as it is written, or behind the last one. */
+  #starts(record: number): Starts {
+    const services = this.#services.elements;
+    const base = record * recordWords;
+    if (base < services.length)
+      return {
+        backend: services[base + at.first_backend]!,
+        source: services[base + at.first_source]!,
+        name: services[base + at.name_offset]!,
+      };
+    return {
+      backend: this.#backends.length / backendWords,
+      source: this.#sources.length / sourceWords,
+      name: this.#names.length,
+    };
+  }
+
+  /** The lists of the records from `from` on lie so much further on. */
+  #move(from: number, by: Starts): void {
+    if (by.backend === 0 && by.source === 0 && by.name === 0) return;
+    const services = this.#services.elements;
+    for (let base = from * recordWords; base < services.length; base += recordWords) {
+      services[base + at.first_backend]! += by.backend;
+      services[base + at.first_source]! += by.source;
+      services[base + at.name_offset]! += by.name;
     }
-    return backendBytes(lists, next - first);
   }
 }
 
-function backendBytes(lists: readonly List[], total: number): Uint32Array<ArrayBuffer> {
+/** The records from..to, whose lists begin at `first`. The records of one service port lie together, and have its name and equal lists once. */
+function write(records: readonly ServiceRecord[], from: number, to: number, first: Starts): Part {
+  const services = new Uint32Array((to - from) * recordWords);
+  const lists: List[] = [];
+  const sources: Cidr[] = [];
+  const names: Uint8Array[] = [];
+  let [backend, end] = [first.backend, first.name];
+  let name = new Uint8Array();
+  let shared: { readonly backends: List; readonly kept: List; readonly first: number }[] = [];
+  for (let i = from; i < to; i++) {
+    const { key, affinitySeconds, backends, kept, drops, sources: own } = records[i]!;
+    // One object for all records of a port.
+    if (i === from || records[i - 1]!.key !== key) {
+      shared = [];
+      name = encoder.encode(records[i]!.name);
+      names.push(name);
+      end += name.length;
+    }
+    let place = shared.find((other) => other.backends === backends && other.kept === kept)?.first;
+    if (place === undefined) {
+      place = backend;
+      shared.push({ backends, kept, first: place });
+      lists.push(backends, kept);
+      backend += backends.length + kept.length;
+    }
+    const base = (i - from) * recordWords;
+    services[base + at.key] = key.low;
+    services[base + at.key + 1] = key.high;
+    services[base + at.name_offset] = end - name.length;
+    services[base + at.name_length] = name.length;
+    services[base + at.first_backend] = place;
+    services[base + at.backend_count] = backends.length;
+    services[base + at.kept_count] = kept.length;
+    services[base + at.affinity_seconds] = affinitySeconds;
+    services[base + at.first_source] = first.source + sources.length;
+    services[base + at.source_count] = own.length;
+    services[base + at.empty] = drops ? 1 : 0;
+    for (const source of own) sources.push(source);
+  }
+  return {
+    services,
+    backends: backendsOf(lists, backend - first.backend),
+    sources: sourcesOf(sources),
+    names: joined(names, end - first.name),
+  };
+}
+
+function backendsOf(lists: readonly List[], total: number): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(total * backendWords);
   let base = 0;
   for (const list of lists) {
@@ -147,4 +197,22 @@ function backendBytes(lists: readonly List[], total: number): Uint32Array<ArrayB
     }
   }
   return words;
+}
+
+function sourcesOf(sources: readonly Cidr[]): Uint32Array<ArrayBuffer> {
+  const writer = new SectionWriter(sections.service_sources, sources.length);
+  sources.forEach(({ base, depth }, i) => {
+    writer.element(i).address('base', base.words).u32('depth', depth);
+  });
+  return new Uint32Array(writer.bytes.buffer as ArrayBuffer);
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  let place = 0;
+  for (const part of parts) {
+    bytes.set(part, place);
+    place += part.length;
+  }
+  return bytes;
 }

@@ -8,7 +8,7 @@ import { type TrieNode, trieNodes } from '../policy/prefix-table.js';
 import type { Group, PolicyTables } from '../policy/tables.js';
 import { assemble, type Section, type Seeds } from './assemble.js';
 import { type Buckets, makeBuckets } from './buckets.js';
-import { ServiceSections, type TextPlaces } from './encode-services.js';
+import { ServiceSections } from './encode-services.js';
 import { checksum, finish, mixWord } from './hash.js';
 import { endpointFlags, none, type SectionName, sections } from './layout.js';
 import { SectionWriter, TextBytes, TextPool } from './writer.js';
@@ -19,7 +19,6 @@ export class ImageEncoder {
   readonly #sections = new Map<SectionName, Section>();
   readonly #versions = new Map<Group, number>();
   readonly #policyTexts = new TextBytes();
-  readonly #serviceTexts = new TextBytes();
   readonly #seeds: Seeds = {
     identity_cell_seed: 0,
     block_cell_seed: 0,
@@ -33,7 +32,6 @@ export class ImageEncoder {
   #slots = new Int32Array();
   #flags = new Uint8Array();
   readonly #serviceSections = new ServiceSections();
-  #serviceNames: TextPlaces = [];
 
   /** The image of these tables. The bytes are the caller's; the encoder keeps no hold of them. */
   encode(tables: PolicyTables): Uint8Array<ArrayBuffer> {
@@ -331,23 +329,31 @@ export class ImageEncoder {
   }
 
   #services({ services: { records } }: PolicyTables): void {
-    this.#serviceSections.update(records, this.#serviceNames);
-    this.#set('services', this.#serviceSections.services);
-    this.#set('backends', this.#serviceSections.backends);
-    this.#set('service_sources', this.#serviceSections.sources);
+    const parts = this.#serviceSections;
+    const first = !this.#sections.has('services');
+    const { backends, sources, names } = parts.update(records);
+    this.#set('services', parts.services);
+    if (first || backends) this.#set('backends', parts.backends);
+    if (first || sources) this.#set('service_sources', parts.sources);
+    if (first || names) this.#set('service_strings', parts.names);
   }
 
-  /** Names of services and where they answer. */
-  #frontends({ services: { records, frontends } }: PolicyTables): void {
-    const text = new TextPool(this.#serviceTexts);
-    this.#serviceNames = records.map(({ name }) => text.put(name));
-    this.#set('service_strings', text.bytes());
+  /** Where services answer. */
+  #frontends({ services: { frontends: all } }: PolicyTables): void {
+    const frontends = [...all.values()];
+    const keys = new Int32Array(5 * frontends.length);
+    frontends.forEach(({ protocol, port, address: { words } }, i) => {
+      keys[5 * i] = (protocol << 16) | port;
+      keys[5 * i + 1] = swapBytes(words[0]);
+      keys[5 * i + 2] = swapBytes(words[1]);
+      keys[5 * i + 3] = swapBytes(words[2]);
+      keys[5 * i + 4] = swapBytes(words[3]);
+    });
     const buckets = makeBuckets(
       frontends.length,
       (i, seed) => {
-        const { protocol, port, address } = frontends[i]!;
-        let hash = mixWord(seed, (protocol << 16) | port);
-        for (const word of address.words) hash = mixWord(hash, swapBytes(word));
+        let hash = seed;
+        for (let word = 5 * i; word < 5 * i + 5; word++) hash = mixWord(hash, keys[word]!);
         return finish(hash, 5);
       },
       (a, b) => {
@@ -359,17 +365,17 @@ export class ImageEncoder {
     );
     this.#seeds.frontend_seed = buckets.seed;
     this.#buckets('frontend_buckets', buckets);
-    const frontend = new SectionWriter(sections.frontends, frontends.length);
-    buckets.order.forEach((from, position) => {
-      const { address, port, protocol, service: index } = frontends[from]!;
-      frontend
-        .element(position)
-        .address('address', address.words)
-        .u16('port', port)
-        .u8('protocol', protocol)
-        .u32('service', index);
-    });
-    this.#set('frontends', frontend.bytes);
+    const { size, at } = sections.frontends;
+    const words = new Uint32Array((size / 4) * frontends.length);
+    for (let position = 0; position < frontends.length; position++) {
+      const from = buckets.order[position]!;
+      const base = (position * size) / 4;
+      for (let word = 0; word < 4; word++) words[base + at.address / 4 + word] = keys[5 * from + 1 + word]!;
+      const { port, protocol, service } = frontends[from]!;
+      words[base + at.port / 4] = port | (protocol << 16);
+      words[base + at.service / 4] = service;
+    }
+    this.#set('frontends', new Uint8Array(words.buffer));
   }
 }
 

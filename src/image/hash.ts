@@ -25,32 +25,32 @@ const checksumSeeds = [0x77656674, 0x696d6731] as const;
  * filled up with zeros and the length in bytes goes in last.
  */
 export function checksum(bytes: Uint8Array): [number, number] {
+  const whole = bytes.length >>> 2;
+  // Typed arrays have the machine's byte order; every machine that runs weft is little-endian (asserted in C++ too).
+  const words =
+    bytes.byteOffset % 4 === 0
+      ? new Int32Array(bytes.buffer, bytes.byteOffset, whole)
+      : new Int32Array(bytes.slice(0, 4 * whole).buffer);
   let low = checksumSeeds[0] as number;
   let high = checksumSeeds[1] as number;
-  const whole = bytes.length >>> 2;
-  const mix = (word: number) => {
-    low = mixWord(low, word);
-    high = mixWord(high ^ 0x5bd1e995, word);
-  };
-  if (bytes.byteOffset % 4 === 0) {
-    // Typed arrays have the machine's byte order; every machine that runs weft is little-endian (asserted in C++ too).
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, whole);
-    for (let i = 0; i < whole; i++) {
-      const word = words[i]!;
-      low = mixWord(low, word);
-      high = mixWord(high ^ 0x5bd1e995, word);
-    }
-  } else {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let i = 0; i < whole; i++) mix(view.getUint32(4 * i, true));
+  // Locals and signed words: a variable that a closure holds too, or that leaves 31 bits, is memory.
+  for (let i = 0; i < whole; i++) {
+    let k = Math.imul(words[i]!, 0xcc9e2d51);
+    k = Math.imul((k << 15) | (k >>> 17), 0x1b873593);
+    low ^= k;
+    low = (Math.imul((low << 13) | (low >>> 19), 5) + 0xe6546b64) | 0;
+    high ^= 0x5bd1e995 ^ k;
+    high = (Math.imul((high << 13) | (high >>> 19), 5) + 0xe6546b64) | 0;
   }
   let count = whole;
   if (bytes.length % 4 !== 0) {
     let word = 0;
     for (let i = 4 * whole; i < bytes.length; i++) word |= bytes[i]! << (8 * (i % 4));
-    mix(word);
+    low = mixWord(low, word);
+    high = mixWord(high ^ 0x5bd1e995, word);
     count++;
   }
-  mix(bytes.length);
+  low = mixWord(low, bytes.length);
+  high = mixWord(high ^ 0x5bd1e995, bytes.length);
   return [finish(low, count + 1), finish(high, count + 1)];
 }

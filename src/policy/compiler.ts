@@ -22,12 +22,13 @@ import type { Pod } from '../model/pod.js';
 import { matches } from '../model/selector.js';
 import type { World } from '../model/world.js';
 import { AddressTable, type KnownAddress, podAddresses } from './address-table.js';
+import type { NodeAddress } from './frontends.js';
 import { PortSetTable } from './port-set.js';
 import { PrefixTable } from './prefix-table.js';
 import { type Program, ProgramTable } from './program.js';
 import type { Row } from './row.js';
 import { PolicyEntry } from './rule.js';
-import { type NodeAddress, ServiceTable } from './service-table.js';
+import { ServiceTable } from './service-table.js';
 import { defaultSettings, type PolicySettings } from './settings.js';
 import { SortedList } from './sorted-list.js';
 import type { Group, PolicyTables } from './tables.js';
@@ -302,7 +303,7 @@ export class PolicyCompiler {
     );
     this.#versions.population = this.#addresses.population;
     bump('services', services !== servicesBefore);
-    bump('frontends', services.frontends !== servicesBefore?.frontends);
+    bump('frontends', services.moves !== servicesBefore?.moves);
 
     return {
       settings: this.#settings,

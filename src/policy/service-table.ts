@@ -10,39 +10,21 @@ import type { Pod } from '../model/pod.js';
 import type { EndpointSlice, Service } from '../model/service.js';
 import type { World } from '../model/world.js';
 import { type Address, compareAddresses } from '../net/address.js';
-import {
-  type Answering,
-  type Entry,
-  hostPortEntry,
-  ranks,
-  type ServiceRecord,
-  serviceEntry,
-} from './service-record.js';
-
-export interface Frontend {
-  readonly address: Address;
-  readonly port: number;
-  /** IANA number. */
-  readonly protocol: number;
-  /** Index into the records. */
-  readonly service: number;
-}
+import { type Frontend, Frontends, type Holder, type NodeAddress } from './frontends.js';
+import { type Entry, hostPortEntry, ranks, type ServiceRecord, serviceEntry } from './service-record.js';
+import { SortedList } from './sorted-list.js';
 
 export interface ServiceLayout {
   readonly records: readonly ServiceRecord[];
-  readonly frontends: readonly Frontend[];
+  /** Each place once, in no particular order; the table's own, as of now. */
+  readonly frontends: { readonly size: number; values(): Iterable<Frontend> };
+  /** Grows when records came or went: places and numbers are others then. */
+  readonly moves: number;
 }
 
-export interface NodeAddress {
-  readonly address: Address;
-  /** '' where its name is unknown. */
-  readonly node: string;
-}
-
-/** An entry and the position of its first record in the layout; -1: it has none. */
-interface Held {
-  readonly entry: Entry;
-  base: number;
+/** Services first, each kind by name. */
+interface Held extends Holder {
+  readonly kind: 'service' | 'pod';
 }
 
 export interface ServiceTableOptions {
@@ -63,14 +45,21 @@ export class ServiceTable {
   readonly #slices = new Map<string, Map<string, EndpointSlice>>();
   readonly #sliceOwner = new Map<string, string>();
   readonly #hostPorts = new Map<string, Held>();
+  readonly #order = new SortedList<Held>(compareHeld);
+  readonly #frontends: Frontends;
   readonly #dirty = new Set<string>();
-  #hostPortsMoved = false;
+  /** Those in the layout that have other endpoints since. */
+  readonly #refilled = new Set<Held>();
+  /** Something came or went since. */
+  #moved = false;
   #place: Place;
   /** By address. */
   #nodes: readonly NodeAddress[] = [];
+  /** Of all Services, and of those in the layout. */
+  #wanted = 0;
   #records = 0;
   #problems: readonly Problem[] = [];
-  #layout: ServiceLayout = { records: [], frontends: [] };
+  #layout: ServiceLayout;
 
   constructor(world: World, { node, most }: ServiceTableOptions, pods: (namespace: string) => Iterable<Pod>) {
     this.#world = world;
@@ -78,6 +67,8 @@ export class ServiceTable {
     this.#most = most ?? Number.POSITIVE_INFINITY;
     this.#pods = pods;
     this.#place = { node };
+    this.#frontends = new Frontends(node);
+    this.#layout = { records: [], frontends: this.#frontends, moves: 0 };
   }
 
   get problems(): readonly Problem[] {
@@ -148,10 +139,8 @@ export class ServiceTable {
     }
     const key = keyOf((after ?? before)!.namespace, (after ?? before)!.name);
     const has = after?.hostPorts !== undefined && after.nodeName === this.#node;
-    if (!has && !this.#hostPorts.has(key)) return;
-    this.#hostPortsMoved = true;
-    if (has) this.#hostPorts.set(key, { entry: hostPortEntry(after), base: -1 });
-    else this.#hostPorts.delete(key);
+    if (has) this.#put(this.#hostPorts, 'pod', key, hostPortEntry(after));
+    else this.#letGo(this.#hostPorts, key);
   }
 
   /**
@@ -159,30 +148,55 @@ export class ServiceTable {
    * (every pod tells of its node's, so mostly they have not); only then `nodeAddresses` is asked.
    */
   settle(nodeAddresses: () => Iterable<NodeAddress>, nodesChanged: boolean): ServiceLayout {
-    let moved = this.#hostPortsMoved;
-    if (nodesChanged && this.#nodesChanged(nodeAddresses())) moved ||= this.#dependsOnNodes();
-    this.#hostPortsMoved = false;
-    const refilled: Held[] = [];
+    if (nodesChanged && this.#nodesChanged(nodeAddresses())) this.#releaseAtNodes();
     const zoneOf = (node: string) => this.#world.get('node', node)?.zone;
     for (const key of this.#dirty) {
       const service = this.#services.get(key);
-      const before = this.#entries.get(key);
       if (service === undefined || !isTranslated(service)) {
-        if (this.#entries.delete(key)) moved = true;
+        this.#letGo(this.#entries, key);
         continue;
       }
       const slices = [...(this.#slices.get(key)?.values() ?? [])];
       const endpoints = resolveEndpoints(service, this.#pods(service.namespace), slices, zoneOf);
-      const entry = serviceEntry(service, endpoints, this.#place);
-      const held: Held = { entry, base: before?.base ?? -1 };
-      if (before?.entry.shape !== entry.shape) moved = true;
-      else if (held.base >= 0) refilled.push(held);
-      this.#entries.set(key, held);
+      this.#put(this.#entries, 'service', key, serviceEntry(service, endpoints, this.#place));
     }
     this.#dirty.clear();
-    if (moved) this.#lay();
-    else if (refilled.length > 0) this.#refill(refilled);
+    if (this.#moved) this.#lay();
+    else if (this.#refilled.size > 0) this.#refill();
+    this.#refilled.clear();
     return this.#layout;
+  }
+
+  /** What is there under this name from now on; unless it answers where it did, it claims its places with the next layout. */
+  #put(among: Map<string, Held>, kind: Held['kind'], key: string, entry: Entry): void {
+    let held = among.get(key);
+    if (held?.entry.shape === entry.shape) {
+      held.entry = entry;
+      if (held.base >= 0) this.#refilled.add(held);
+      return;
+    }
+    this.#moved = true;
+    if (held === undefined) {
+      held = { kind, key, entry, base: -1, claims: null, index: -1 };
+      among.set(key, held);
+      this.#order.add(held);
+    } else {
+      this.#frontends.release(held);
+      if (kind === 'service') this.#wanted -= held.entry.records.length;
+      held.entry = entry;
+    }
+    if (kind === 'service') this.#wanted += entry.records.length;
+  }
+
+  #letGo(among: Map<string, Held>, key: string): void {
+    const held = among.get(key);
+    if (held === undefined) return;
+    this.#moved = true;
+    among.delete(key);
+    this.#refilled.delete(held);
+    this.#order.delete(held);
+    this.#frontends.release(held);
+    if (held.kind === 'service') this.#wanted -= held.entry.records.length;
   }
 
   /**
@@ -207,152 +221,78 @@ export class ServiceTable {
   }
 
   /** Other endpoints in the same places: frontends stay. */
-  #refill(all: readonly Held[]): void {
+  #refill(): void {
     const records = [...this.#layout.records];
-    for (const { base, entry } of all) {
+    for (const { base, entry } of this.#refilled) {
       for (let i = 0; i < entry.records.length; i++) records[base + i] = entry.records[i]!;
     }
-    this.#layout = { records, frontends: this.#layout.frontends };
+    this.#layout = { ...this.#layout, records };
   }
 
-  #dependsOnNodes(): boolean {
-    const depends = ({ entry }: Held) =>
-      entry.answering.some(({ address, rank }) => typeof address === 'string' || rank === ranks.hostAddress);
-    for (const held of this.#entries.values()) if (depends(held)) return true;
-    for (const held of this.#hostPorts.values()) if (depends(held)) return true;
-    return false;
+  /** Whoever answers at nodes' addresses claims them anew: they are others. */
+  #releaseAtNodes(): void {
+    for (const among of [this.#entries, this.#hostPorts]) {
+      for (const held of among.values()) {
+        const depends = held.entry.answering.some(
+          ({ address, rank }) => typeof address === 'string' || rank === ranks.hostAddress,
+        );
+        if (!depends) continue;
+        this.#frontends.release(held);
+        this.#moved = true;
+      }
+    }
   }
 
   #lay(): void {
+    this.#moved = false;
+    this.#order.settle();
     const records: ServiceRecord[] = [];
-    const problems: Problem[] = [];
-    const frontends = new Frontends(records, problems, this.#nodes, this.#node);
-    const included = this.#included(problems);
+    const left = this.#left();
     this.#records = 0;
-    for (const held of included) this.#records += this.#put(held, records);
-    for (const key of [...this.#hostPorts.keys()].sort()) {
-      const held = this.#hostPorts.get(key)!;
-      this.#put(held, records);
-      included.push(held);
-    }
-    for (const { entry, base } of included) frontends.take(entry, base);
-    frontends.takeLater();
-    this.#problems = problems;
-    this.#layout = { records, frontends: frontends.list };
-  }
-
-  #put(held: Held, records: ServiceRecord[]): number {
-    held.base = records.length;
-    for (const record of held.entry.records) records.push(record);
-    return held.entry.records.length;
-  }
-
-  /** The services that have room, by name. Over the limit the oldest stay: what was there before goes on. */
-  #included(problems: Problem[]): Held[] {
-    const keys = [...this.#entries.keys()].sort();
-    let records = 0;
-    for (const { entry } of this.#entries.values()) records += entry.records.length;
-    if (records <= this.#most) return keys.map((key) => this.#entries.get(key)!);
-
-    const age = (key: string) => this.#services.get(key)?.created ?? '';
-    const byAge = [...keys].sort((a, b) => (age(a) < age(b) ? -1 : age(a) > age(b) ? 1 : a < b ? -1 : 1));
-    const left: string[] = [];
-    const fits = new Set<string>();
-    let used = 0;
-    for (const key of byAge) {
-      const held = this.#entries.get(key)!;
-      held.base = -1;
-      if (used + held.entry.records.length > this.#most) left.push(key);
-      else {
-        used += held.entry.records.length;
-        fits.add(key);
+    for (const held of this.#order.items) {
+      if (left?.has(held)) {
+        held.base = -1;
+        this.#frontends.release(held);
+        continue;
       }
+      held.base = records.length;
+      for (const record of held.entry.records) records.push(record);
+      if (held.kind === 'service') this.#records = records.length;
+      if (held.claims === null) this.#frontends.claim(held, this.#nodes);
     }
-    problems.push(noRoom(left, records, this.#most));
-    return keys.filter((key) => fits.has(key)).map((key) => this.#entries.get(key)!);
-  }
-}
-
-/** Where records answer: each place once. Places of services first, then in the order of ranks. */
-class Frontends {
-  readonly list: Frontend[] = [];
-  readonly #records: readonly ServiceRecord[];
-  readonly #problems: Problem[];
-  readonly #nodes: readonly NodeAddress[];
-  readonly #node: string | undefined;
-  /** Place → record. */
-  readonly #taken = new Map<string, number>();
-  readonly #later: { readonly answering: Answering; readonly base: number }[] = [];
-
-  constructor(
-    records: readonly ServiceRecord[],
-    problems: Problem[],
-    nodes: readonly NodeAddress[],
-    node: string | undefined,
-  ) {
-    this.#records = records;
-    this.#problems = problems;
-    this.#nodes = nodes;
-    this.#node = node;
+    this.#problems = this.#frontends.problems;
+    if (left !== null)
+      this.#problems = [
+        ...this.#problems,
+        noRoom(
+          [...left].map(({ key }) => key),
+          this.#wanted,
+          this.#most,
+        ),
+      ];
+    this.#layout = { records, frontends: this.#frontends, moves: this.#layout.moves + 1 };
   }
 
-  take({ answering }: Entry, base: number): void {
-    for (const one of answering) {
-      if (one.rank === 0) this.#take(one, base);
-      else this.#later.push({ answering: one, base });
-    }
-  }
-
-  takeLater(): void {
-    this.#later.sort((a, b) => a.answering.rank - b.answering.rank);
-    for (const { answering, base } of this.#later) this.#take(answering, base);
-  }
-
-  #take(answering: Answering, base: number): void {
-    const { address, family, byNode, record, rank } = answering;
-    if (typeof address !== 'string') {
-      // A pod may ask for any hostIP. At addresses that are not this node's it would take the traffic of others to there.
-      if (rank === ranks.hostAddress && !this.#isOwn(address)) return;
-      this.#put(answering, address, base + record);
-      return;
-    }
-    for (const { address: at, node } of this.#nodes) {
-      if (at.family !== family) continue;
-      const own = this.#node === undefined || node === this.#node;
-      if (address === 'own' ? !own : byNode !== undefined && node === '') continue;
-      const other = own ? undefined : byNode && (byNode.get(node) ?? byNode.get(''));
-      this.#put(answering, at, base + (other ?? record));
-    }
-  }
-
-  #isOwn({ text }: Address): boolean {
-    return this.#nodes.some(
-      ({ address, node }) => address.text === text && (this.#node === undefined || node === this.#node),
+  /** The services that have no room, the oldest first; null: all have. What was there before goes on. */
+  #left(): ReadonlySet<Held> | null {
+    if (this.#wanted <= this.#most) return null;
+    const age = ({ key }: Held) => this.#services.get(key)?.created ?? '';
+    const byAge = [...this.#entries.values()].sort((a, b) =>
+      age(a) < age(b) ? -1 : age(a) > age(b) ? 1 : a.key < b.key ? -1 : 1,
     );
-  }
-
-  #put({ port, protocol, rank }: Answering, address: Address, service: number): void {
-    const place = `${protocol}|${port}|${address.text}`;
-    const holder = this.#taken.get(place);
-    if (holder === undefined) {
-      this.#taken.set(place, service);
-      this.list.push({ address, port, protocol, service });
-      return;
+    const left = new Set<Held>();
+    let used = 0;
+    for (const held of byAge) {
+      if (used + held.entry.records.length > this.#most) left.add(held);
+      else used += held.entry.records.length;
     }
-    // A load balancer made of host ports (K3s' own) has both at one place, and means it.
-    const [name, has] = [this.#records[service]!.name, this.#records[holder]!.name];
-    if (name !== has && (rank < 2 || has.includes(':hostPort-')))
-      this.#problems.push(collision(name, has, address, port));
+    return left;
   }
 }
 
-function collision(name: string, holder: string, address: Address, port: number): Problem {
-  return {
-    code: 'service-address-conflict',
-    severity: 'warning',
-    message: `The service port ${name} answers on ${address.text} port ${port}, which ${holder} has already.`,
-    fix: 'Give one of the services another address or port.',
-  };
+function compareHeld(a: Held, b: Held): number {
+  if (a.kind !== b.kind) return a.kind === 'service' ? -1 : 1;
+  return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
 }
 
 function noRoom(left: readonly string[], needed: number, most: number): Problem {
