@@ -4,6 +4,7 @@
  */
 import { swapBytes } from '../net/address.js';
 import type { KnownAddress } from '../policy/address-table.js';
+import { keyWords } from '../policy/frontends.js';
 import { type TrieNode, trieNodes } from '../policy/prefix-table.js';
 import type { Group, PolicyTables } from '../policy/tables.js';
 import { assemble, type Section, type Seeds } from './assemble.js';
@@ -339,49 +340,37 @@ export class ImageEncoder {
   }
 
   /** Where services answer. */
-  #frontends({ services: { frontends: all } }: PolicyTables): void {
-    const frontends = [...all.values()];
-    const keys = new Int32Array(5 * frontends.length);
-    frontends.forEach(({ protocol, port, address: { words } }, i) => {
-      keys[5 * i] = (protocol << 16) | port;
-      keys[5 * i + 1] = swapBytes(words[0]);
-      keys[5 * i + 2] = swapBytes(words[1]);
-      keys[5 * i + 3] = swapBytes(words[2]);
-      keys[5 * i + 4] = swapBytes(words[3]);
-    });
+  #frontends({ services }: PolicyTables): void {
+    const { count, keys, services: indexes } = services.frontends();
     const buckets = makeBuckets(
-      frontends.length,
+      count,
       (i, seed) => {
         let hash = seed;
-        for (let word = 5 * i; word < 5 * i + 5; word++) hash = mixWord(hash, keys[word]!);
-        return finish(hash, 5);
+        for (let word = i * keyWords; word < (i + 1) * keyWords; word++) hash = mixWord(hash, keys[word]!);
+        return finish(hash, keyWords);
       },
       (a, b) => {
-        const [x, y] = [frontends[a]!, frontends[b]!];
-        if (x.protocol !== y.protocol) return x.protocol < y.protocol;
-        if (x.port !== y.port) return x.port < y.port;
-        return before(x.address.words, y.address.words);
+        for (let word = 0; word < keyWords; word++) {
+          const [x, y] = [keys[a * keyWords + word]!, keys[b * keyWords + word]!];
+          if (x !== y) return word === 0 ? x < y : swapBytes(x) >>> 0 < swapBytes(y) >>> 0;
+        }
+        return false;
       },
     );
     this.#seeds.frontend_seed = buckets.seed;
     this.#buckets('frontend_buckets', buckets);
     const { size, at } = sections.frontends;
-    const words = new Uint32Array((size / 4) * frontends.length);
-    for (let position = 0; position < frontends.length; position++) {
+    const words = new Int32Array((size / 4) * count);
+    for (let position = 0; position < count; position++) {
       const from = buckets.order[position]!;
+      const key = from * keyWords;
       const base = (position * size) / 4;
-      for (let word = 0; word < 4; word++) words[base + at.address / 4 + word] = keys[5 * from + 1 + word]!;
-      const { port, protocol, service } = frontends[from]!;
-      words[base + at.port / 4] = port | (protocol << 16);
-      words[base + at.service / 4] = service;
+      for (let word = 0; word < 4; word++) words[base + at.address / 4 + word] = keys[key + 1 + word]!;
+      words[base + at.port / 4] = keys[key]!;
+      words[base + at.service / 4] = indexes[from]!;
     }
     this.#set('frontends', new Uint8Array(words.buffer));
   }
-}
-
-function before(a: readonly number[], b: readonly number[]): boolean {
-  for (let i = 0; i < 4; i++) if (a[i] !== b[i]) return a[i]! < b[i]!;
-  return false;
 }
 
 /** What a host masquerades is in no ipBlock: only rules for everybody admit it, as they do what no prefix names. */

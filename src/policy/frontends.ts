@@ -3,7 +3,7 @@
  * become free. Kept claim by claim, so that a Service that comes or goes costs its own places and not those of all.
  */
 import type { Problem } from '../errors/problem.js';
-import type { Address } from '../net/address.js';
+import { type Address, swapBytes } from '../net/address.js';
 import { type Answering, type Entry, ranks } from './service-record.js';
 import type { Indexed } from './sorted-list.js';
 
@@ -24,6 +24,18 @@ export interface Holder extends Indexed {
   claims: readonly Frontend[] | null;
 }
 
+/** Words of a key: protocol and port, as they lie in the image, and the address. */
+export const keyWords = 5;
+
+/** Those that have their place, in no particular order. As objects they would be tens of thousands to look at whenever one comes or goes. */
+export interface FrontendColumns {
+  readonly count: number;
+  /** Little-endian. */
+  readonly keys: Int32Array;
+  /** Indexes into the layout's records. */
+  readonly services: Int32Array;
+}
+
 export class Frontend {
   readonly address: Address;
   readonly port: number;
@@ -33,6 +45,8 @@ export class Frontend {
   readonly holder: Holder;
   /** Index into the holder's records. */
   readonly record: number;
+  /** Position in the columns; -1: somebody else has its place. */
+  at = -1;
 
   constructor({ port, protocol, rank }: Answering, address: Address, holder: Holder, record: number) {
     this.address = address;
@@ -41,11 +55,6 @@ export class Frontend {
     this.rank = rank;
     this.holder = holder;
     this.record = record;
-  }
-
-  /** Index into the layout's records. */
-  get service(): number {
-    return this.holder.base + this.record;
   }
 
   get name(): string {
@@ -62,6 +71,13 @@ export class Frontends {
   readonly #node: string | undefined;
   /** Who has the place. */
   readonly #held = new Map<string, Frontend>();
+  readonly #list: Frontend[] = [];
+  #keys = new Int32Array(64 * keyWords);
+  /** Of each of the list: its holder's slot, and the record. */
+  #places = new Int32Array(64 * 2);
+  readonly #holders: (Holder | null)[] = [];
+  readonly #slots = new Map<Holder, number>();
+  readonly #free: number[] = [];
   /** All that claim a place that several do, the one that has it among them. */
   readonly #contested = new Map<string, Frontend[]>();
 
@@ -69,28 +85,38 @@ export class Frontends {
     this.#node = node;
   }
 
-  get size(): number {
-    return this.#held.size;
-  }
-
-  /** Those that have their place, in no particular order. */
-  values(): Iterable<Frontend> {
-    return this.#held.values();
+  /** Once every holder has its base. Valid until the next claim or release. */
+  columns(): FrontendColumns {
+    const count = this.#list.length;
+    const services = new Int32Array(count);
+    const bases = new Int32Array(this.#holders.length);
+    for (let i = 0; i < bases.length; i++) bases[i] = this.#holders[i]?.base ?? -1;
+    for (let i = 0; i < count; i++) services[i] = bases[this.#places[2 * i]!]! + this.#places[2 * i + 1]!;
+    return { count, keys: this.#keys, services };
   }
 
   claim(holder: Holder, nodes: readonly NodeAddress[]): void {
     const claims: Frontend[] = [];
     for (const answering of holder.entry.answering) {
-      for (const [address, record] of this.#places(answering, nodes))
+      for (const [address, record] of this.#joined(answering, nodes))
         claims.push(new Frontend(answering, address, holder, record));
     }
     holder.claims = claims;
+    if (claims.length === 0) return;
+    const slot = this.#free.pop() ?? this.#holders.length;
+    this.#holders[slot] = holder;
+    this.#slots.set(holder, slot);
     for (const claim of claims) this.#add(claim);
   }
 
   release(holder: Holder): void {
     for (const claim of holder.claims ?? []) this.#delete(claim);
     holder.claims = null;
+    const slot = this.#slots.get(holder);
+    if (slot === undefined) return;
+    this.#slots.delete(holder);
+    this.#holders[slot] = null;
+    this.#free.push(slot);
   }
 
   get problems(): Problem[] {
@@ -107,7 +133,7 @@ export class Frontends {
   }
 
   /** What is answered at nodes' addresses is so at those of `nodes`. */
-  *#places(answering: Answering, nodes: readonly NodeAddress[]): Iterable<readonly [Address, number]> {
+  *#joined(answering: Answering, nodes: readonly NodeAddress[]): Iterable<readonly [Address, number]> {
     const { address, family, byNode, record } = answering;
     if (typeof address !== 'string') {
       // A pod may ask for any hostIP. At addresses that are not this node's it would take the traffic of others to there.
@@ -134,13 +160,13 @@ export class Frontends {
     const { place } = claim;
     const holder = this.#held.get(place);
     if (holder === undefined) {
-      this.#held.set(place, claim);
+      this.#give(place, claim);
       return;
     }
     const claims = this.#contested.get(place);
     if (claims === undefined) this.#contested.set(place, [holder, claim]);
     else claims.push(claim);
-    if (compareClaims(claim, holder) < 0) this.#held.set(place, claim);
+    if (compareClaims(claim, holder) < 0) this.#give(place, claim);
   }
 
   #delete(claim: Frontend): void {
@@ -148,16 +174,51 @@ export class Frontends {
     const claims = this.#contested.get(place);
     if (claims === undefined) {
       this.#held.delete(place);
+      this.#unlist(claim);
       return;
     }
     const left = claims.filter((other) => other !== claim);
     if (left.length > 1) this.#contested.set(place, left);
     else this.#contested.delete(place);
-    this.#held.set(
-      place,
-      left.reduce((best, other) => (compareClaims(other, best) < 0 ? other : best)),
-    );
+    const best = left.reduce((one, other) => (compareClaims(other, one) < 0 ? other : one));
+    if (this.#held.get(place) !== best) this.#give(place, best);
   }
+
+  #give(place: string, claim: Frontend): void {
+    const before = this.#held.get(place);
+    if (before !== undefined) this.#unlist(before);
+    this.#held.set(place, claim);
+    claim.at = this.#list.push(claim) - 1;
+    if (this.#list.length * 2 > this.#places.length) {
+      this.#keys = grown(this.#keys);
+      this.#places = grown(this.#places);
+    }
+    const { address, protocol, port, at } = claim;
+    const key = at * keyWords;
+    this.#keys[key] = (protocol << 16) | port;
+    for (let word = 0; word < 4; word++) this.#keys[key + 1 + word] = swapBytes(address.words[word]!);
+    this.#places[2 * at] = this.#slots.get(claim.holder)!;
+    this.#places[2 * at + 1] = claim.record;
+  }
+
+  /** The last one takes its position. */
+  #unlist(claim: Frontend): void {
+    const last = this.#list.pop()!;
+    const { at } = claim;
+    claim.at = -1;
+    if (last === claim) return;
+    const from = last.at;
+    this.#list[at] = last;
+    last.at = at;
+    this.#keys.copyWithin(at * keyWords, from * keyWords, (from + 1) * keyWords);
+    this.#places.copyWithin(2 * at, 2 * from, 2 * from + 2);
+  }
+}
+
+function grown(column: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(column.length * 2);
+  larger.set(column);
+  return larger;
 }
 
 /** Ranks, then names, then the order in the entry; only pods have the ranks of host ports, only Services the others. */

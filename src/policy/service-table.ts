@@ -10,14 +10,14 @@ import type { Pod } from '../model/pod.js';
 import type { EndpointSlice, Service } from '../model/service.js';
 import type { World } from '../model/world.js';
 import { type Address, compareAddresses } from '../net/address.js';
-import { type Frontend, Frontends, type Holder, type NodeAddress } from './frontends.js';
+import { type FrontendColumns, Frontends, type Holder, type NodeAddress } from './frontends.js';
 import { type Entry, hostPortEntry, ranks, type ServiceRecord, serviceEntry } from './service-record.js';
 import { SortedList } from './sorted-list.js';
 
 export interface ServiceLayout {
   readonly records: readonly ServiceRecord[];
-  /** Each place once, in no particular order; the table's own, as of now. */
-  readonly frontends: { readonly size: number; values(): Iterable<Frontend> };
+  /** As of now. */
+  frontends(): FrontendColumns;
   /** Grows when records came or went: places and numbers are others then. */
   readonly moves: number;
 }
@@ -68,7 +68,7 @@ export class ServiceTable {
     this.#pods = pods;
     this.#place = { node };
     this.#frontends = new Frontends(node);
-    this.#layout = { records: [], frontends: this.#frontends, moves: 0 };
+    this.#layout = { records: [], frontends: () => this.#frontends.columns(), moves: 0 };
   }
 
   get problems(): readonly Problem[] {
@@ -270,7 +270,7 @@ export class ServiceTable {
           this.#most,
         ),
       ];
-    this.#layout = { records, frontends: this.#frontends, moves: this.#layout.moves + 1 };
+    this.#layout = { ...this.#layout, records, moves: this.#layout.moves + 1 };
   }
 
   /** The services that have no room, the oldest first; null: all have. What was there before goes on. */
