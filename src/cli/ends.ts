@@ -5,10 +5,12 @@
  *     target   = TO | TO:PORT | TO:PORT/PROTOCOL | TO/PROTOCOL (only icmp has no port)
  *
  * A pod without a namespace is in `default`. Where no pod has the name, a workload's name stands for its first pod, else a Service's
- * for the Service (policy/stand-in). As kubectl writes them, pod/NAME and deploy/NAME are pods, service/NAME is a Service, and so is
- * the name that DNS has for it, NAME.NAMESPACE.svc with or without a domain. An IPv6 address that has a port behind it stands in
- * brackets. PORT is a number or the name of a port of the destination; PROTOCOL is TCP (the default), UDP, SCTP or ICMP, in either
- * case.
+ * for the Service (policy/stand-in). An IPv6 address that has a port behind it stands in brackets. PORT is a number or the name of a
+ * port of the destination; PROTOCOL is TCP (the default), UDP, SCTP or ICMP, in either case.
+ *
+ * At the command line people also write what kubectl and DNS call things: pod/NAME and deploy/NAME are pods, service/NAME is a Service,
+ * and so is NAME.NAMESPACE.svc with or without a domain (`parseSpokenEnd`). Files and batches have the grammar above and no more: there a
+ * pod of a namespace called `deploy` is meant by its name.
  */
 import { parseAddress } from '../net/address.js';
 import type { End } from '../policy/end.js';
@@ -37,7 +39,8 @@ const podPattern = new RegExp(`^(?:(${name})/)?(${name})$`);
 const kindedPodPattern = new RegExp(
   `^(?:po|pods?|deploy|deployments?|sts|statefulsets?|ds|daemonsets?|rs|replicasets?)/(?:(${name})/)?(${name})$`,
 );
-const servicePattern = new RegExp(`^(?:svc|services?)[:/](?:(${name})/)?(${name})$`);
+const servicePattern = new RegExp(`^svc[:/](?:(${name})/)?(${name})$`);
+const spokenServicePattern = new RegExp(`^services?[:/](?:(${name})/)?(${name})$`);
 const label = '[^\\s./:\\[\\]]+';
 const serviceDnsPattern = new RegExp(`^(${label})\\.(${label})\\.svc(?:\\.[^\\s/:]*)?$`);
 const nodePattern = new RegExp(`^node[:/](${name})$`);
@@ -52,29 +55,39 @@ export function parseEnd(text: string): End | Misread {
   const service = servicePattern.exec(text);
   if (service !== null)
     return { kind: 'service', namespace: service[1] ?? 'default', name: service[2] ?? '' };
-  const dns = serviceDnsPattern.exec(text);
-  if (dns !== null) return { kind: 'service', namespace: dns[2] ?? '', name: dns[1] ?? '' };
   const node = nodePattern.exec(text);
   if (node !== null) return { kind: 'node', name: node[1] ?? '' };
-  const pod = kindedPodPattern.exec(text) ?? podPattern.exec(text);
+  const pod = podPattern.exec(text);
   if (pod !== null && !/^[0-9.]+$/.test(text)) {
     return { kind: 'pod', namespace: pod[1] ?? 'default', name: pod[2] ?? '' };
   }
   return { error: `"${text}" names no end. Write ${endGrammar}.` };
 }
 
+/** An end as it is written at the command line, see above. */
+function parseSpokenEnd(text: string): End | Misread {
+  const service = spokenServicePattern.exec(text);
+  if (service !== null)
+    return { kind: 'service', namespace: service[1] ?? 'default', name: service[2] ?? '' };
+  const dns = serviceDnsPattern.exec(text);
+  if (dns !== null) return { kind: 'service', namespace: dns[2] ?? '', name: dns[1] ?? '' };
+  const pod = kindedPodPattern.exec(text);
+  if (pod !== null) return { kind: 'pod', namespace: pod[1] ?? 'default', name: pod[2] ?? '' };
+  return parseEnd(text);
+}
+
 /** The end that starts a connection. A port behind it, as `weft drops` prints it, is chance: it is read and left. */
 export function parseSource(text: string): End | Misread {
   const target = parseTarget(text);
   if (isMisread(target) || (target.port === undefined && target.protocol !== undefined))
-    return parseEnd(text);
+    return parseSpokenEnd(text);
   return target.end;
 }
 
 export function parseTarget(text: string): Target | Misread {
   // An IPv6 address without brackets has colons of its own and therefore no port.
   if (parseAddress(text) !== undefined) {
-    const end = parseEnd(text);
+    const end = parseSpokenEnd(text);
     return isMisread(end) ? end : { end };
   }
   const [, endText = '', , portText, , protocolText] =
@@ -86,10 +99,10 @@ export function parseTarget(text: string): Target | Misread {
     if (portText !== undefined) {
       return { error: `"${protocolText}" is no protocol. Write TCP, UDP, SCTP or ICMP.` };
     }
-    const end = parseEnd(text);
+    const end = parseSpokenEnd(text);
     return isMisread(end) ? end : { end };
   }
-  const end = parseEnd(endText);
+  const end = parseSpokenEnd(endText);
   if (isMisread(end))
     return { error: `"${text}" names no end and port. Write ${endGrammar}, then :PORT/PROTOCOL.` };
   const port = portText === undefined ? undefined : portOf(portText);

@@ -17,13 +17,6 @@ describe('an end', () => {
     ['FD00::0:1', 'address', 'fd00::1'],
     ['[fd00::1]', 'address', 'fd00::1'],
     ['::ffff:10.0.0.1', 'address', '10.0.0.1'],
-    ['pod/frontend', 'pod', 'default/frontend'],
-    ['pods/web/frontend', 'pod', 'web/frontend'],
-    ['deploy/web/frontend', 'pod', 'web/frontend'],
-    ['service/api', 'service', 'svc/default/api'],
-    ['service/web/api', 'service', 'svc/web/api'],
-    ['api.web.svc', 'service', 'svc/web/api'],
-    ['api.web.svc.cluster.local', 'service', 'svc/web/api'],
     ['web/api.v2', 'pod', 'web/api.v2'],
   ];
   for (const [text, kind, formatted] of ends) {
@@ -31,6 +24,33 @@ describe('an end', () => {
       const end = parseEnd(text);
       assert.ok(!isMisread(end));
       assert.deepEqual([end.kind, formatEnd(end)], [kind, formatted]);
+    });
+  }
+
+  const spoken: typeof ends = [
+    ['pod/frontend', 'pod', 'default/frontend'],
+    ['pods/web/frontend', 'pod', 'web/frontend'],
+    ['deploy/web/frontend', 'pod', 'web/frontend'],
+    ['service/api', 'service', 'svc/default/api'],
+    ['service/web/api', 'service', 'svc/web/api'],
+    ['api.web.svc', 'service', 'svc/web/api'],
+    ['api.web.svc.cluster.local', 'service', 'svc/web/api'],
+  ];
+  for (const [text, kind, formatted] of spoken) {
+    test(`${text} at the command line is the ${kind} ${formatted}`, () => {
+      for (const end of [parseSource(text), parseTarget(text)]) {
+        assert.ok(!isMisread(end));
+        const meant = 'end' in end ? end.end : end;
+        assert.deepEqual([meant.kind, formatEnd(meant)], [kind, formatted]);
+      }
+    });
+  }
+
+  for (const text of ['deploy/web', 'service/web', 'pod/web', 'ds/web']) {
+    test(`${text} in a file or a batch is the pod web of a namespace called so`, () => {
+      const end = parseEnd(text);
+      assert.ok(!isMisread(end));
+      assert.deepEqual([end.kind, formatEnd(end)], ['pod', text]);
     });
   }
 
