@@ -65,7 +65,7 @@ export function parseEnd(text: string): End | Misread {
 }
 
 /** An end as it is written at the command line, see above. */
-function parseSpokenEnd(text: string): End | Misread {
+export function parseSpokenEnd(text: string): End | Misread {
   const service = spokenServicePattern.exec(text);
   if (service !== null)
     return { kind: 'service', namespace: service[1] ?? 'default', name: service[2] ?? '' };

@@ -2,7 +2,7 @@
 import { Option } from 'commander';
 import { stringify } from 'yaml';
 import { WeftError } from '../errors/problem.js';
-import { isMisread, parseEnd } from './ends.js';
+import { isMisread, parseSpokenEnd } from './ends.js';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml';
 
@@ -157,7 +157,7 @@ export function shortDuration(seconds: number): string {
 
 /** `web/frontend`, or `frontend` of the namespace default, as `weft why` takes it → its two parts; throws what to write instead. */
 export function parsePodName(text: string): { readonly namespace: string; readonly name: string } {
-  const end = parseEnd(text);
+  const end = parseSpokenEnd(text);
   if (
     isMisread(end) ||
     end.kind !== 'pod' ||
