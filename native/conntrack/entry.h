@@ -5,6 +5,9 @@
 // deadline, ports, TCP windows), and the other direction's tuple only if addresses are translated. The cold
 // line is for insert, judging, listing and recovery.
 //
+// A tuple's last word has 16 bits that are none of it. Where only one end is translated they hold what that
+// does to checksums, which is the same for every packet of a direction (see kTupleBits).
+//
 // The sequence word holds, in one 64-bit atomic: sequence (upper 32 bits; odd while the entry is being
 // written), flags, state. Every life of an entry has its own sequence, so a change of state is a
 // compare-and-exchange that cannot hit the next life of a reused entry. Memory order is argued at the head of
@@ -103,6 +106,12 @@ struct Word {
   }
   [[nodiscard]] constexpr bool live() const { return (sequence & 1) == 0 && state != State::free; }
 };
+
+// What of a stored tuple's last word is the tuple. Above it, as one's complement sums, by how much
+// the initiator's packets change: in its own tuple their addresses, in the other addresses and ports. Replies
+// change by the complement.
+inline constexpr uint64_t kTupleBits = (uint64_t{1} << 48) - 1;
+inline constexpr unsigned kChangeShift = 48;
 
 // What a TCP window needs of one direction (Rooij, "Real stateful TCP packet filtering", 2000; the scheme
 // Linux and BSD use). For SCTP `end` holds the verification tag that this direction's packets must carry.

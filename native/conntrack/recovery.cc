@@ -180,8 +180,12 @@ class Recovery {
     const FlowTuple original = from_words(words[0]);
     const FlowTuple reply = from_words(words[1]);
     if (!family_fits(original) || !family_fits(reply) || original.family != reply.family ||
-        original.protocol != reply.protocol || original.reserved != 0 || reply.reserved != 0)
+        original.protocol != reply.protocol)
       return false;
+    // What is beside the tuples, too, or packets would leave with wrong checksums.
+    const std::array<TupleWords, 2> stored = with_changes(words[0], words[1], word.flags);
+    for (size_t side = 0; side < 2; ++side)
+      if (entry.half[side].tuple[4].load(kRelaxed) != stored[side][4]) return false;
     if (!state_fits(word.state, original.protocol)) return false;
     if ((word.flags & kTranslated) == 0 && !(reply == original.reversed())) return false;
     const uint64_t created = entry.created_ns.load(kRelaxed);
@@ -204,8 +208,7 @@ class Recovery {
   bool link(uint32_t index, Entry& entry) {
     std::array<uint64_t, 2> hashes{};
     for (size_t side = 0; side < 2; ++side) {
-      TupleWords words;
-      for (size_t i = 0; i < words.size(); ++i) words[i] = entry.half[side].tuple[i].load(kRelaxed);
+      const TupleWords words = ConnectionTable::tuple_of(entry.half[side]);
       hashes[side] = table_.hash(words);
       if (table_.find_locked(words, hashes[side])) return false;
     }

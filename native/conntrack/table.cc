@@ -61,20 +61,26 @@ FlowTuple Lookup::judged() const {
 
 bool ConnectionTable::tuple_is(const Entry::Half& half, const TupleWords& words) {
   uint64_t different = 0;
-  for (size_t i = 0; i < words.size(); ++i) different |= half.tuple[i].load(kRelaxed) ^ words[i];
-  return different == 0;
+  for (size_t i = 0; i < 4; ++i) different |= half.tuple[i].load(kRelaxed) ^ words[i];
+  return (different | (half.tuple[4].load(kRelaxed) ^ words[4]) << (64 - kChangeShift)) == 0;
+}
+
+TupleWords ConnectionTable::tuple_of(const Entry::Half& half) {
+  TupleWords words;
+  for (size_t i = 0; i < words.size(); ++i) words[i] = half.tuple[i].load(kRelaxed);
+  words[4] &= kTupleBits;
+  return words;
 }
 
 bool ConnectionTable::copy_tuples(const Entry& entry, uint32_t sequence, std::array<TupleWords, 2>& out) {
   const Word word = Word::of(entry.word.load(std::memory_order_acquire));
   if (word.sequence != sequence || !word.live()) return false;
-  for (size_t side = 0; side < 2; ++side)
-    for (size_t i = 0; i < out[side].size(); ++i) out[side][i] = entry.half[side].tuple[i].load(kRelaxed);
+  for (size_t side = 0; side < 2; ++side) out[side] = tuple_of(entry.half[side]);
   std::atomic_thread_fence(std::memory_order_acquire);
   return Word::of(entry.word.load(kRelaxed)).sequence == sequence;
 }
 
-bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t now_ns, Lookup& out) const {
+bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t now_ns, Found& out) const {
   const Entry& entry = entries_[node >> 1];
   const size_t mine = node & 1;
   const size_t theirs = mine ^ 1;
@@ -86,30 +92,23 @@ bool ConnectionTable::snapshot(uint32_t node, const TupleWords& words, uint64_t 
   out.side = static_cast<Side>(mine);
   out.state = word.state;
   out.flags = word.flags;
+  out.protocol = from_words(words).protocol;
   out.generation = entry.generation.load(std::memory_order_acquire);
   out.from = {entry.port[mine].load(kRelaxed), entry.instance[mine].load(kRelaxed)};
   out.to = {entry.port[theirs].load(kRelaxed), entry.instance[theirs].load(kRelaxed)};
-  out.key = out.translated = from_words(words);
-  const uint32_t changes = word.flags & kTranslated;
-  if (changes == kDestinationTranslated) {
-    // Of what the initiator sends the destination is another, which is the source of the other direction's
-    // tuple; of the replies the source.
-    const auto& far = entry.half[theirs].tuple;
-    const std::array<uint64_t, 2> end{far[2 * mine].load(kRelaxed), far[2 * mine + 1].load(kRelaxed)};
-    const auto port = static_cast<uint16_t>(far[4].load(kRelaxed) >> (16 * mine));
-    (mine == 0 ? out.translated.destination : out.translated.source) = std::bit_cast<Address>(end);
-    (mine == 0 ? out.translated.destination_port : out.translated.source_port) = port;
-  } else if (changes != 0) {
-    // The other direction's tuple, reversed word by word: addresses change places, and so do the ports, which
-    // are the lower half of the last word.
-    const auto& far = entry.half[theirs].tuple;
-    const uint64_t last = far[4].load(kRelaxed);
-    const uint64_t ports = std::rotl(static_cast<uint32_t>(last), 16);
-    out.translated = from_words({far[2].load(kRelaxed), far[3].load(kRelaxed), far[0].load(kRelaxed),
-                                 far[1].load(kRelaxed), (last >> 32 << 32) | ports});
-  }
   std::atomic_thread_fence(std::memory_order_acquire);
   return Word::of(entry.word.load(kRelaxed)).sequence == word.sequence;
+}
+
+std::optional<Lookup> ConnectionTable::complete(const Found& found, const FlowTuple& key) const {
+  Lookup lookup;
+  static_cast<Found&>(lookup) = found;
+  lookup.key = lookup.translated = key;
+  if (!found.translates()) return lookup;
+  std::array<TupleWords, 2> tuples;
+  if (!copy_tuples(entries_[found.entry], found.sequence, tuples)) return std::nullopt;
+  lookup.translated = from_words(tuples[at(other(found.side))]).reversed();
+  return lookup;
 }
 
 // The first entry of the bucket only: chains are half an entry long when the table is full.
@@ -121,7 +120,7 @@ void ConnectionTable::prefetch_entry(uint64_t key_hash) const {
   __builtin_prefetch(&entry.word, 1);
 }
 
-bool ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns, Lookup& out) const {
+bool ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns, Found& out) const {
   const TupleWords words = to_words(key);
   const uint32_t bucket = bucket_of(key_hash);
   const uint64_t tag = key_hash >> 32;
@@ -135,7 +134,7 @@ bool ConnectionTable::find(const FlowTuple& key, uint64_t key_hash, uint64_t now
     }
     if (node == (kEndMark | bucket)) break;
   }
-  out.entry = Lookup::kNone;
+  out.entry = Found::kNone;
   return false;
 }
 
@@ -243,7 +242,7 @@ bool ConnectionTable::remove(uint32_t index, uint32_t sequence) {
   return remove_stepping(index, sequence, NoStep{});
 }
 
-bool ConnectionTable::kill(const Lookup& lookup) {
+bool ConnectionTable::kill(const Found& lookup) {
   if (!lookup.hit() || !remove(lookup.entry, lookup.sequence)) return false;
   killed_.fetch_add(1, kRelaxed);
   return true;
@@ -309,7 +308,7 @@ uint64_t ConnectionTable::timeout_of(State state, uint32_t flags) const {
   return 0;
 }
 
-Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, uint64_t now_ns) {
+Update ConnectionTable::update(const Found& lookup, const Observation& packet, uint64_t now_ns) {
   if (!lookup.hit()) return Update::restart;
   Entry& entry = entries_[lookup.entry];
   const size_t mine = at(lookup.side);
@@ -317,7 +316,7 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
   State state = State::free;
   uint32_t flags = 0;
   uint64_t raw = entry.word.load(std::memory_order_acquire);
-  const uint8_t protocol = lookup.key.protocol;
+  const uint8_t protocol = lookup.protocol;
   for (int lost = 0;;) {
     const Word word = Word::of(raw);
     if (word.sequence != lookup.sequence || !word.live()) return Update::restart;
@@ -376,9 +375,8 @@ Update ConnectionTable::update(const Lookup& lookup, const Observation& packet, 
   return Update::pass;
 }
 
-void ConnectionTable::refuse(const Lookup& lookup, uint64_t now_ns) {
-  if (!lookup.hit() || !has_ports(lookup.key.protocol) ||
-      lookup.key.protocol == static_cast<uint8_t>(Protocol::udp))
+void ConnectionTable::refuse(const Found& lookup, uint64_t now_ns) {
+  if (!lookup.hit() || !has_ports(lookup.protocol) || lookup.protocol == static_cast<uint8_t>(Protocol::udp))
     return;
   Entry& entry = entries_[lookup.entry];
   // As in update(): where the entry begins another life in between, that one's first packet sets its own.
@@ -386,7 +384,7 @@ void ConnectionTable::refuse(const Lookup& lookup, uint64_t now_ns) {
   entry.deadline_ns.store(now_ns + options_.timeouts.denied, kRelaxed);
 }
 
-bool ConnectionTable::judge(const Lookup& lookup, uint64_t generation, RuleIndex egress_rule,
+bool ConnectionTable::judge(const Found& lookup, uint64_t generation, RuleIndex egress_rule,
                             RuleIndex ingress_rule) {
   if (!lookup.hit()) return false;
   Entry& entry = entries_[lookup.entry];

@@ -64,6 +64,7 @@
 #include "conntrack/tcp.h"
 #include "conntrack/timeouts.h"
 #include "packet/flow.h"
+#include "packet/rewrite.h"
 #include "packet/tuple_words.h"
 
 namespace weft {
@@ -126,21 +127,33 @@ struct NewConnection {
 
 // A copy of what forwarding a packet needs, valid for the packet in hand; `entry` and `sequence` name the
 // life it was taken from.
-struct Lookup {
+struct Found {
   uint32_t entry = kNone;
   uint32_t sequence = 0;
+  uint32_t flags = 0;
   Side side = Side::original;  // of the packet looked up
   State state = State::free;
-  uint32_t flags = 0;
+  uint8_t protocol = 0;
   uint64_t generation = 0;  // compare with the image's: different means judge() before anything passes
   PortLife from;            // port that this side's packets come from
   PortLife to;              // port they go to
-  FlowTuple key;            // as looked up
-  FlowTuple translated;  // what this packet's tuple must be when it leaves; equals `key` unless translates()
 
   static constexpr uint32_t kNone = 0xffffffff;
   [[nodiscard]] bool hit() const { return entry != kNone; }
   [[nodiscard]] bool translates() const { return (flags & kTranslated) != 0; }
+  // One end of TCP's or UDP's packets is translated and nothing else: what end_change() is for.
+  [[nodiscard]] bool changes_end() const {
+    return (flags & kTranslated) == kDestinationTranslated &&
+           (protocol == static_cast<uint8_t>(Protocol::tcp) ||
+            protocol == static_cast<uint8_t>(Protocol::udp));
+  }
+};
+
+// The same with the tuples.
+struct Lookup : Found {
+  FlowTuple key;         // as looked up
+  FlowTuple translated;  // what this packet's tuple must be when it leaves; equals `key` unless translates()
+
   // What policy judges: from the initiator's own address to the translated destination, whichever side the
   // packet is of.
   [[nodiscard]] FlowTuple judged() const;
@@ -256,11 +269,35 @@ class ConnectionTable {
   void prefetch_entry(uint64_t key_hash) const;
   // `key_hash` is hash_of(key); with any other the answer is a miss.
   [[nodiscard]] Lookup find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns) const {
-    Lookup found;
-    return find(key, key_hash, now_ns, found) ? found : Lookup{};
+    Found found;
+    if (!find(key, key_hash, now_ns, found)) return {};
+    return complete(found, key).value_or(Lookup{});
   }
-  // The same into `out`; nothing of it but hit() means anything where the answer is false.
-  [[nodiscard]] bool find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns, Lookup& out) const;
+  // The same without the tuples, into `out`: what nearly every packet needs. Nothing of it but hit() means
+  // anything where the answer is false.
+  [[nodiscard]] bool find(const FlowTuple& key, uint64_t key_hash, uint64_t now_ns, Found& out) const;
+  // Adds the tuples to what was found for `key`. Nothing where the connection is gone meanwhile.
+  [[nodiscard]] std::optional<Lookup> complete(const Found& found, const FlowTuple& key) const;
+  // What becomes of the packets of `side`, where found.changes_end() and found.side is it. False: the
+  // connection is gone meanwhile.
+  template <Side side>
+  [[nodiscard, gnu::always_inline]] bool end_change(const Found& found, EndChange& change) const {
+    constexpr auto relaxed = std::memory_order_relaxed;
+    constexpr size_t mine = at(side), theirs = at(other(side));
+    const Entry& entry = entries_[found.entry];
+    // Of what the initiator sends the destination is another, which is the source of the other direction's
+    // tuple; of the replies the source.
+    const auto& far = entry.half[theirs].tuple;
+    const uint64_t last = far[4].load(relaxed);
+    change.address = {far[2 * mine].load(relaxed), far[2 * mine + 1].load(relaxed)};
+    change.port = static_cast<uint16_t>(last >> (16 * mine));
+    constexpr uint16_t kReverse = side == Side::original ? 0 : 0xffff;
+    const uint64_t own = entry.half[mine].tuple[4].load(relaxed);
+    change.addresses = static_cast<uint16_t>((mine == 0 ? own : last) >> kChangeShift ^ kReverse);
+    change.all = static_cast<uint16_t>((mine == 0 ? last : own) >> kChangeShift ^ kReverse);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return Word::of(entry.word.load(relaxed)).sequence == found.sequence;
+  }
   // The connection that an ICMP error belongs to. `quoted` is the tuple of the packet inside it, as quoted
   // (echo identifiers in both ports). The error travels against the quoted packet, so `side` is the side of
   // the ERROR's sender: Lookup of the quoted packet's reverse. `translated.reversed()` is what the inner
@@ -269,18 +306,18 @@ class ConnectionTable {
   InsertResult insert(const NewConnection& wanted, uint64_t now_ns);
   // Counts the packet, advances the state, extends the life. Only for a packet that passes (judged at the
   // current generation).
-  Update update(const Lookup& lookup, const Observation& packet, uint64_t now_ns);
+  Update update(const Found& lookup, const Observation& packet, uint64_t now_ns);
   // Records that the connection was allowed again at `generation`. False: the entry is gone meanwhile; look
   // up again.
-  bool judge(const Lookup& lookup, uint64_t generation, RuleIndex egress_rule, RuleIndex ingress_rule);
+  bool judge(const Found& lookup, uint64_t generation, RuleIndex egress_rule, RuleIndex ingress_rule);
   // Records that policy no longer allows the connection. It passes nothing, but stays known, with its
   // direction: forgotten, the next segment of the end that answered would be picked up as a connection that
   // this end began, and the forbidden one would go on as the reply to it. Judged again at each packet,
   // because its generation stays old. TCP and SCTP are remembered for Timeouts::denied after each such
   // packet, the others until their time is over.
-  void refuse(const Lookup& lookup, uint64_t now_ns);
+  void refuse(const Found& lookup, uint64_t now_ns);
   // Ends the connection that was looked up, if it still is that one: its ends moved, or Update::restart.
-  bool kill(const Lookup& lookup);
+  bool kill(const Found& lookup);
 
   // Upkeep
   // -------------------------------------------------------------------------------------------------------------------------
@@ -340,9 +377,10 @@ class ConnectionTable {
 
   // Reading entries.
   [[nodiscard]] static bool tuple_is(const Entry::Half& half, const TupleWords& words);
+  [[nodiscard]] static TupleWords tuple_of(const Entry::Half& half);
   [[nodiscard]] static bool copy_tuples(const Entry& entry, uint32_t sequence,
                                         std::array<TupleWords, 2>& out);
-  [[nodiscard]] bool snapshot(uint32_t node, const TupleWords& words, uint64_t now_ns, Lookup& out) const;
+  [[nodiscard]] bool snapshot(uint32_t node, const TupleWords& words, uint64_t now_ns, Found& out) const;
   [[nodiscard]] std::optional<uint32_t> find_locked(const TupleWords& words, uint64_t hash) const;
 
   // Making and ending connections.

@@ -35,6 +35,18 @@ class ConnectionTable::BucketLocks {
   Bucket* second_;
 };
 
+// The tuples as they are stored: with what translation does to the checksums of each direction's packets,
+// where only the destination is translated (see kTupleBits).
+inline std::array<TupleWords, 2> with_changes(const TupleWords& original, const TupleWords& reply,
+                                              uint32_t flags) {
+  std::array<TupleWords, 2> tuples{original, reply};
+  if ((flags & kTranslated) != kDestinationTranslated) return tuples;
+  const EndChange change = change_of(from_words(original), from_words(reply).reversed(), 1);
+  tuples[0][4] |= uint64_t{change.addresses} << kChangeShift;
+  tuples[1][4] |= uint64_t{change.all} << kChangeShift;
+  return tuples;
+}
+
 // Writes a connection into a free entry that the caller owns and returns its word. The caller holds both
 // bucket locks.
 template <class Step>
@@ -49,9 +61,9 @@ Word write_entry(Entry& entry, const HashKey& key, const NewConnection& wanted, 
   word = {word.sequence + 1, 0, State::free};
   store(entry.word, word.raw());
   std::atomic_thread_fence(std::memory_order_release);  // nothing below is seen before the odd sequence
-  const std::array<const TupleWords*, 2> tuples{&original, &reply};
+  const std::array<TupleWords, 2> tuples = with_changes(original, reply, flags);
   for (size_t side = 0; side < 2; ++side) {
-    for (size_t i = 0; i < original.size(); ++i) store(entry.half[side].tuple[i], (*tuples[side])[i]);
+    for (size_t i = 0; i < original.size(); ++i) store(entry.half[side].tuple[i], tuples[side][i]);
     store(entry.half[side].packets, uint32_t{side == 0});
     store(entry.packets_high[side], uint32_t{0});
     store(entry.half[side].bytes, side == 0 ? uint64_t{wanted.bytes} : uint64_t{0});
@@ -184,6 +196,7 @@ InsertResult ConnectionTable::insert_stepping(const NewConnection& wanted, uint6
       lookup.sequence = word.sequence;
       lookup.state = word.state;
       lookup.flags = flags;
+      lookup.protocol = wanted.original.protocol;
       lookup.generation = wanted.generation;
       lookup.from = wanted.initiator;
       lookup.to = wanted.responder;

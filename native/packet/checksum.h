@@ -67,12 +67,27 @@ class ChecksumDelta {
   [[nodiscard]] uint16_t apply(uint16_t checksum) const {
     return static_cast<uint16_t>(~fold(sum_ + static_cast<uint16_t>(~checksum)));
   }
+  // The same change in 16 bits, for apply_change() and apply_change_to_sum().
+  [[nodiscard]] uint16_t folded() const { return fold(sum_); }
   // For a field that holds a sum rather than its inverse (the pseudo-header sum of a partial checksum).
   [[nodiscard]] uint16_t apply_to_sum(uint16_t partial) const { return fold(sum_ + partial); }
 
  private:
   uint64_t sum_ = 0;
 };
+
+// A change that was folded before: what apply() and apply_to_sum() give. ~(~HC + change) is HC - change, the
+// carry that goes around becoming a borrow.
+[[nodiscard]] inline uint16_t apply_change(uint16_t checksum, uint16_t change) {
+  uint16_t left = 0;
+  const bool borrow = __builtin_sub_overflow(checksum, change, &left);
+  return static_cast<uint16_t>(left - borrow);
+}
+[[nodiscard]] inline uint16_t apply_change_to_sum(uint16_t partial, uint16_t change) {
+  uint16_t sum = 0;
+  const bool carry = __builtin_add_overflow(partial, change, &sum);
+  return static_cast<uint16_t>(sum + carry);
+}
 
 // Whether the packet's transport checksum is right, computed from the bytes: TCP, UDP (0 = none is right in
 // IPv4 only), ICMP, ICMPv6, SCTP. True for other protocols (nothing to check), for fragments (cannot be

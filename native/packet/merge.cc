@@ -31,7 +31,11 @@ bool mergeable(const Packet& packet) {
 }
 
 bool same_flow(const Packet& a, const Packet& b) {
-  if (a.tuple.family != b.tuple.family || ports_of(a) != ports_of(b)) return false;
+  return ports_of(a) == ports_of(b) && same_ends(a, b);
+}
+
+bool same_ends(const Packet& a, const Packet& b) {
+  if (a.tuple.family != b.tuple.family) return false;
   const uint8_t* x = a.frame + a.l3_offset;
   const uint8_t* y = b.frame + b.l3_offset;
   return a.tuple.family == 4 ? std::memcmp(x + 12, y + 12, 8) == 0 : std::memcmp(x + 8, y + 8, 32) == 0;

@@ -31,6 +31,9 @@ inline constexpr uint32_t kMaxMergedLength = kEthernetHeaderLength + 65535;
 // Whether two packets are of one flow: addresses and ports, as they are in the frames now. Both mergeable.
 [[nodiscard]] bool same_flow(const Packet& a, const Packet& b);
 
+// Whether they are from and to the same addresses, as they are in the frames now. Both IP.
+[[nodiscard]] bool same_ends(const Packet& a, const Packet& b);
+
 class Merge {
  public:
   // Whether `next` may come directly behind `first`. Both are mergeable and of one flow.

@@ -211,6 +211,18 @@ DropReason rewrite(Packet& packet, const FlowTuple& to) {
   return DropReason::none;
 }
 
+EndChange change_of(const FlowTuple& from, const FlowTuple& to, uint32_t end) {
+  const auto before = (end == 0 ? from.source : from.destination).words();
+  EndChange change{.address = (end == 0 ? to.source : to.destination).words(),
+                   .port = end == 0 ? to.source_port : to.destination_port};
+  ChecksumDelta delta;
+  for (size_t i = 0; i < before.size(); ++i) delta.replace64(before[i], change.address[i]);
+  change.addresses = delta.folded();
+  delta.replace16(big_endian(end == 0 ? from.source_port : from.destination_port), big_endian(change.port));
+  change.all = delta.folded();
+  return change;
+}
+
 DropReason rewrite_connection(Packet& packet, const FlowTuple& to) {
   const bool ports = to.protocol == static_cast<uint8_t>(Protocol::tcp) ||
                      to.protocol == static_cast<uint8_t>(Protocol::udp);

@@ -36,50 +36,45 @@ namespace weft {
 // by its rules, and are not looked at again.
 [[nodiscard]] DropReason rewrite_connection(Packet& packet, const FlowTuple& to);
 
-// The same for TCP and UDP where only one end is another, as in every plain way through a Service: the
-// destination (`end` 1) of what a client sends, the source (0) of what it is answered. No later fragment.
-// Inlined, and ends addressed by their offset: with a call and a choice for each field it would be a third
-// more.
-[[gnu::always_inline]] inline void rewrite_end(Packet& packet, const FlowTuple& to, uint32_t end) {
-  static_assert(offsetof(FlowTuple, destination) == 16 && offsetof(FlowTuple, source_port) == 32 &&
-                offsetof(FlowTuple, destination_port) == 34);
-  const auto* const from = reinterpret_cast<const uint8_t*>(&to);
-  auto* const tuple = reinterpret_cast<uint8_t*>(&packet.tuple);
-  uint8_t* const l3 = packet.frame + packet.l3_offset;
+// What becomes of one end of every packet of one direction of a connection of TCP or UDP, known from its
+// beginning: the new end, and by how much the one's complement sums change.
+struct EndChange {
+  std::array<uint64_t, 2> address{};  // words of an Address
+  uint16_t port = 0;                  // host order
+  uint16_t addresses = 0;             // change of the sum of the addresses
+  uint16_t all = 0;                   // of addresses and ports
+  friend bool operator==(const EndChange&, const EndChange&) = default;
+};
+// `end`: the one (0 source, 1 destination) at which `to` differs from `from`.
+[[nodiscard]] EndChange change_of(const FlowTuple& from, const FlowTuple& to, uint32_t end);
+
+// Writes the new end into the frame: the destination (`end` 1) of what a client of a Service sends, the
+// source (0) of what it is answered. A whole packet of TCP or UDP. packet.tuple stays what it was. Inlined
+// and made for each end: with a choice for each field it would be half as much again.
+template <uint32_t end>
+[[gnu::always_inline]] inline void rewrite_end(Packet& packet, const EndChange& change) {
+  uint8_t* const l3 = packet.frame + kEthernetHeaderLength;
   uint8_t* const l4 = packet.frame + packet.l4_offset;
-  ChecksumDelta delta;
-  if (to.family == 4) {
+  if (packet.tuple.family == 4) {
     // An IPv4 address is the tail of its 16-byte form.
-    const auto address = load_native<uint32_t>(from + 16 * end + 12);
-    store_native(tuple + 16 * end + 12, address);
-    delta.replace32(load_native<uint32_t>(l3 + 12 + 4 * end), address);
-    store_native(l3 + 12 + 4 * end, address);
-    store_native(l3 + 10, delta.apply(load_native<uint16_t>(l3 + 10)));
+    store_native(l3 + 12 + 4 * end, static_cast<uint32_t>(change.address[1] >> 32));
+    store_native(l3 + 10, apply_change(load_native<uint16_t>(l3 + 10), change.addresses));
   } else {
-    for (size_t i = 0; i < 16; i += 8) {
-      const auto word = load_native<uint64_t>(from + 16 * end + i);
-      store_native(tuple + 16 * end + i, word);
-      delta.replace64(load_native<uint64_t>(l3 + 8 + 16 * end + i), word);
-      store_native(l3 + 8 + 16 * end + i, word);
-    }
+    store_native(l3 + 8 + 16 * end, change.address[0]);
+    store_native(l3 + 16 + 16 * end, change.address[1]);
   }
-  const auto port = load_native<uint16_t>(from + 32 + 2 * end);
-  store_native(tuple + 32 + 2 * end, port);
-  const uint16_t written = big_endian(port);
-  const auto before = load_native<uint16_t>(l4 + 2 * end);
-  store_native(l4 + 2 * end, written);
-  const bool tcp = to.protocol == static_cast<uint8_t>(Protocol::tcp);
+  store_be16(l4 + 2 * end, change.port);
+  const bool tcp = packet.tuple.protocol == static_cast<uint8_t>(Protocol::tcp);
   uint8_t* const field = l4 + (tcp ? kTcpChecksumOffset : kUdpChecksumOffset);
   const auto old = load_native<uint16_t>(field);
   if (packet.needs_checksum()) {
     // The field holds the sum of the pseudo-header, in which there are no ports.
-    store_native(field, delta.apply_to_sum(old));
+    store_native(field, apply_change_to_sum(old, change.addresses));
     return;
   }
   // UDP: 0 means "none" and stays; a computed 0 is written as its other form.
   if (!tcp && old == 0) return;
-  delta.replace16(before, written);
-  const uint16_t updated = delta.apply(old);
+  const uint16_t updated = apply_change(old, change.all);
   store_native<uint16_t>(field, !tcp && updated == 0 ? uint16_t{0xffff} : updated);
 }
 

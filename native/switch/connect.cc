@@ -31,9 +31,10 @@ DropReason reason_of(InsertStatus status) {
 DropReason Forwarder::locate(Passage& way) noexcept {
   const Image& image = *way.view.image;
   const uint8_t family = way.sent.family;
+  const Address& destination = way.backend->destination;
   way.source = image.classify(way.sent.source, family);
-  way.destination = image.classify(way.backend.destination, family);
-  const Located found = weft::locate(way.view, way.in, way.source, way.destination, way.backend.destination);
+  way.destination = image.classify(destination, family);
+  const Located found = weft::locate(way.view, way.in, way.source, way.destination, destination);
   way.out = found.out;
   switch (found.notice) {
     case Notice::nothing:
@@ -53,6 +54,7 @@ DropReason Forwarder::locate(Passage& way) noexcept {
 
 DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   way.connection = {};
+  FlowTuple& backend = way.backend.emplace(way.sent);
   const Observed observed(way.packet);
   if (observed.malformed) return DropReason::sctp_malformed;
   if (way.view.image == nullptr) return DropReason::no_image;
@@ -69,17 +71,17 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
     const Choice choice = balancer_.choose(way.sent, service.key, service.backends, service.affinity_seconds,
                                            next_random(), way.now_ns);
     service_id = service.id;
-    way.backend.destination = choice.address;
-    way.backend.destination_port = choice.port;
+    backend.destination = choice.address;
+    backend.destination_port = choice.port;
     translation = {.destination = true, .hairpin = false, .to_port = choice.port, .to = choice.address};
   }
 
   if (const DropReason reason = locate(way); reason != DropReason::none) return reason;
   // The client's own port, not only its own address: a dual-stack pod has two.
   if (translation.destination && way.out == &way.in) translation.hairpin = true;
-  if (const DropReason reason = judge(way, way.in, *way.out, way.backend); reason != DropReason::none) {
+  if (const DropReason reason = judge(way, way.in, *way.out, backend); reason != DropReason::none) {
     if (way.view.shadow != nullptr) [[unlikely]]
-      compare(way, way.in, *way.out, way.sent, way.backend, reason, false);
+      compare(way, way.in, *way.out, way.sent, backend, reason, false);
     return deny(way, reason);
   }
   if (const DropReason reason = check_leave(way, *way.out); reason != DropReason::none) return reason;
@@ -104,7 +106,7 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
   counters(way.in).connections.add(1);
   tell_connection(way);
   if (way.view.shadow != nullptr) [[unlikely]]
-    compare(way, way.in, *way.out, way.sent, way.backend, DropReason::none, false);
+    compare(way, way.in, *way.out, way.sent, backend, DropReason::none, false);
   if (inserted.lookup.translates())
     if (const DropReason reason = rewrite(way.packet, wire_form(inserted.lookup.translated, Side::original));
         reason != DropReason::none) {

@@ -11,22 +11,25 @@ Port* port_of(const View& view, const PortLife& life) {
 }
 
 // Only an echo's tuple differs from its wire form; the others are not copied for that.
-inline DropReason translate(Packet& packet, const Lookup& found) {
-  const uint8_t protocol = found.key.protocol;
-  if ((found.flags & kTranslated) == kDestinationTranslated && packet.fragment != Fragment::later &&
-      (protocol == static_cast<uint8_t>(Protocol::tcp) || protocol == static_cast<uint8_t>(Protocol::udp)))
-      [[likely]] {
-    rewrite_end(packet, found.translated, 1u - static_cast<uint32_t>(found.side));
-    return DropReason::none;
-  }
+DropReason translate(Packet& packet, const Lookup& found) {
   if (has_identifier(found.translated)) return rewrite(packet, wire_form(found.translated, found.side));
   return rewrite_connection(packet, found.translated);
+}
+
+// In every plain way through a Service. False: the connection is gone meanwhile.
+template <Side side>
+[[gnu::always_inline]] inline bool translate_end(const ConnectionTable& table, const Found& found,
+                                                 Packet& packet) {
+  EndChange change;
+  if (!table.end_change<side>(found, change)) return false;
+  rewrite_end<1 - at(side)>(packet, change);
+  return true;
 }
 
 }  // namespace
 
 DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
-  const Lookup& found = way.connection;
+  const Found& found = way.connection;
   // Another worker may end or begin the connection between two looks; a packet that meets that again and
   // again is given up.
   if (++way.attempts > 4) return DropReason::internal;
@@ -40,7 +43,8 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
   Port* out = port_of(way.view, found.to);
   if (found.generation != way.view.generation) [[unlikely]] {
     DropReason reason = DropReason::none;
-    switch (judge_again(way, found, reason)) {
+    const std::optional<Lookup> whole = table_.complete(found, key);
+    switch (whole ? judge_again(way, *whole, reason) : Standing::changed) {
       case Standing::allowed:
         break;
       case Standing::denied: {
@@ -48,7 +52,7 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
         // the end that was denied: its SYN must not make the switch forget.
         const bool begins = Observed(way.packet).begins();
         if (begins && found.side == Side::reply) {
-          way.backend = way.told = way.sent;
+          way.told.reset();
           way.initiator = nullptr;
           table_.kill(found);
           return connect(way, key);
@@ -85,8 +89,17 @@ DropReason Forwarder::follow(Passage& way, const FlowTuple& key) noexcept {
       table_.kill(found);
       return connect(way, key);
   }
-  if (found.translates())
-    if (const DropReason reason = translate(way.packet, found); reason != DropReason::none) return reason;
+  if (found.translates()) {
+    if (found.changes_end() && way.packet.fragment == Fragment::none) [[likely]] {
+      if (found.side == Side::original ? !translate_end<Side::original>(table_, found, way.packet)
+                                       : !translate_end<Side::reply>(table_, found, way.packet))
+        return connect(way, key);
+    } else {
+      const std::optional<Lookup> whole = table_.complete(found, key);
+      if (!whole) return connect(way, key);
+      if (const DropReason reason = translate(way.packet, *whole); reason != DropReason::none) return reason;
+    }
+  }
   return transmit(way, *out);
 }
 

@@ -38,15 +38,17 @@ namespace weft {
 
 // One packet and what has been found out about it so far.
 struct Passage {
+  Passage(const View& v, Port& port, uint64_t now) noexcept : view(v), in(port), now_ns(now) {}
+
   const View& view;
   Port& in;
-  uint64_t now_ns = 0;
-  Packet packet{};
-  FlowTuple sent{};     // as the sender sent it; packet.tuple changes when the packet is rewritten
-  FlowTuple backend{};  // `sent` with the destination that a Service led to
-  FlowTuple
-      told{};  // what a flow event names: `sent`, but the initiator's tuple where a reply was judged again
-  const Port* initiator = nullptr;  // the port that `told` came by, if not `in`
+  uint64_t now_ns;
+  Packet packet;
+  FlowTuple sent;                    // as the sender sent it; packet.tuple may change when it is rewritten
+  std::optional<FlowTuple> backend;  // `sent` with the destination that a Service led to, once that is known
+  std::optional<FlowTuple> told;     // what a flow event names if not `sent`: the initiator's tuple where a
+                                     // reply was judged again
+  const Port* initiator = nullptr;   // the port that `told` came by, if not `in`
   Port* out = nullptr;
   Image::Endpoint source{};
   Image::Endpoint destination{};
@@ -54,7 +56,7 @@ struct Passage {
   RuleIndex ingress_rule = kNoRule;
   uint64_t key_hash = 0;  // of the connection's key, where the frames ahead were looked at
   bool hashed = false;
-  Lookup connection{};                  // what was found, or made; reset where it turns out to be none
+  Found connection;                     // what was found, or made; reset where it turns out to be none
   uint32_t attempts = 0;                // times that the connection changed under this packet
   std::span<const uint8_t> original{};  // the frame as it came, where the port is captured
   bool answered = false;                // the switch itself answered; nothing was forwarded
@@ -139,7 +141,7 @@ class Forwarder {
   DropReason connect(Passage& way, const FlowTuple& key) noexcept;
   DropReason locate(Passage& way) noexcept;  // fills source, destination and out for way.backend; tells
   // follow.cc: a packet of a connection, and an ICMP error about one. way.connection is what was found for
-  // `key`.
+  // `key`, which is not in way.packet.
   DropReason follow(Passage& way, const FlowTuple& key) noexcept;
   DropReason follow_error(Passage& way) noexcept;
   enum class Standing : uint8_t {

@@ -125,7 +125,7 @@ DropReason Forwarder::follow_fragment(Passage& way, const FragmentDecision& deci
 // front.
 void Forwarder::release_fragment(const View& view, Port& in, std::span<const uint8_t> frame,
                                  const FragmentDecision& decision, uint64_t now_ns) noexcept {
-  Passage way{.view = view, .in = in, .now_ns = now_ns};
+  Passage way(view, in, now_ns);
   std::memcpy(held_.data() + kVnetHeaderLength, frame.data(), frame.size());
   way.packet.frame = held_.data() + kVnetHeaderLength;
   way.packet.length = static_cast<uint32_t>(frame.size());
@@ -133,8 +133,7 @@ void Forwarder::release_fragment(const View& view, Port& in, std::span<const uin
   if (in.capture.load(std::memory_order_relaxed) != CaptureMode::off) way.original = frame;
   DropReason reason = parse(way.packet, VnetHeader{});
   if (reason == DropReason::none) {
-    way.sent = way.told = way.packet.tuple;
-    way.backend = way.sent;
+    way.sent = way.packet.tuple;
     reason = follow_fragment(way, decision);
   }
   finish(way, reason);

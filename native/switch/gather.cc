@@ -69,8 +69,7 @@ bool Forwarder::join(Gathered& held, Passage& way) noexcept {
 void Forwarder::let_go_before(const Packet& packet, const Port& out) noexcept {
   for (Gathered& held : gathered_) {
     if (held.out != &out) continue;
-    const FlowTuple& tuple = head_of(held).tuple;
-    if (tuple.source == packet.tuple.source && tuple.destination == packet.tuple.destination) let_go(held);
+    if (same_ends(head_of(held), packet)) let_go(held);
   }
 }
 

@@ -85,9 +85,10 @@ FlowEvent Forwarder::event_of(const Passage& way, FlowVerdict verdict, DropReaso
   FlowEvent event;
   event.time_ns = way.now_ns;
   event.generation = way.view.generation;
-  event.tuple = way.told;
-  event.backend = way.backend.destination;
-  event.backend_port = way.backend.destination_port;
+  event.tuple = way.told.value_or(way.sent);
+  const FlowTuple& led = way.backend ? *way.backend : event.tuple;
+  event.backend = led.destination;
+  event.backend_port = led.destination_port;
   event.in_port = way.initiator == nullptr ? way.in.index : way.initiator->index;
   event.out_port = way.out == nullptr ? kNoPort : way.out->index;
   event.verdict = verdict;

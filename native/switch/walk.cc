@@ -88,7 +88,9 @@ void Forwarder::look_ahead(uint32_t count) noexcept {
     if (parsed_[i] != DropReason::none || way.packet.kind != PacketKind::ip || way.packet.icmp_error ||
         way.packet.fragment == Fragment::later)
       continue;
-    way.key_hash = table_.hash_of(connection_key(way.packet.tuple, way.packet.icmp_type));
+    const FlowTuple& tuple = way.packet.tuple;
+    way.key_hash =
+        table_.hash_of(has_identifier(tuple) ? connection_key(tuple, way.packet.icmp_type) : tuple);
     way.hashed = true;
     table_.prefetch_index(way.key_hash);
   }
@@ -97,7 +99,7 @@ void Forwarder::look_ahead(uint32_t count) noexcept {
 }
 
 DropReason Forwarder::walk(Passage& way) noexcept {
-  way.sent = way.told = way.packet.tuple;
+  way.sent = way.packet.tuple;
   if (const DropReason reason = check_link(way); reason != DropReason::none) return reason;
   switch (way.packet.kind) {
     case PacketKind::arp:
@@ -108,7 +110,6 @@ DropReason Forwarder::walk(Passage& way) noexcept {
       break;
   }
   if (const DropReason reason = check_addresses(way); reason != DropReason::none) return reason;
-  way.backend = way.sent;
   if (way.view.image == nullptr && !is_gateway(way.sent.destination)) return DropReason::no_image;
   switch (way.packet.fragment) {
     case Fragment::none:
@@ -128,7 +129,11 @@ DropReason Forwarder::route(Passage& way) noexcept {
       return DropReason::router_advertisement;
     return way.view.image == nullptr ? DropReason::no_image : follow_error(way);
   }
-  const FlowTuple key = connection_key(packet.tuple, packet.icmp_type);
+  // Of nearly every packet the tuple itself.
+  std::optional<FlowTuple> of_echo;
+  if (has_identifier(way.sent)) [[unlikely]]
+    of_echo = connection_key(way.sent, packet.icmp_type);
+  const FlowTuple& key = of_echo ? *of_echo : way.sent;
   // A connection comes before the gateway: a pod that reaches itself by a Service is answered to the
   // gateway's address.
   if (way.view.image != nullptr) {

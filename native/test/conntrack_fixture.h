@@ -70,6 +70,19 @@ inline NewConnection connection(const Fixture& f, const FlowTuple& original) {
   return wanted;
 }
 
+// Whether packets of both directions are changed as the two tuples of the connection ask for. A connection of
+// TCP or UDP with only its destination translated.
+inline bool ends_change_rightly(const ConnectionTable& table, const FlowTuple& original) {
+  const Lookup there = table.find(original, kStart + 1);
+  const Lookup back = table.find(there.translated.reversed(), kStart + 1);
+  EndChange first, second;
+  return there.changes_end() && back.changes_end() && table.end_change<Side::original>(there, first) &&
+         table.end_change<Side::reply>(back, second) && first == change_of(original, there.translated, 1) &&
+         second == change_of(there.translated.reversed(), original.reversed(), 0) &&
+         first.address == there.translated.destination.words() &&
+         first.port == there.translated.destination_port;
+}
+
 inline TcpSegment segment(uint8_t flags, uint32_t sequence, uint32_t acknowledgement = 0, uint32_t data = 0,
                           uint16_t window = 65535, uint8_t scale = 0) {
   return {sequence, acknowledgement, data, window, flags, scale};

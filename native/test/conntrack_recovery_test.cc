@@ -39,6 +39,7 @@ uint32_t recover_copy(const Fixture& f, const std::vector<std::byte>& bytes,
     CHECK(view->reply.destination_port == view->original.source_port);
     CHECK(opened.table->find(view->original, kStart + 1).hit());
     CHECK(opened.table->find(view->reply, kStart + 1).hit());
+    CHECK(ends_change_rightly(*opened.table, view->original));
   }
   return opened.recovered;
 }

@@ -207,10 +207,16 @@ TEST_CASE("a service's connection is translated both ways, and so are errors abo
   CHECK(back.translated == original.reversed());
   CHECK(back.judged() == at_backend);
   CHECK(back.from == f.b);
+  CHECK(ends_change_rightly(*f.table, original));
   // The backend answers "port unreachable", quoting the packet as it saw it.
   const Lookup error = f.table->find_related(at_backend, kStart);
   CHECK(error.side == P);
   CHECK(error.translated.reversed() == original);
+  // What was found before the connection ended says nothing of it any more.
+  f.table->kill(there);
+  EndChange change;
+  CHECK_FALSE(f.table->end_change<Side::original>(there, change));
+  CHECK_FALSE(f.table->complete(there, original).has_value());
 }
 
 TEST_CASE("a pod that reaches itself by a service is given the hairpin address, in either family") {
