@@ -7,10 +7,9 @@
 
 namespace weft {
 
-Switch::Switch(const Settings& settings, ConnectionTable& table, Clock& clock)
+Switch::Switch(const Settings& settings, ConnectionTable& table)
     : settings_(settings),
       table_(table),
-      clock_(clock),
       affinity_(settings.affinity_clients, {settings.seed_low, settings.seed_high}),
       balancer_(affinity_) {
   auto first = std::make_unique<View>();
@@ -29,7 +28,7 @@ Switch::~Switch() {
 Result<std::unique_ptr<Switch>> Switch::create(const Settings& settings, ConnectionTable& table,
                                                const PollerFactory& make_poller, Clock& clock) {
   if (Status status = check(settings); !status) return status.error();
-  std::unique_ptr<Switch> made(new Switch(settings, table, clock));
+  std::unique_ptr<Switch> made(new Switch(settings, table));
   for (uint32_t i = 0; i < settings.workers; ++i) {
     Result<std::unique_ptr<Poller>> poller = make_poller();
     if (!poller) return poller.error();

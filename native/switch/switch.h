@@ -163,7 +163,7 @@ class Switch {
   [[nodiscard]] const Settings& settings() const noexcept { return settings_; }
 
  private:
-  Switch(const Settings& settings, ConnectionTable& table, Clock& clock);
+  Switch(const Settings& settings, ConnectionTable& table);
   // A copy of the current View to change.
   [[nodiscard]] std::unique_ptr<View> next_view() const;
   // Makes `next` current, with routes from addresses_, and destroys the View before it when no worker can
@@ -177,7 +177,6 @@ class Switch {
 
   const Settings settings_;
   ConnectionTable& table_;
-  Clock& clock_;
   AffinityTable affinity_;
   Balancer balancer_;
   Guarded<const View> view_;
