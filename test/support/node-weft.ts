@@ -155,7 +155,12 @@ export class NodeWeft {
     const { machine } = this;
     const status = await this.status();
     const ports = await this.ports();
-    const mounts = machine.read('/proc/1/mounts').split('\n');
+    const mounts = machine
+      .read('/proc/1/mounts')
+      .split('\n')
+      .map((line) => line.split(' ')[1] ?? '');
+    // What is above its own /run was the host's when the machine began, namespaces of other tests among it: they go when they like.
+    const own = mounts.slice(mounts.lastIndexOf('/run') + 1);
     const processes = machine.run('ps', '-e', '-o', 'comm=').split('\n');
     const shims = processes.filter((name) => /containerd-shim|^runc|weft-cni|^pod$/.test(name)).length;
     const links = machine.run('ip', '-o', 'link').matchAll(/^\d+: ([^:@]+)/gm);
@@ -164,10 +169,7 @@ export class NodeWeft {
       ...machine.list('/var/lib/cni/results').map((name) => `cni ${name}`),
       ...status.addresses.map(({ cidr, used }) => `${used} addresses of ${cidr}`),
       ...ports.map(({ namespace, name, ifname }) => `port ${namespace}/${name} ${ifname}`),
-      ...mounts
-        .map((line) => line.split(' ')[1] ?? '')
-        .filter((path) => /netns|containerd|kubelet/.test(path))
-        .map((path) => `mount ${path}`),
+      ...own.filter((path) => /netns|containerd|kubelet/.test(path)).map((path) => `mount ${path}`),
       ...[...links].map(([, name]) => `interface ${name}`),
       ...machine
         .try(['nft', 'list', 'ruleset'])
