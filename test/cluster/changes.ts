@@ -23,6 +23,7 @@ import {
   truth,
 } from './change-world.js';
 import { type Cluster, namespaceObject, podObject, type RunningPod } from './cluster.js';
+import { lacksNode } from './own-cluster.js';
 
 const churnNamespace = 'changes-churn';
 const patience = 20_000; // milliseconds until a change has to be seen
@@ -38,7 +39,6 @@ function number(name: string, otherwise: number): number {
 /** Registers the tests. `cluster` and `weft` are called when they run; `weft` is null where the node is not ours. */
 export function policyChanges(cluster: () => Cluster, weft: () => NodeWeft | null, reason: string): void {
   const skip = reason !== '' ? reason : false;
-  const ours = reason === '' && (process.env.K3S_BIN ?? '') !== '';
 
   describe('changes of policies and labels', () => {
     const seed = number('WEFT_TEST_SEED', 1);
@@ -259,7 +259,7 @@ export function policyChanges(cluster: () => Cluster, weft: () => NodeWeft | nul
       await change(context, 2);
     });
 
-    const skipNode = skip !== false ? skip : ours ? false : 'K3S_BIN is needed';
+    const skipNode = skip !== false ? skip : lacksNode;
 
     test('a change made while no agent runs is not seen, and all of it with the next agent', {
       skip: skipNode,
@@ -283,11 +283,11 @@ export function policyChanges(cluster: () => Cluster, weft: () => NodeWeft | nul
       skip: skipNode,
       timeout: 300_000,
     }, async (context) => {
-      const k3s = cluster().k3s!;
-      await k3s.kill();
+      const own = cluster().own!;
+      await own.kill();
       const away = exactly(truth(state, pods), 'without an API server');
       await away.catch(() => {});
-      const back = k3s.run();
+      const back = own.run();
       let up = false;
       const watched = (async () => {
         do await exactly(truth(state, pods), 'while the API server comes back');

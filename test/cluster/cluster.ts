@@ -1,14 +1,14 @@
 /**
- * The cluster under test, as its user has it: kubectl, and commands inside of pods. Either a K3s of the test's own (K3S_BIN), whose node can
- * be looked into and broken, or one that is there already (KUBECONFIG), which has to have weft as its network and the image
- * of the tests on its nodes (WEFT_TEST_IMAGE; its program is test/support/pod-program.c, as /pod).
+ * The cluster under test, as its user has it: kubectl, and commands inside of pods. Either one of the test's own (K3S_BIN, KUBERNETES_BIN),
+ * whose node can be looked into and broken, or one that is there already (KUBECONFIG), which has to have weft as its network and
+ * the image of the tests on its nodes (WEFT_TEST_IMAGE; its program is test/support/pod-program.c, as /pod).
  */
 import { execFileSync, spawn } from 'node:child_process';
 import type { Family } from '../../src/net/address.js';
 import { podImage, podProgram } from '../support/container-image.js';
 import type { Ran } from '../support/machine.js';
 import { until } from '../support/weft.js';
-import type { K3s } from './k3s.js';
+import type { OwnCluster } from './own-cluster.js';
 
 export interface KubeObject {
   readonly apiVersion: string;
@@ -98,12 +98,12 @@ export function addressOf(pod: RunningPod | undefined, family: Family): string {
 
 export class Cluster {
   /** null: a cluster that is only reached by its API. */
-  readonly k3s: K3s | null;
+  readonly own: OwnCluster | null;
   /** What pods have, the primary one first. */
   readonly families: readonly Family[];
 
-  constructor(k3s: K3s | null, families: readonly Family[]) {
-    this.k3s = k3s;
+  constructor(own: OwnCluster | null, families: readonly Family[]) {
+    this.own = own;
     this.families = families;
   }
 
@@ -116,12 +116,23 @@ export class Cluster {
     return new Cluster(null, cidrs.length === 0 ? [4] : cidrs.map((cidr) => (cidr.includes(':') ? 6 : 4)));
   }
 
+  /** Of Services that do not say which they want. */
+  async serviceFamily(): Promise<Family> {
+    const { spec } = await this.get<{ spec: { clusterIP: string } }>(
+      'service',
+      'kubernetes',
+      '-n',
+      'default',
+    );
+    return spec.clusterIP.includes(':') ? 6 : 4;
+  }
+
   async kubectl(
     args: readonly string[],
     options: { readonly input?: string; readonly seconds?: number } = {},
   ): Promise<string> {
     const { status, stdout, stderr } =
-      this.k3s === null ? await runKubectl(args, options) : await this.k3s.kubectl(args, options);
+      this.own === null ? await runKubectl(args, options) : await this.own.kubectl(args, options);
     if (status !== 0) throw new Error(`kubectl ${args.join(' ')} (status ${status}): ${stderr}${stdout}`);
     return stdout;
   }
@@ -187,10 +198,10 @@ export class Cluster {
 
   /** Standard output of a command in the pod's container. */
   async exec(pod: RunningPod, command: readonly string[], seconds = 30): Promise<string> {
-    if (this.k3s === null)
+    if (this.own === null)
       return this.kubectl(['exec', '-n', pod.namespace, pod.name, '--', ...command], { seconds });
     // As the kubelet does it, without the two processes that kubectl is.
-    const { stdout } = await this.k3s.containerd.cri.exec(pod.container, command, seconds);
+    const { stdout } = await this.own.containerd.cri.exec(pod.container, command, seconds);
     return stdout;
   }
 
@@ -264,7 +275,7 @@ function stateOf({ metadata, status }: ApiPod): string {
 
 /** Whether there is a cluster to test with a kubeconfig: why not, or ''. */
 export function kubeconfigLacks(): string {
-  if ((process.env.KUBECONFIG ?? '') === '') return 'neither K3S_BIN nor KUBECONFIG is set';
+  if ((process.env.KUBECONFIG ?? '') === '') return 'none of K3S_BIN, KUBERNETES_BIN and KUBECONFIG is set';
   try {
     execFileSync('kubectl', ['get', 'nodes'], { stdio: 'pipe', timeout: 15_000 });
     return '';

@@ -4,8 +4,9 @@ import { after, before, describe, test } from 'node:test';
 import type { ConnectionRow, PortRow, StatusAnswer } from '../../src/agent/protocol/answers.js';
 import type { FlowRecord, PacketRecord } from '../../src/agent/protocol/events.js';
 import type { Finding } from '../../src/cli/doctor/finding.js';
+import type { Family } from '../../src/net/address.js';
 import { podProgram } from '../support/container-image.js';
-import { type Machine, outsideAddress } from '../support/machine.js';
+import { type Machine, outsideAddress, outsideAddress6, outsideAddressOf } from '../support/machine.js';
 import type { NodeWeft } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
 import {
@@ -17,17 +18,19 @@ import {
   type RunningPod,
   serviceObject,
 } from './cluster.js';
+import { lacksNode } from './own-cluster.js';
 
 const namespace = 'shop';
 const dump = '/run/machine/dump.tar.gz';
 
 export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: string): void {
-  const skip = reason !== '' ? reason : (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
+  const skip = reason !== '' ? reason : lacksNode;
 
   describe('commands on the node', () => {
+    let family: Family = 4;
     let web: RunningPod;
     let db: RunningPod;
-    const machine = (): Machine => cluster().k3s!.machine;
+    const machine = (): Machine => cluster().own!.machine;
     const said = async (...args: readonly string[]): Promise<string> => {
       const { status, stdout, stderr } = await weft().weft(args);
       assert.equal(status, 0, `weft ${args.join(' ')}: ${stderr}${stdout}`);
@@ -44,6 +47,7 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
 
     before(async () => {
       if (skip !== false) return;
+      family = cluster().families[0] ?? 4;
       await cluster().apply([
         namespaceObject(namespace),
         podObject({ namespace, name: 'web', labels: { app: 'web' }, serve: ['tcp/80'] }),
@@ -59,7 +63,7 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
         },
       ]);
       await cluster().probesUntil('the policy is there', web, target(), (text) => text === 'timeout');
-      await cluster().probe(db, [`tcp/${outsideAddress}/80`]);
+      await cluster().probe(db, [`tcp/${outsideAddressOf(family)}/80`]);
       const own = await machine().ran(['/run/machine/pod', 'probe', '700', target()]);
       assert.match(own.stdout, /^ok db /);
     });
@@ -68,7 +72,7 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
       await cluster().delete('namespace', namespace);
       await cluster().gone([namespace]);
     });
-    const target = () => `tcp/${addressOf(db, 4)}/80`;
+    const target = () => `tcp/${addressOf(db, family)}/80`;
 
     test('status counts what kubectl counts, and is settled', { skip }, async () => {
       const status = await data<StatusAnswer>('status');
@@ -135,7 +139,15 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
         drops,
         /^[\d:.]{12} DENIED {2}TCP shop\/web:\d+ -> shop\/db:80 policy-ingress \(isolated by shop\/deny-all\)$/m,
       );
-      assert.match(drops, /DENIED {2}TCP shop\/db:\d+ -> 192\.0\.2\.1:80 policy-egress/);
+      const outside = family === 4 ? outsideAddress : `[${outsideAddress6}]`;
+      assert.ok(
+        drops
+          .split('\n')
+          .some(
+            (line) =>
+              /DENIED {2}TCP shop\/db:/.test(line) && line.includes(` -> ${outside}:80 policy-egress`),
+          ),
+      );
       assert.doesNotMatch(drops, /ALLOWED|multicast/);
       // What is counted is what ports have, and chatter is neither first nor among the drops of a port.
       const counts = await data<{ pod: string; reason: string; kind: string; packets: number }[]>(
@@ -187,7 +199,7 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
         assert.match(allowed, /shop\/web/);
 
         // A connection that lives: the same in the pod's kernel, in the switch, and in a capture.
-        const talk = cluster().exec(web, [podProgram, 'talk', addressOf(db, 4), '7', '20', '200'], 60);
+        const talk = cluster().exec(web, [podProgram, 'talk', addressOf(db, family), '7', '20', '200'], 60);
         const port = (await data<PortRow[]>('ports')).find(({ name }) => name === 'web');
         let socket: RegExpExecArray | null = null;
         await until('ss shows the connection', 10, () => {

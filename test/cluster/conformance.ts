@@ -28,6 +28,7 @@ import {
   podObject,
   type RunningPod,
 } from './cluster.js';
+import { lacksNode } from './own-cluster.js';
 
 const ownNameLabel = 'kubernetes.io/metadata.name';
 const patience = 20_000; // milliseconds until a table has to fit
@@ -188,13 +189,13 @@ class World {
   async #probe(source: string, family: Family, targets: readonly string[]): Promise<string[]> {
     const pod = this.pod(source);
     if (pod !== undefined) return this.#cluster.probe(pod, targets);
-    const { k3s } = this.#cluster;
-    assert.ok(k3s);
+    const { own } = this.#cluster;
+    assert.ok(own);
     // From this address; to pods only, so that the route to the node itself stays.
-    k3s.routeFromOutside(family, this.#addressOf(source, family).text);
+    own.routeFromOutside(family, this.#addressOf(source, family).text);
     const command = ['ip', 'netns', 'exec', 'outside', '/run/machine/pod', 'probe', '700', ...targets];
-    const { stdout } = await k3s.machine.ran(command);
-    k3s.routeFromOutside(family);
+    const { stdout } = await own.machine.ran(command);
+    own.routeFromOutside(family);
     return stdout.trim().split('\n');
   }
 }
@@ -268,8 +269,8 @@ function uses(of: ConformanceCase, protocol: string): boolean {
 /** Why the case cannot run on this cluster; false where it can. */
 function lacks(of: ConformanceCase, sctp: boolean): string | false {
   if (uses(of, 'SCTP') && !sctp) return 'the kernel has no SCTP';
-  if (externals(of).length > 0 && (process.env.K3S_BIN ?? '') === '')
-    return 'a host outside of the cluster is needed (K3S_BIN)';
+  if (externals(of).length > 0 && lacksNode !== false)
+    return `a host outside of the cluster is needed: ${lacksNode}`;
   return false;
 }
 
@@ -289,10 +290,12 @@ export function conformance(cluster: () => Cluster, reason: string, sctp: boolea
       for (const one of cases) {
         const skip = reason !== '' ? reason : lacks(one, sctp);
         test(`${one.id}: ${one.title}`, { skip }, async () => {
-          const { k3s, families } = cluster();
+          const { own, families } = cluster();
           for (const address of externals(one))
-            for (const text of [`${address}/32`, ...(families.length > 1 ? [mapped(`${address}/32`)] : [])])
-              k3s?.machine.run('ip', '-n', 'outside', 'addr', 'replace', text, 'dev', 'lo');
+            for (const text of families.map((family) =>
+              family === 4 ? `${address}/32` : mapped(`${address}/32`),
+            ))
+              own?.machine.run('ip', '-n', 'outside', 'addr', 'replace', text, 'dev', 'lo');
           world ??= new World(cluster(), mine, cases[0]!);
           for (const play of plays(one, families)) {
             await world.begin(play);

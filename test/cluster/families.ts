@@ -16,6 +16,7 @@ import {
   type RunningPod,
   serviceObject,
 } from './cluster.js';
+import { familiesOf, lacksNode, wantedFamilies } from './own-cluster.js';
 
 const namespace = 'families';
 const outside = ['ip', 'netns', 'exec', 'outside'];
@@ -26,16 +27,15 @@ export function families(
   reason: string,
   configure: (addresses: readonly string[]) => void,
 ): void {
-  const lacks = (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
-  const single = (process.env.WEFT_TEST_FAMILIES ?? 'ipv4') === 'ipv4' ? 'WEFT_TEST_FAMILIES is ipv4' : false;
-  const skip = reason !== '' ? reason : lacks || single;
+  const single = familiesOf(wantedFamilies()).length === 1 ? 'WEFT_TEST_FAMILIES has one family' : false;
+  const skip = reason !== '' ? reason : lacksNode || single;
 
   describe('both families', () => {
     let web: RunningPod;
     let client: RunningPod;
     let friend: RunningPod;
     let clusterIps: readonly string[] = [];
-    const machine = (): Machine => cluster().k3s!.machine;
+    const machine = (): Machine => cluster().own!.machine;
     const probeFrom = async (into: readonly string[], target: string) =>
       (await machine().ran([...into, '/run/machine/pod', 'probe', '700', target])).stdout.trim();
     const becomes = async (what: string, into: readonly string[], target: string, wanted: string) => {

@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { PortRow } from '../../src/agent/protocol/answers.js';
-import type { Machine } from '../support/machine.js';
 import type { NodeWeft } from '../support/node-weft.js';
 import { repositoryRoot } from '../support/repository.js';
 import { until } from '../support/weft.js';
@@ -18,7 +17,7 @@ import {
   podObject,
   type RunningPod,
 } from './cluster.js';
-import { kubeconfigFile, kubectlProgram, nodeName } from './k3s.js';
+import { kubectlProgram, lacksNode, nodeName } from './own-cluster.js';
 
 const namespace = 'far';
 const entry = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -43,10 +42,10 @@ function agentPod(): KubeObject {
 }
 
 export function far(cluster: () => Cluster, weft: () => NodeWeft, reason: string): void {
-  const skip = reason !== '' ? reason : (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
+  const skip = reason !== '' ? reason : lacksNode;
 
   test('commands ask through the API server, and what they began ends with them', { skip }, async () => {
-    const machine = cluster().k3s?.machine as Machine;
+    const { machine, kubeconfigFile } = cluster().own!;
     machine.run('mkdir', '-p', programs);
     machine.write(`${programs}/weft`, `#!/bin/sh\nexec ${process.execPath} ${entry} "$@"\n`);
     machine.run('chmod', '755', `${programs}/weft`);

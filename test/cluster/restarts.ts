@@ -5,12 +5,12 @@ import { podProgram } from '../support/container-image.js';
 import type { NodeWeft } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
 import { type Cluster, denyAll, namespaceObject, podObject, type RunningPod } from './cluster.js';
-import type { K3s } from './k3s.js';
+import { lacksNode } from './own-cluster.js';
 
 const namespace = 'restarts';
 
 export function restarts(cluster: () => Cluster, weft: () => NodeWeft, reason: string): void {
-  const skip = reason !== '' ? reason : (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
+  const skip = reason !== '' ? reason : lacksNode;
 
   describe('restarts under traffic', () => {
     let server: RunningPod;
@@ -103,9 +103,9 @@ export function restarts(cluster: () => Cluster, weft: () => NodeWeft, reason: s
     test('The API server gone: agent and switch restart without it, and catch up when it is back', {
       skip,
     }, async (context) => {
-      const k3s = cluster().k3s as K3s;
+      const own = cluster().own!;
       const silence = await underTraffic(40, async () => {
-        await k3s.kill();
+        await own.kill();
         await weft().killAgent();
         await weft().startAgent();
         await weft().killSwitch();
@@ -113,7 +113,7 @@ export function restarts(cluster: () => Cluster, weft: () => NodeWeft, reason: s
         await pause(1000);
         const [answer] = await probeByRuntime();
         assert.match(answer, /^ok server /, 'new connections, without an API server');
-        await k3s.run();
+        await own.run();
       });
       context.diagnostic(`longest silence: ${silence} ms`);
       await weft().agentSynced();
@@ -121,9 +121,9 @@ export function restarts(cluster: () => Cluster, weft: () => NodeWeft, reason: s
     });
 
     test('containerd killed: pods stay connected, and the next pod comes up', { skip }, async () => {
-      const k3s = cluster().k3s as K3s;
-      await k3s.containerd.kill();
-      await k3s.containerd.run();
+      const own = cluster().own!;
+      await own.containerd.kill();
+      await own.containerd.run();
       const [answer] = await probeByRuntime();
       assert.match(answer, /^ok server /);
       await cluster().apply([podObject({ namespace, name: 'late', labels: { app: 'client' } })]);

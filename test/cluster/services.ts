@@ -1,8 +1,9 @@
 /** Services, DNS, probes and host ports on a real node, without policies and under a deny-all: from pods, from outside, from the node. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { Family } from '../../src/net/address.js';
 import { podProgram } from '../support/container-image.js';
-import { type Machine, nodeAddress, outsideAddress } from '../support/machine.js';
+import { type Machine, nodeAddressOf, outsideAddressOf } from '../support/machine.js';
 import { until } from '../support/weft.js';
 import {
   addressOf,
@@ -14,7 +15,7 @@ import {
   type RunningPod,
   serviceObject,
 } from './cluster.js';
-import { clusterDns, clusterDns6 } from './k3s.js';
+import { lacksNode } from './own-cluster.js';
 
 const namespace = 'services';
 const other = 'elsewhere';
@@ -83,28 +84,36 @@ const isWeb = (answer: string) => answer.startsWith('ok web-');
 const isDenied = (answer: string) => answer === 'timeout';
 
 export function services(cluster: () => Cluster, reason: string): void {
-  const needsMachine =
-    reason !== '' ? reason : (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
+  const needsMachine = reason !== '' ? reason : lacksNode;
   const skip = reason === '' ? false : reason;
   // It knows a node by its first address, and leads IPv4 Services there.
   const noBalancer =
-    process.env.WEFT_TEST_FAMILIES === 'dual6' ? 'the load balancer of K3s 1.21 is for IPv4 nodes' : false;
+    process.env.WEFT_TEST_FAMILIES === 'dual6'
+      ? 'the load balancer of K3s 1.21 is for IPv4 nodes'
+      : (process.env.K3S_BIN ?? '') === ''
+        ? 'the load balancer is K3s’'
+        : false;
 
   describe('services', () => {
     let pods = new Map<string, RunningPod>();
+    /** Of Services that do not say. */
+    let family: Family = 4;
+    const node = () => nodeAddressOf(family);
+    const outsider = () => outsideAddressOf(family);
     const pod = (name: string): RunningPod => {
       const found = pods.get(name);
       assert.ok(found, `there is a pod ${name}`);
       return found;
     };
     const machine = (): Machine => {
-      const { k3s } = cluster();
-      assert.ok(k3s);
-      return k3s.machine;
+      const { own } = cluster();
+      assert.ok(own);
+      return own.machine;
     };
 
     before(async () => {
       if (reason !== '') return;
+      family = await cluster().serviceFamily();
       const web = (name: string) =>
         podObject({
           namespace,
@@ -132,7 +141,7 @@ export function services(cluster: () => Cluster, reason: string): void {
         }),
         service('empty', { app: 'nobody' }, [{ port: 80 }]),
       ]);
-      pods = await cluster().ready([namespace, other], 4);
+      pods = await cluster().ready([namespace, other], family);
     });
     after(async () => {
       if (reason !== '') return;
@@ -163,7 +172,7 @@ export function services(cluster: () => Cluster, reason: string): void {
     test('A pod sees the client, and reaches itself through its own Service', { skip }, async () => {
       const ip = await clusterIp('web');
       const [seen] = await cluster().probe(pod(`${other}/stranger`), [`tcp/${ip}/80`]);
-      assert.equal(seen?.split(' ')[2], addressOf(pod(`${other}/stranger`), 4));
+      assert.equal(seen?.split(' ')[2], addressOf(pod(`${other}/stranger`), family));
       const answers = await cluster().probe(
         pod(`${namespace}/web-1`),
         Array<string>(12).fill(`tcp/${ip}/80`),
@@ -201,75 +210,36 @@ export function services(cluster: () => Cluster, reason: string): void {
       }
     });
 
-    test('DNS: a pod asks the server that its resolv.conf names, which is a Service', {
-      skip: needsMachine,
-    }, async () => {
-      const both = cluster().families.includes(6);
-      await cluster().apply([
-        podObject({
-          namespace: 'kube-system',
-          name: 'dns',
-          labels: { 'k8s-app': 'kube-dns' },
-          serve: ['dns/53/203.0.113.53'],
-        }),
-        {
-          apiVersion: 'v1',
-          kind: 'Service',
-          metadata: { namespace: 'kube-system', name: 'kube-dns' },
-          spec: {
-            clusterIP: clusterDns,
-            ...(both ? { ipFamilyPolicy: 'RequireDualStack', clusterIPs: [clusterDns, clusterDns6] } : {}),
-            selector: { 'k8s-app': 'kube-dns' },
-            ports: [{ name: 'dns', port: 53, protocol: 'UDP' }],
-          },
-        },
-      ]);
-      try {
-        for (const server of ['-', clusterDns, ...(both ? [clusterDns6] : [])]) {
-          const question = [podProgram, 'resolve', server, 'kubernetes.default.svc.cluster.local'];
-          let answer = '';
-          await until('the name is resolved', 30, async () => {
-            answer = (await cluster().exec(pod(`${other}/stranger`), question)).trim();
-            return answer !== 'timeout';
-          });
-          assert.equal(answer, '203.0.113.53', server);
-        }
-      } finally {
-        await cluster().delete('pod,service', '-n', 'kube-system', '-l', 'k8s-app=kube-dns');
-        await cluster().delete('service', 'kube-dns', '-n', 'kube-system');
-      }
-    });
-
     test('A pod reaches the API server by its Service, the node, and the world, which sees the node', {
       skip: needsMachine,
     }, async () => {
-      const [api, node, world] = await cluster().probe(pod(`${other}/stranger`), [
-        'tcp/10.43.0.1/443',
-        `tcp/${nodeAddress}/6443`,
-        `tcp/${outsideAddress}/80`,
+      const [api, own, world] = await cluster().probe(pod(`${other}/stranger`), [
+        `tcp/${(await cluster().get<{ spec: { clusterIP: string } }>('service', 'kubernetes')).spec.clusterIP}/443`,
+        `tcp/${node()}/6443`,
+        `tcp/${outsider()}/80`,
       ]);
       assert.match(api ?? '', /^ok Client sent an HTTP request to an HTTPS server/);
-      assert.match(node ?? '', /^ok Client sent an HTTP request to an HTTPS server/);
-      assert.equal(world, `ok outside ${nodeAddress}`);
+      assert.match(own ?? '', /^ok Client sent an HTTP request to an HTTPS server/);
+      assert.equal(world, `ok outside ${node()}`);
     });
 
     test('A NodePort is reached from outside, from a pod and from the node', {
       skip: needsMachine,
     }, async () => {
       for (const port of [30080, 30081]) {
-        const target = `tcp/${nodeAddress}/${port}`;
+        const target = `tcp/${node()}/${port}`;
         const outside = await fromOutside(machine(), target, isWeb);
         assert.ok(isWeb(outside), `${port} from outside: ${outside}`);
         // kube-proxy masquerades, and towards pods of this node that is avoided: policy has to know who it is.
-        assert.equal(outside.split(' ')[2], outsideAddress, `${port}: the client's address is kept`);
+        assert.equal(outside.split(' ')[2], outsider(), `${port}: the client's address is kept`);
         const fromPod = await cluster().probesUntil('a pod gets in', pod(`${other}/stranger`), target, isWeb);
         assert.equal(
           fromPod.split(' ')[2],
-          addressOf(pod(`${other}/stranger`), 4),
+          addressOf(pod(`${other}/stranger`), family),
           `${port}: the pod's address is kept`,
         );
       }
-      const own = await fromNode(machine(), `tcp/${nodeAddress}/30080`, isWeb);
+      const own = await fromNode(machine(), `tcp/${node()}/30080`, isWeb);
       assert.ok(isWeb(own), `from the node: ${own}`);
     });
 
@@ -279,7 +249,7 @@ export function services(cluster: () => Cluster, reason: string): void {
       const ip = await clusterIp('web');
       await cluster().apply([denyAll(namespace)]);
       try {
-        for (const target of [`tcp/${nodeAddress}/30080`, `tcp/${nodeAddress}/30081`]) {
+        for (const target of [`tcp/${node()}/30080`, `tcp/${node()}/30081`]) {
           const outside = await fromOutside(machine(), target, isDenied);
           assert.equal(outside, 'timeout', `${target} from outside`);
           await cluster().probesUntil('a stranger is denied', pod(`${other}/stranger`), target, isDenied);
@@ -296,7 +266,11 @@ export function services(cluster: () => Cluster, reason: string): void {
           `tcp/${ip}/80`,
           isDenied,
         );
-        const direct = await fromNode(machine(), `tcp/${addressOf(pod(`${namespace}/web-1`), 4)}/80`, isWeb);
+        const direct = await fromNode(
+          machine(),
+          `tcp/${addressOf(pod(`${namespace}/web-1`), family)}/80`,
+          isWeb,
+        );
         assert.ok(isWeb(direct), `the node reaches its pod: ${direct}`);
       } finally {
         await cluster().delete('networkpolicies', '--all', '-n', namespace);
@@ -308,13 +282,15 @@ export function services(cluster: () => Cluster, reason: string): void {
     }, async () => {
       await cluster().apply([
         denyAll(namespace),
-        allow('outside', { matchLabels: { app: 'web' } }, [{ ipBlock: { cidr: `${outsideAddress}/32` } }]),
+        allow('outside', { matchLabels: { app: 'web' } }, [
+          { ipBlock: { cidr: `${outsider()}/${family === 4 ? 32 : 128}` } },
+        ]),
         allow('friend', { matchLabels: { app: 'web' } }, [
           { podSelector: { matchLabels: { app: 'friend' } } },
         ]),
       ]);
       try {
-        for (const target of [`tcp/${nodeAddress}/30080`, `tcp/${nodeAddress}/30081`]) {
+        for (const target of [`tcp/${node()}/30080`, `tcp/${node()}/30081`]) {
           await cluster().probesUntil('a stranger is denied', pod(`${other}/stranger`), target, isDenied);
           await cluster().probesUntil('the friend is allowed', pod(`${namespace}/friend`), target, isWeb);
           const outside = await fromOutside(machine(), target, isWeb);
@@ -347,7 +323,7 @@ export function services(cluster: () => Cluster, reason: string): void {
         await cluster().probesUntil(
           'others are denied',
           pod(`${other}/stranger`),
-          `tcp/${addressOf(ready, 4)}/80`,
+          `tcp/${addressOf(ready, family)}/80`,
           isDenied,
         );
       } finally {
@@ -362,17 +338,17 @@ export function services(cluster: () => Cluster, reason: string): void {
         service('balanced', { app: 'web' }, [{ port: 8081, targetPort: 80 }], { type: 'LoadBalancer' }),
       ]);
       try {
-        const target = `tcp/${nodeAddress}/8081`;
+        const target = `tcp/${node()}/8081`;
         await until('the balancer has an address', 60, async () => {
           letPodsForward(machine());
           const { status } = await cluster().get<{
             status: { loadBalancer: { ingress?: { ip: string }[] } };
           }>('service', 'balanced', '-n', namespace);
-          return status.loadBalancer.ingress?.[0]?.ip === nodeAddress;
+          return status.loadBalancer.ingress?.[0]?.ip === node();
         });
         const open = await fromOutside(machine(), target, isWeb);
         assert.ok(isWeb(open), `from outside: ${open}`);
-        assert.equal(open.split(' ')[2], outsideAddress, 'straight to the endpoints');
+        assert.equal(open.split(' ')[2], outsider(), 'straight to the endpoints');
         await cluster().probesUntil('a pod gets in', pod(`${other}/stranger`), target, isWeb);
         // At an address that is not the Service's the balancer's own host port answers, and its pod is the client.
         const balancer = async () => {
@@ -382,7 +358,7 @@ export function services(cluster: () => Cluster, reason: string): void {
           return items[0]?.status.podIPs?.find(({ ip }) => !ip.includes(':'))?.ip;
         };
         machine().run('ip', 'addr', 'replace', `${secondAddress}/32`, 'dev', 'lo');
-        machine().run('ip', '-n', 'outside', 'route', 'replace', secondAddress, 'via', nodeAddress);
+        machine().run('ip', '-n', 'outside', 'route', 'replace', secondAddress, 'via', node());
         const second = `tcp/${secondAddress}/8081`;
         const through = await fromOutside(machine(), second, isWeb, 45);
         assert.ok(isWeb(through), `through the balancer: ${through}`);

@@ -18,12 +18,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import type { Family } from '../../src/net/address.js';
 import { until } from './weft.js';
 
 export const nodeAddress = '192.0.2.2';
 export const nodeAddress6 = '2001:db8:2::2';
 export const outsideAddress = '192.0.2.1';
 export const outsideAddress6 = '2001:db8:2::1';
+export const nodeAddressOf = (family: Family) => (family === 4 ? nodeAddress : nodeAddress6);
+export const outsideAddressOf = (family: Family) => (family === 4 ? outsideAddress : outsideAddress6);
 
 const prefix = 'weft-machine-';
 

@@ -1,14 +1,20 @@
 /*
  * The only program in the images that the tests make: static, without a shell, so that an image is a file.
  *
- *   pod pause                                   sleeps; reaps what is given to it
- *   pod serve NAME PROTO/PORT…                  tcp: answers a request (or 300 ms of silence) with an HTTP
- * response whose body is "NAME CLIENT", udp and sctp: with the body alone; echo: TCP, returns what comes;
- *                                               dns: answers every A question with the address that follows
- * as dns/PORT/ADDRESS pod probe MILLISECONDS PROTO/ADDRESS/PORT…  asks all at once; a line for each, in
- * order: "ok NAME CLIENT", "refused", "timeout", "error N" pod talk ADDRESS PORT MILLISECONDS COUNT    one
- * TCP connection, a byte every so many ms; prints the longest silence in ms, or "lost" pod resolve SERVER
- * NAME                     asks for the A record; prints the address
+ *   pod pause
+ *       sleeps; reaps what is given to it
+ *   pod serve NAME PROTO/PORT...
+ *       tcp: answers a request (or 300 ms of silence) with an HTTP response whose body is "NAME CLIENT"; udp and sctp: with the
+ *       body alone; echo: TCP, returns what comes; dns: UDP, answers every A question with the address that follows as
+ *       dns/PORT/ADDRESS
+ *   pod probe MILLISECONDS PROTO/ADDRESS/PORT...
+ *       asks all at once; a line for each, in order: "ok NAME CLIENT", "refused", "timeout", "error N"
+ *   pod talk ADDRESS PORT MILLISECONDS COUNT
+ *       one TCP connection, a byte every so many ms; prints the longest silence in ms, or "lost"
+ *   pod resolve udp|tcp A|AAAA SERVER NAME
+ *       asks SERVER ("-": resolv.conf's) for records; prints their addresses, "none", or "timeout"
+ *   pod relay
+ *       passes connections at SRC_PORT on to DEST_IP, DEST_PORT (of the environment)
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -355,29 +361,67 @@ static const char* own_server(void) {
   return "127.0.0.1";
 }
 
+/* Where the name that begins at `at` ends. RFC 1035 section 4.1.4. */
+static int after_name(const unsigned char* packet, int length, int at) {
+  while (at < length && packet[at] != 0) {
+    if (packet[at] >= 0xc0) return at + 2;
+    at += packet[at] + 1;
+  }
+  return at + 1;
+}
+
+/* Of the answer's records of this type (A or AAAA) the addresses, in one line. */
+static void print_addresses(const unsigned char* packet, int length, int type) {
+  int at = after_name(packet, length, 12) + 4, found = 0;
+  for (int records = packet[6] << 8 | packet[7]; records > 0; records--) {
+    char text[INET6_ADDRSTRLEN];
+    at = after_name(packet, length, at);
+    if (at + 10 > length) break;
+    int of_type = packet[at] << 8 | packet[at + 1], size = packet[at + 8] << 8 | packet[at + 9];
+    at += 10 + size;
+    if (at > length) break;
+    if (of_type == type && size == (type == 1 ? 4 : 16))
+      printf("%s%s", found++ ? " " : "",
+             inet_ntop(type == 1 ? AF_INET : AF_INET6, packet + at - size, text, sizeof text));
+  }
+  puts(found ? "" : "none");
+}
+
+/* The question begins after two bytes for its length, which only a stream has. Less than a header: no answer. */
+static int ask(const struct sockaddr_in6* to, int kind, const unsigned char* question, int length,
+               unsigned char* answer, int room) {
+  int stream = kind == SOCK_STREAM, socket_ = socket(AF_INET6, kind, 0), size = -1;
+  struct timeval most = {.tv_sec = stream, .tv_usec = stream ? 0 : 250000};
+  setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most); /* connecting, too */
+  setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most);
+  unsigned char head[2];
+  if (connect(socket_, (const struct sockaddr*)to, sizeof *to) < 0 ||
+      send(socket_, stream ? question : question + 2, stream ? length + 2 : length, MSG_NOSIGNAL) < 0)
+    size = -1;
+  else if (!stream)
+    size = recv(socket_, answer, room, 0);
+  else if (recv(socket_, head, 2, MSG_WAITALL) == 2 && (head[0] << 8 | head[1]) <= room)
+    size = recv(socket_, answer, head[0] << 8 | head[1], MSG_WAITALL);
+  close(socket_);
+  return size;
+}
+
 static int resolve(char** words) {
-  unsigned char packet[512] = {0x12, 0x34, 1, 0, 0, 1};
-  int at = 12;
-  for (char* label = strtok(words[1], "."); label; label = strtok(NULL, ".")) {
-    packet[at++] = strlen(label);
-    memcpy(packet + at, label, strlen(label));
+  int kind = strcmp(words[0], "tcp") == 0 ? SOCK_STREAM : SOCK_DGRAM;
+  int type = strcmp(words[1], "AAAA") == 0 ? 28 : 1;
+  unsigned char question[512] = {0, 0, 0x12, 0x34, 1, 0, 0, 1}, answer[4096];
+  int at = 14;
+  for (char* label = strtok(words[3], "."); label; label = strtok(NULL, ".")) {
+    question[at++] = strlen(label);
+    memcpy(question + at, label, strlen(label));
     at += strlen(label);
   }
-  packet[at++] = 0, packet[at++] = 0, packet[at++] = 1, packet[at++] = 0, packet[at++] = 1;
-  struct sockaddr_in6 to = address_of(strcmp(words[0], "-") == 0 ? own_server() : words[0], 53);
-  int socket_ = socket(AF_INET6, SOCK_DGRAM, 0);
-  connect(socket_, (struct sockaddr*)&to, sizeof to);
-  for (int tries = 0; tries < 8; tries++) {
-    unsigned char answer[512];
-    struct pollfd ready = {.fd = socket_, .events = POLLIN};
-    char text[INET_ADDRSTRLEN];
-    send(socket_, packet, at, MSG_NOSIGNAL);
-    if (poll(&ready, 1, 250) <= 0) continue;
-    ssize_t length = recv(socket_, answer, sizeof answer, 0);
-    if (length < at + 16 || answer[7] == 0) continue;
-    /* The address ends the first record, which begins after the question with a pointer, type, class, TTL and
-     * length. */
-    return puts(inet_ntop(AF_INET, answer + at + 12, text, sizeof text)), 0;
+  question[at++] = 0, question[at++] = 0, question[at++] = type, question[at++] = 0, question[at++] = 1;
+  question[1] = at - 2;
+  struct sockaddr_in6 to = address_of(strcmp(words[2], "-") == 0 ? own_server() : words[2], 53);
+  for (int tries = 0; tries < (kind == SOCK_STREAM ? 2 : 8); tries++) {
+    int length = ask(&to, kind, question, at - 2, answer, sizeof answer);
+    if (length >= 12) return print_addresses(answer, length, type), 0;
   }
   return puts("timeout"), 1;
 }
@@ -389,7 +433,7 @@ int main(int count, char** words) {
   if (count >= 3 && strcmp(words[1], "probe") == 0) return probe(count - 2, words + 2);
   if (count == 6 && strcmp(words[1], "talk") == 0) return talk(words + 2);
   if (count == 2 && strcmp(words[1], "relay") == 0) return relay();
-  if (count == 4 && strcmp(words[1], "resolve") == 0) return resolve(words + 2);
+  if (count == 6 && strcmp(words[1], "resolve") == 0) return resolve(words + 2);
   if (count == 2 && strcmp(words[1], "pause") == 0) rest();
   fputs("pod: unknown command\n", stderr);
   return 2;
