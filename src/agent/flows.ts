@@ -5,9 +5,15 @@
 import type { FlowEvent as SwitchFlow, RuleName as SwitchRule } from '../dataplane/protocol/events.js';
 import { type Names, protocolName } from './names.js';
 import type { FlowRecord, RuleName } from './protocol/events.js';
-import type { FlowsRequest } from './protocol/requests.js';
 
-export type FlowFilter = Pick<FlowsRequest, 'denied' | 'drops' | 'namespace' | 'name'>;
+export interface FlowFilter {
+  /** Only what a policy denied. */
+  readonly denied?: boolean;
+  /** Only what was dropped, for whatever reason. */
+  readonly drops?: boolean;
+  /** Only those from or to such pods, by key (`namespace/name`). */
+  readonly pod?: (key: string) => boolean;
+}
 
 export interface FlowObserver {
   readonly filter: FlowFilter;
@@ -45,6 +51,11 @@ export class Flows {
     return capacity === 0 ? [] : this.#history.slice(-capacity).filter((record) => passes(filter, record));
   }
 
+  /** Whether a flow that is remembered is of the pod. */
+  remembers(key: string): boolean {
+    return this.recent({ pod: (other) => other === key }).length > 0;
+  }
+
   /** Returns how to stop. */
   follow(observer: FlowObserver): () => void {
     this.#observers.add(observer);
@@ -78,12 +89,11 @@ export function ruleName(rule: SwitchRule): RuleName {
 function passes(filter: FlowFilter, record: FlowRecord): boolean {
   if (filter.denied === true && record.verdict !== 'denied') return false;
   if (filter.drops === true && record.verdict === 'allowed') return false;
-  if (filter.namespace === undefined) return true;
-  const { namespace, name } = filter;
-  return [record.source, record.destination, record.translated].some(
-    (end) =>
-      end !== undefined &&
-      end.kind === 'pod' &&
-      (name === undefined ? end.name.startsWith(`${namespace}/`) : end.name === `${namespace}/${name}`),
-  );
+  const { pod } = filter;
+  return pod === undefined || podsOf(record).some(pod);
+}
+
+/** Keys of the pods at its ends. */
+function podsOf({ source, destination, translated }: FlowRecord): readonly string[] {
+  return [source, destination, translated].flatMap((end) => (end?.kind === 'pod' ? [end.name] : []));
 }

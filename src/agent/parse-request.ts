@@ -59,7 +59,7 @@ const forms: Readonly<Record<AgentRequest['type'], Readonly<Record<string, Form>
   'cni-taken': {},
   sync: { timeoutMilliseconds: optional(number) },
   status: {},
-  ports: {},
+  ports: maybePod,
   connections: { ...maybePod, limit: optional(whole) },
   metrics: {},
   reload: {},

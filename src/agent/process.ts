@@ -16,6 +16,7 @@ import { WeftError } from '../errors/problem.js';
 import { Host } from '../host/host.js';
 import { Leases } from '../ipam/leases.js';
 import { keyOf } from '../model/event.js';
+import { Directory } from '../policy/directory.js';
 import { TelemetryServer } from '../telemetry/http.js';
 import type { Logger } from '../telemetry/log.js';
 import { MetricsRegistry } from '../telemetry/registry.js';
@@ -163,7 +164,8 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         },
       },
     });
-    const names = new Names(agent.state.world);
+    const directory = new Directory(agent.state.world);
+    const names = new Names(directory);
     const flows = new Flows(names, () => agent.config.agent.flowHistory);
     const trials = new Trials({
       agent,
@@ -212,6 +214,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       flows,
       trials,
       names,
+      directory,
       version: options.version,
       epoch,
       pools: () => leases.use().map((pool) => ({ ...pool, total: String(pool.total) })),

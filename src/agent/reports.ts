@@ -1,15 +1,18 @@
 /** What the agent reports of itself and of the switch when it is asked: status, ports, connections. */
 
+import type { Directory } from '../policy/directory.js';
 import type { Agent } from './agent.js';
-import { needLink, portOf } from './attached-port.js';
 import { limitsInUse } from './limits.js';
+import { portOf } from './meant-pods.js';
 import { type Names, protocolName } from './names.js';
+import { needLink } from './need-link.js';
 import type { ConnectionRow, PortRow, StatusAnswer } from './protocol/answers.js';
-import type { ConnectionsRequest } from './protocol/requests.js';
+import type { ConnectionsRequest, PortsRequest } from './protocol/requests.js';
 
 export interface ReportServices {
   readonly agent: Agent;
   readonly names: Names;
+  readonly directory: Directory;
   readonly version: string;
   readonly epoch: number;
   readonly pools: () => StatusAnswer['addresses'];
@@ -57,7 +60,14 @@ export async function statusReport(services: ReportServices): Promise<Omit<Statu
   };
 }
 
-export async function portRows(agent: Agent): Promise<readonly PortRow[]> {
+export async function portRows(
+  { agent, directory }: ReportServices,
+  { namespace, name }: PortsRequest,
+): Promise<readonly PortRow[]> {
+  const only =
+    namespace === undefined || name === undefined
+      ? null
+      : portOf(agent, directory.follow(), { namespace, name });
   const [counters, reports] = await Promise.all([
     agent.link?.query('counters').catch(() => undefined),
     agent.link?.query('ports').catch(() => undefined),
@@ -65,7 +75,8 @@ export async function portRows(agent: Agent): Promise<readonly PortRow[]> {
   // The switch's own word: what it acknowledged may have broken since.
   const told = new Map(reports?.map((report) => [report.id, report]));
   const byId = new Map(counters?.ports.map((port) => [port.id, port]));
-  return agent.attachments.ports.map((spec): PortRow => {
+  const specs = agent.attachments.ports.filter(({ id }) => only === null || id === only);
+  return specs.map((spec): PortRow => {
     const known = told.get(spec.id) ?? agent.attachments.status(spec.id);
     const counted = byId.get(spec.id);
     return {
@@ -100,8 +111,12 @@ export async function connectionRows(
   services: ReportServices,
   request: ConnectionsRequest,
 ): Promise<readonly ConnectionRow[]> {
-  const { agent, names } = services;
-  const port = request.namespace === undefined ? undefined : portOf(agent, request);
+  const { agent, names, directory } = services;
+  const { namespace, name } = request;
+  const port =
+    namespace === undefined || name === undefined
+      ? undefined
+      : portOf(agent, directory.follow(), { namespace, name });
   const reports = await needLink(agent).query('connections', {
     limit: request.limit ?? 1000,
     ...(port === undefined ? {} : { port }),

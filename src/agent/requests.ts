@@ -110,7 +110,7 @@ async function respond(
       answer(await statusReport(services));
       return;
     case 'ports':
-      answer({ type: 'ports', ports: await portRows(agent) });
+      answer({ type: 'ports', ports: await portRows(services, request) });
       return;
     case 'connections':
       answer({ type: 'connections', connections: await connectionRows(services, request) });
@@ -125,10 +125,10 @@ async function respond(
       answer({ type: 'reloaded', ...(await services.reload()) });
       return;
     case 'flows':
-      await subscribe(async () => followFlows(services.flows, request, id, client));
+      await subscribe(async () => followFlows(services, request, id, client));
       return;
     case 'capture':
-      await subscribe(() => capture(agent, request, id, client));
+      await subscribe(() => capture(services, request, id, client));
       return;
     case 'trial':
       await subscribe(() => tryPolicies(services.trials, request, id, client));

@@ -2,9 +2,12 @@
  * The subscriptions of the agent's protocol: flows, a capture, a trial. Each answers `subscribed`, then sends its events until it is over or
  * the client has gone, and returns what ends it. A client that reads too slowly loses events and is told how many.
  */
+
+import type { Directory } from '../policy/directory.js';
 import type { Agent } from './agent.js';
-import { needLink, portOf } from './attached-port.js';
-import { type Flows, ruleName } from './flows.js';
+import { type FlowFilter, type Flows, ruleName } from './flows.js';
+import { meantPods, portOf } from './meant-pods.js';
+import { needLink } from './need-link.js';
 import type { CaptureRequest, FlowsRequest, TrialRequest } from './protocol/requests.js';
 import type { Client } from './server.js';
 import type { Trials } from './trials.js';
@@ -31,16 +34,27 @@ function patientSender(id: number, client: Client) {
   };
 }
 
-export function followFlows(flows: Flows, request: FlowsRequest, id: number, client: Client): () => void {
+/** Throws `unknown-end`. */
+export function followFlows(
+  { flows, directory }: { readonly flows: Flows; readonly directory: Directory },
+  request: FlowsRequest,
+  id: number,
+  client: Client,
+): () => void {
+  const filter: FlowFilter = {
+    ...(request.denied === undefined ? {} : { denied: request.denied }),
+    ...(request.drops === undefined ? {} : { drops: request.drops }),
+    ...podsMeant(flows, directory, request),
+  };
   const sender = patientSender(id, client);
   client.send({ type: 'subscribed', id });
-  for (const flow of flows.recent(request)) sender.send({ event: 'flow', flow });
+  for (const flow of flows.recent(filter)) sender.send({ event: 'flow', flow });
   if (request.follow !== true) {
     client.send({ type: 'event', id, event: 'end' });
     return () => {};
   }
   const stop = flows.follow({
-    filter: request,
+    filter,
     flow: (flow) => sender.send({ event: 'flow', flow }),
     lost: (count) => sender.lost(count),
   });
@@ -48,8 +62,16 @@ export function followFlows(flows: Flows, request: FlowsRequest, id: number, cli
   return stop;
 }
 
+function podsMeant(flows: Flows, directory: Directory, request: FlowsRequest): Pick<FlowFilter, 'pod'> {
+  const { namespace, name } = request;
+  if (namespace === undefined) return {};
+  if (name === undefined) return { pod: (key) => key.startsWith(`${namespace}/`) };
+  return { pod: meantPods(directory.follow(), { namespace, name }, (key) => flows.remembers(key)) };
+}
+
+/** Throws `switch-away`, `unknown-end`, `port-unknown`. */
 export async function capture(
-  agent: Agent,
+  { agent, directory }: { readonly agent: Agent; readonly directory: Directory },
   request: CaptureRequest,
   id: number,
   client: Client,
@@ -65,7 +87,7 @@ export async function capture(
     client.send({ type: 'event', id, event: 'end' });
   };
   const link = needLink(agent);
-  const port = portOf(agent, request);
+  const port = portOf(agent, directory.follow(), request);
   client.onClose(() => {
     ended = true;
     stop();

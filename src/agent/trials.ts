@@ -17,6 +17,7 @@ import type { Compile } from './compile.js';
 import type { ImageFiles } from './image-files.js';
 import { decodeObject } from './manifest-file.js';
 import type { Names } from './names.js';
+import { needLink } from './need-link.js';
 import { ownerOf } from './owner.js';
 import type { TrialOver, TrialTotals } from './protocol/events.js';
 import type { TrialRequest } from './protocol/requests.js';
@@ -154,15 +155,6 @@ async function listen(link: SwitchLink, report: TrialReport): Promise<() => void
       );
     throw error;
   }
-}
-
-function needLink(agent: Agent): SwitchLink {
-  if (agent.link === null)
-    throw new WeftError(
-      'switch-away',
-      'The agent has no connection to the switch. Start it with `weft switch`, or look into its log.',
-    );
-  return agent.link;
 }
 
 /** `namespace/pod` → `namespace/workload`. */

@@ -7,6 +7,7 @@ import type { Directory } from '../policy/directory.js';
 import { addressesOf, commonFamily, type End, formatEnd, podOf, withPort } from '../policy/end.js';
 import type { FlowProtocol } from '../policy/flow.js';
 import { namedAlike, portsOf, serviceNamed } from '../policy/stand-in.js';
+import { podsOfWorkload, unknownPod } from './meant-pods.js';
 import type { QuestionEnd, WhyRequest } from './protocol/requests.js';
 
 /** As a client sends it: the Service's address and port where a Service is asked for. */
@@ -82,18 +83,10 @@ function known(directory: Directory, end: End, notes: string[]): End {
       `The agent knows no Service ${end.namespace}/${end.name}.${meant(directory, end.name)}`,
     );
   if (end.kind !== 'pod' || directory.pod(end.namespace, end.name) !== undefined) return end;
-  const first = directory
-    .podsIn(end.namespace)
-    .map(({ name }) => name)
-    .filter((name) => name.startsWith(`${end.name}-`))
-    .sort()[0];
+  const first = podsOfWorkload(directory, end)[0]?.name;
   if (first === undefined) {
     const service = serviceNamed(directory, end);
-    if (service === undefined)
-      throw new WeftError(
-        'unknown-end',
-        `The agent knows no pod ${end.namespace}/${end.name}, and none whose name begins with it.${meant(directory, end.name) || ' Is it deleted, or the API out of reach? `weft status` tells.'}`,
-      );
+    if (service === undefined) throw unknownPod(directory, end);
     notes.push(`There is no pod ${formatEnd(end)}; the Service ${formatEnd(service)} stands for it.`);
     return service;
   }

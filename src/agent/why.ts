@@ -14,7 +14,7 @@ import { isFinished, type Pod } from '../model/pod.js';
 import type { Direction } from '../model/policy.js';
 import { protocolNumber } from '../model/protocol.js';
 import { type Address, parseAddress } from '../net/address.js';
-import { Directory } from '../policy/directory.js';
+import type { Directory } from '../policy/directory.js';
 import { explainFlow } from '../policy/explain.js';
 import type { Flow, FlowProtocol, SideVerdict } from '../policy/flow.js';
 import type { Agent } from './agent.js';
@@ -30,6 +30,7 @@ export interface WhyServices {
   readonly agent: Agent;
   readonly flows: Flows;
   readonly names: Names;
+  readonly directory: Directory;
 }
 
 type Body = Omit<WhyAnswer, 'type' | 'id'>;
@@ -39,7 +40,7 @@ const recentEvents = 5;
 /** Throws `usage`, `unknown-end`, `switch-away`, `switch-slow`. */
 export async function why(services: WhyServices, request: WhyRequest): Promise<Body> {
   const { agent } = services;
-  const directory = new Directory(agent.state.world);
+  const directory = services.directory.follow();
   const { from, to, notes, asked, fromPod, toPod } = resolveEnds(directory, request);
   const { revision, acknowledged, generation } = agent.progress;
   const ends = [

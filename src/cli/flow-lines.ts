@@ -2,9 +2,10 @@
 
 import type { FlowRecord } from '../agent/protocol/events.js';
 import type { FlowsRequest } from '../agent/protocol/requests.js';
-import type { AgentEvent } from '../agent/protocol.js';
+import { WeftError } from '../errors/problem.js';
 import { formatEnd } from './commands/conntrack.js';
 import { type AgentOptions, untilInterrupted, withAgents } from './connect.js';
+import { InTime } from './in-time.js';
 import { print } from './output.js';
 
 /** `12:00:01.123 DENIED  TCP shop/web:40000 -> shop/db:3306 policy-ingress (isolated by shop/deny)`. */
@@ -36,27 +37,50 @@ export interface LineOptions extends AgentOptions {
   readonly json?: true;
 }
 
-/** Prints events until the subscription or the user ends it. JSON: one flow a line. */
+/** For which events of several nodes are held, so that a slower node's come before later ones. Milliseconds. */
+const held = 500;
+
+/** Prints events until the subscription or the user ends it, those of several nodes by their time. JSON: one flow a line. */
 export async function printFlows(
   options: LineOptions,
   request: Omit<FlowsRequest, 'id' | 'type'>,
 ): Promise<void> {
   const format = options.json === true ? 'json' : options.output;
-  await withAgents(options, (agent, node) =>
-    untilInterrupted(agent, () =>
-      agent.subscribe({ type: 'flows', ...request }, (event) => printEvent(event, format, node)),
-    ),
-  );
+  const lines = new InTime(held, () => performance.now(), print);
+  // Without following there is an end, and all are printed in one order.
+  const printing = request.follow ? setInterval(() => lines.flushRipe(), held / 5) : undefined;
+  // A pod that is gone is remembered by the nodes that its flows passed; unknown is one that no node knows.
+  const unknown: WeftError[] = [];
+  try {
+    const { answers } = await withAgents(options, (agent, node) =>
+      untilInterrupted(agent, () =>
+        agent
+          .subscribe({ type: 'flows', ...request }, (event) => {
+            if (event.event === 'lost') tellLost(event.count, node);
+            if (event.event !== 'flow') return;
+            const line = lineOf(event.flow, format, node);
+            if (node === '') print(line);
+            else lines.add(event.flow.time, line);
+          })
+          .catch((error: unknown) => {
+            if (!(error instanceof WeftError) || error.code !== 'unknown-end') throw error;
+            unknown.push(error);
+          }),
+      ),
+    );
+    if (unknown.length > 0 && unknown.length === answers.length) throw unknown[0];
+  } finally {
+    clearInterval(printing);
+    lines.flush();
+  }
 }
 
-function printEvent(event: AgentEvent, format: LineFormat, node: string): void {
+function tellLost(count: number, node: string): void {
   const prefix = node === '' ? '' : `${node} `;
-  if (event.event === 'lost')
-    process.stderr.write(`(${prefix}${event.count} events are missing here: more came than could be read)\n`);
-  else if (event.event === 'flow')
-    print(
-      format === 'json'
-        ? `${JSON.stringify({ ...(node === '' ? {} : { node }), ...event.flow })}\n`
-        : `${prefix}${formatFlow(event.flow, format === 'wide')}\n`,
-    );
+  process.stderr.write(`(${prefix}${count} events are missing here: more came than could be read)\n`);
+}
+
+function lineOf(flow: FlowRecord, format: LineFormat, node: string): string {
+  if (format === 'json') return `${JSON.stringify({ ...(node === '' ? {} : { node }), ...flow })}\n`;
+  return `${node === '' ? '' : `${node} `}${formatFlow(flow, format === 'wide')}\n`;
 }

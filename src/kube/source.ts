@@ -146,13 +146,13 @@ export class KubeSource implements Source {
             this.#settle();
           },
           changed: (changes) => {
-            const before = store.problems;
+            const before = store.problemChanges;
             this.#tell(
               changes.flatMap(({ deleted, decoded }) =>
                 deleted ? store.remove(decoded.key, decoded.uid) : store.put(decoded),
               ),
             );
-            if (before.length > 0 || store.problems.length > 0) this.#tellProblems();
+            if (store.problemChanges !== before) this.#tellProblems();
           },
           trouble: (error) => this.#trouble(watched, error),
         },

@@ -20,6 +20,7 @@ export class Store {
   readonly #kind: Kind;
   readonly #held = new Map<string, Held>();
   readonly #problems = new Map<string, readonly Problem[]>();
+  #problemChanges = 0;
 
   constructor(kind: Kind) {
     this.#kind = kind;
@@ -33,6 +34,11 @@ export class Store {
     return this.#held.get(key)?.object !== undefined;
   }
 
+  /** Grows when `problems` are others: looking at all of them at every event would cost as much as there are. */
+  get problemChanges(): number {
+    return this.#problemChanges;
+  }
+
   /** Of the objects that are held, by key. */
   get problems(): readonly Problem[] {
     if (this.#problems.size === 0) return [];
@@ -44,8 +50,7 @@ export class Store {
     const { key, version, object, problems } = decoded;
     const held = this.#held.get(key);
     if (held !== undefined && version < held.version) return [];
-    if (problems.length > 0) this.#problems.set(key, problems);
-    else this.#problems.delete(key);
+    this.#note(key, problems);
     const before = held?.object;
     if (held !== undefined && before !== undefined && object !== undefined && sameObject(before, object)) {
       held.version = version;
@@ -87,8 +92,17 @@ export class Store {
   #drop(key: string): readonly WorldEvent[] {
     const object = this.#held.get(key)?.object;
     this.#held.delete(key);
-    this.#problems.delete(key);
+    this.#note(key, []);
     return object === undefined ? [] : [deletion(this.#kind, object)];
+  }
+
+  #note(key: string, problems: readonly Problem[]): void {
+    const before = this.#problems.get(key);
+    if (before === undefined && problems.length === 0) return;
+    if (JSON.stringify(before) === JSON.stringify(problems)) return;
+    if (problems.length > 0) this.#problems.set(key, problems);
+    else this.#problems.delete(key);
+    this.#problemChanges++;
   }
 }
 

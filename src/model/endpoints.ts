@@ -29,7 +29,7 @@ export interface Endpoint {
 export interface ServiceEndpoints {
   readonly port: ServicePort;
   readonly family: Family;
-  /** Whatever their condition; by address, then port; without repeats. */
+  /** Whatever their condition; by address, then port. Several of one address and port are told of different nodes: `seenFrom`. */
   readonly endpoints: readonly Endpoint[];
 }
 
@@ -70,16 +70,41 @@ const standing = ({ ready, serving, terminating }: Endpoint): number =>
 
 function inOrder(endpoints: Endpoint[]): Endpoint[] {
   endpoints.sort(
-    (a, b) => compareAddresses(a.address, b.address) || a.port - b.port || standing(a) - standing(b),
+    (a, b) =>
+      compareAddresses(a.address, b.address) ||
+      a.port - b.port ||
+      standing(a) - standing(b) ||
+      (a.nodeName < b.nodeName ? -1 : a.nodeName > b.nodeName ? 1 : 0),
   );
+  let first = 0;
   return endpoints.filter((endpoint, i) => {
-    const previous = endpoints[i - 1];
-    return (
-      previous === undefined ||
-      previous.port !== endpoint.port ||
-      previous.address.text !== endpoint.address.text
-    );
+    if (!isSame(endpoints[first]!, endpoint)) first = i;
+    for (let other = first; other < i; other++)
+      if (endpoints[other]!.nodeName === endpoint.nodeName) return false;
+    return true;
   });
+}
+
+const isSame = (a: Endpoint, b: Endpoint): boolean => a.port === b.port && a.address.text === b.address.text;
+
+/**
+ * One endpoint for each address and port. Where slices tell of different nodes, a node's kube-proxy believes what is said of itself, and so
+ * whoever looks from a node; among strangers the better standing counts (there the order of slices decides, which is nobody's).
+ */
+export function seenFrom(endpoints: readonly Endpoint[], node: string | undefined): readonly Endpoint[] {
+  let first = 0;
+  let repeated = false;
+  const seen: Endpoint[] = [];
+  endpoints.forEach((endpoint, i) => {
+    if (i === 0 || !isSame(endpoints[first]!, endpoint)) {
+      first = i;
+      seen.push(endpoint);
+      return;
+    }
+    repeated = true;
+    if (endpoint.nodeName === node && node !== '') seen[seen.length - 1] = endpoint;
+  });
+  return repeated ? seen : endpoints;
 }
 
 /** The hints that the EndpointSlice controller would give. */
@@ -183,19 +208,21 @@ export function resolveEndpoints(
 
 const leaving = ({ serving, terminating }: Endpoint): boolean => serving && terminating;
 
-/** Whether a new flow could go to any of them, from anywhere: where none can, a client is refused and not just dropped. */
+/** Whether a new flow could go to any of them (as seen from somewhere): where none can, a client is refused and not just dropped. */
 export function hasUsable(endpoints: readonly Endpoint[]): boolean {
   return endpoints.some((endpoint) => endpoint.ready || leaving(endpoint));
 }
 
 /** The endpoints that new flows from a place go to under the traffic policy Cluster. */
 export function clusterEndpoints(endpoints: readonly Endpoint[], from: Place): readonly Endpoint[] {
-  const ready = endpoints.filter((endpoint) => endpoint.ready);
-  return ready.length > 0 ? near(ready, from) : endpoints.filter(leaving);
+  const seen = seenFrom(endpoints, from.node);
+  const ready = seen.filter((endpoint) => endpoint.ready);
+  return ready.length > 0 ? near(ready, from) : seen.filter(leaving);
 }
 
 /** The endpoints of one node: those of the traffic policy Local. */
 export function localEndpoints(endpoints: readonly Endpoint[], node: string): readonly Endpoint[] {
+  // One for each address and port, as all of them are of this node.
   const local = endpoints.filter(({ nodeName }) => nodeName === node && node !== '');
   const ready = local.filter((endpoint) => endpoint.ready);
   return ready.length > 0 ? ready : local.filter(leaving);
@@ -215,7 +242,7 @@ function near(ready: readonly Endpoint[], { node, zone }: Place): readonly Endpo
 }
 
 /**
- * The endpoints that flows begun earlier may stay with. Datagrams move on from an endpoint that no longer serves, once another one
+ * The endpoints, as seen from somewhere, that flows begun earlier may stay with. Datagrams move on from an endpoint that no longer serves, once another one
  * does; a connection is only ended by an endpoint that is gone.
  */
 export function keptEndpoints(

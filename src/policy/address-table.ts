@@ -107,6 +107,8 @@ export class AddressTable {
   readonly #dirty = new Set<string>();
   /** Grows when addresses come or go. */
   #population = 0;
+  /** Grows when nodes have other addresses, by whoever's word. */
+  #nodeChanges = 0;
   readonly #moved = new Set<KnownAddress>();
   readonly #classes = new Map<Identity, Map<Prefix | null, PodClass>>();
   readonly #idleClasses = new Set<PodClass>();
@@ -130,6 +132,10 @@ export class AddressTable {
 
   get population(): number {
     return this.#population;
+  }
+
+  get nodeChanges(): number {
+    return this.#nodeChanges;
   }
 
   get classes(): readonly PodClass[] {
@@ -296,10 +302,13 @@ export class AddressTable {
   #countNode(address: Address, node: string, by: number, as: 'nodes' | 'forwarded' = 'nodes'): void {
     const claims = this.#claim(address);
     const nodes = new Map(claims[as]);
-    const next = (nodes.get(node) ?? 0) + by;
+    const before = nodes.get(node) ?? 0;
+    const next = before + by;
     if (next === 0) nodes.delete(node);
     else nodes.set(node, next);
     claims[as] = nodes.size === 0 ? noNodes : nodes;
+    // Every pod tells of its node; only the first one to do so, and the last, says something new.
+    if (before === 0 || next === 0) this.#nodeChanges++;
   }
 
   #give(entry: KnownAddress, owner: Pod | null): OwnerChange {

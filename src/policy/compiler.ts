@@ -79,7 +79,8 @@ export class PolicyCompiler {
   readonly #policiesByNamespace = new Map<string, Map<string, PolicyEntry>>();
   readonly #locals = new Map<string, LocalPod>();
   readonly #localsByNamespace = new Map<string, Map<string, LocalPod>>();
-  readonly #dirtyLocals = new Set<string>();
+  /** Pods to be judged anew, by the policies of these keys; null: by all, since the pod is another. */
+  readonly #dirtyLocals = new Map<string, Set<string> | null>();
 
   readonly #prefixes = new PrefixTable();
   readonly #portSets = new PortSetTable();
@@ -90,7 +91,9 @@ export class PolicyCompiler {
   readonly #programs: ProgramTable;
   readonly #addresses: AddressTable;
   readonly #services: ServiceTable;
+  /** Zones may be others; and as of which changes of nodes' addresses services are laid out. */
   #nodesChanged = false;
+  #nodeChanges = 0;
   #serviceLayout: PolicyTables['services'] | null = null;
   readonly #versions: Record<Group, number> = {
     policies: 0,
@@ -225,7 +228,13 @@ export class PolicyCompiler {
     else this.#policies.set(key, entry);
     const { namespace } = (after ?? before?.policy)!;
     setIn(this.#policiesByNamespace, namespace, key, entry);
-    for (const local of this.#localsByNamespace.get(namespace)?.keys() ?? []) this.#dirtyLocals.add(local);
+    for (const [local, { pod, policies }] of this.#localsByNamespace.get(namespace) ?? []) {
+      const selected = before !== undefined && policies.includes(before);
+      if (!selected && (after === undefined || !matches(after.podSelector, pod.labels))) continue;
+      const changed = this.#dirtyLocals.get(local);
+      if (changed === undefined) this.#dirtyLocals.set(local, new Set([key]));
+      else changed?.add(key);
+    }
   }
 
   #takePod(key: string): void {
@@ -239,10 +248,7 @@ export class PolicyCompiler {
     if (before !== undefined) this.#addresses.deletePod(before);
     setIn(this.#podsByNamespace, (after ?? before)!.namespace, key, after);
     this.#services.podTouched(before, after);
-    this.#dirtyLocals.add(key);
-    const tellsOfNode = (pod: Pod | undefined) =>
-      pod !== undefined && (pod.hostNetwork || pod.hostAddresses.length > 0);
-    if (tellsOfNode(before) || tellsOfNode(after)) this.#nodesChanged = true;
+    this.#dirtyLocals.set(key, null);
   }
 
   // --- settling, stage by stage ---
@@ -251,7 +257,7 @@ export class PolicyCompiler {
     const owners = this.#addresses.settleOwners();
     for (const { entry, before } of owners.changes) this.#ownerChanged(entry, before);
     const programsTouched = this.#dirtyLocals.size > 0;
-    for (const key of this.#dirtyLocals) this.#judgeLocal(key);
+    for (const [key, changed] of this.#dirtyLocals) this.#judgeLocal(key, changed);
     this.#dirtyLocals.clear();
 
     const policies = this.#programs.settlePolicies();
@@ -280,7 +286,9 @@ export class PolicyCompiler {
     for (const holder of moved) this.#addresses.touch(holder as KnownAddress);
     const classes = this.#addresses.settleClasses();
     const servicesBefore = this.#serviceLayout;
-    const services = this.#services.settle(() => this.#nodeAddresses(), this.#nodesChanged);
+    const nodesChanged = this.#nodesChanged || this.#nodeChanges !== this.#addresses.nodeChanges;
+    this.#nodeChanges = this.#addresses.nodeChanges;
+    const services = this.#services.settle(() => this.#nodeAddresses(), nodesChanged);
     this.#serviceLayout = services;
     this.#nodesChanged = false;
 
@@ -334,17 +342,17 @@ export class PolicyCompiler {
       this.#identities.delete(entry);
       entry.program = null;
       this.#addresses.note(entry);
-      this.#dirtyLocals.add(keyOf(before.namespace, before.name));
+      this.#dirtyLocals.set(keyOf(before.namespace, before.name), null);
     }
     if (entry.owner !== null) {
       entry.pod = entry.owner;
       this.#identities.add(entry);
-      this.#dirtyLocals.add(keyOf(entry.owner.namespace, entry.owner.name));
+      this.#dirtyLocals.set(keyOf(entry.owner.namespace, entry.owner.name), null);
     }
   }
 
-  /** Whether the pod is local now, and by what it is judged. */
-  #judgeLocal(key: string): void {
+  /** Whether the pod is local now, and by what it is judged. `changed` as of #dirtyLocals. */
+  #judgeLocal(key: string, changed: ReadonlySet<string> | null): void {
     const before = this.#locals.get(key);
     const pod = this.#pods.get(key);
     const owned = pod === undefined ? [] : this.#localAddresses(pod);
@@ -356,10 +364,8 @@ export class PolicyCompiler {
       }
       return;
     }
-    const policies: PolicyEntry[] = [];
-    for (const entry of this.#policiesByNamespace.get(pod.namespace)?.values() ?? []) {
-      if (matches(entry.policy.podSelector, pod.labels)) policies.push(entry);
-    }
+    const policies =
+      changed !== null && before !== undefined ? this.#reselect(before, changed) : this.#select(pod);
     const program = this.#programs.acquire(policies, pod);
     const local: LocalPod = { pod, program, policies };
     this.#locals.set(key, local);
@@ -370,6 +376,24 @@ export class PolicyCompiler {
       this.#addresses.note(entry);
     }
     if (before !== undefined) this.#programs.release(before.program);
+  }
+
+  #select(pod: Pod): PolicyEntry[] {
+    const policies: PolicyEntry[] = [];
+    for (const entry of this.#policiesByNamespace.get(pod.namespace)?.values() ?? []) {
+      if (matches(entry.policy.podSelector, pod.labels)) policies.push(entry);
+    }
+    return policies;
+  }
+
+  /** As #select, where only the policies of these keys are others. */
+  #reselect({ pod, policies }: LocalPod, changed: ReadonlySet<string>): PolicyEntry[] {
+    const kept = policies.filter(({ policy }) => !changed.has(keyOf(policy.namespace, policy.name)));
+    for (const key of changed) {
+      const entry = this.#policies.get(key);
+      if (entry !== undefined && matches(entry.policy.podSelector, pod.labels)) kept.push(entry);
+    }
+    return kept;
   }
 
   #localAddresses(pod: Pod): KnownAddress[] {

@@ -175,10 +175,11 @@ export class ServiceReference {
   #answer(
     service: PlainRecord,
     port: Port,
-    endpoints: readonly Endpoint[],
+    told: readonly Endpoint[],
     question: ServiceQuestion,
     localTo: string | undefined,
   ): ServiceAnswer {
+    const endpoints = asSeenFrom(told, localTo ?? question.node);
     const leaving = (endpoint: Endpoint) => endpoint.serving && endpoint.terminating;
     const firstOf = (...lists: readonly (readonly Endpoint[])[]) =>
       lists.find((list) => list.length > 0) ?? [];
@@ -212,22 +213,13 @@ export class ServiceReference {
     };
   }
 
-  /** One for each address and port; of repeats the one in the best condition. */
   #endpoints(service: PlainRecord, port: Port, family: 4 | 6): Endpoint[] {
     const slices = this.#kind('EndpointSlice').filter(
       (slice) =>
         namespaceOf(slice) === namespaceOf(service) &&
         record(metadataOf(slice).labels)['kubernetes.io/service-name'] === metadataOf(service).name,
     );
-    const all = slices.length > 0 ? fromSlices(slices, port, family) : this.#fromPods(service, port, family);
-    const rank = ({ ready, serving, terminating }: Endpoint) =>
-      ready ? 0 : serving && terminating ? 1 : serving ? 2 : 3;
-    const best = new Map<string, Endpoint>();
-    for (const endpoint of all) {
-      const other = best.get(endpoint.at);
-      if (other === undefined || rank(endpoint) < rank(other)) best.set(endpoint.at, endpoint);
-    }
-    return [...best.values()];
+    return slices.length > 0 ? fromSlices(slices, port, family) : this.#fromPods(service, port, family);
   }
 
   #fromPods(service: PlainRecord, port: Port, family: 4 | 6): Endpoint[] {
@@ -295,6 +287,20 @@ export class ServiceReference {
       .sort();
     return names.includes(own) ? own : names[0];
   }
+}
+
+/** One for each address and port: what is told of the node itself; else, or of several, the one in the best condition. */
+function asSeenFrom(told: readonly Endpoint[], node: string): Endpoint[] {
+  const rank = (endpoint: Endpoint) =>
+    (endpoint.node === node && node !== '' ? 0 : 10) +
+    (endpoint.ready ? 0 : endpoint.serving && endpoint.terminating ? 1 : endpoint.serving ? 2 : 3);
+  const better = (a: Endpoint, b: Endpoint) => rank(a) < rank(b) || (rank(a) === rank(b) && a.node < b.node);
+  const best = new Map<string, Endpoint>();
+  for (const endpoint of told) {
+    const other = best.get(endpoint.at);
+    if (other === undefined || better(endpoint, other)) best.set(endpoint.at, endpoint);
+  }
+  return [...best.values()];
 }
 
 interface Port {

@@ -21,6 +21,7 @@ import {
   localEndpoints,
   type Place,
   type ServiceEndpoints,
+  seenFrom,
 } from '../model/endpoints.js';
 import { keyOf } from '../model/event.js';
 import { type HostPort, isFinished, type Pod } from '../model/pod.js';
@@ -83,6 +84,12 @@ export function serviceEntry(service: Service, ports: readonly ServiceEndpoints[
   return { records, answering, shape: shapeOf(records, answering) };
 }
 
+/** What a node sees of the endpoints. */
+interface View {
+  readonly keep: readonly Endpoint[];
+  readonly usable: boolean;
+}
+
 function readPort(
   service: Service,
   { port, family, endpoints }: ServiceEndpoints,
@@ -92,11 +99,18 @@ function readPort(
 ): void {
   const label = port.name === '' ? port.port : port.name;
   const name = `${keyOf(service.namespace, service.name)}:${label}/${port.protocol}/${family}`;
-  const keep = keptEndpoints(endpoints, port.protocol);
-  const usable = hasUsable(endpoints);
+  const view = (node: string | undefined): View => {
+    const seen = seenFrom(endpoints, node);
+    return { keep: keptEndpoints(seen, port.protocol), usable: hasUsable(seen) };
+  };
+  const own = view(from.node);
   const common = { name, key: hashText(name), affinitySeconds: service.affinitySeconds };
   const protocol = protocolNumber[port.protocol];
-  const add = (backends: readonly Endpoint[], sources: readonly Cidr[] = []): number => {
+  const add = (
+    backends: readonly Endpoint[],
+    sources: readonly Cidr[] = [],
+    { keep, usable }: View = own,
+  ): number => {
     const kept = without(keep, backends);
     return records.push({ ...common, backends, kept, drops: usable && backends.length === 0, sources }) - 1;
   };
@@ -140,13 +154,21 @@ function readPort(
     return;
   }
   const byNode = new Map<string, number>();
-  const others = new Set(endpoints.map(({ nodeName }) => nodeName));
-  for (const other of [...others].sort()) {
-    if (other === node || other === '') continue;
-    const local = localEndpoints(endpoints, other);
-    if (local.length > 0) byNode.set(other, add(local));
+  const others = new Map<string, Endpoint[]>();
+  for (const endpoint of endpoints) {
+    const there = others.get(endpoint.nodeName);
+    if (there === undefined) others.set(endpoint.nodeName, [endpoint]);
+    else there.push(endpoint);
   }
-  byNode.set('', add([]));
+  const elsewhere = view(undefined);
+  // Where nobody tells of an endpoint twice every node sees the same, and the keeping of all is worked out once.
+  const unlike = endpoints.length !== seenFrom(endpoints, undefined).length;
+  for (const [other, there] of [...others].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (other === node || other === '') continue;
+    const local = localEndpoints(there, other);
+    if (local.length > 0) byNode.set(other, add(local, [], unlike ? view(other) : elsewhere));
+  }
+  byNode.set('', add([], [], elsewhere));
   answering.push({ ...place, record: open(), byNode });
 }
 

@@ -10,6 +10,7 @@ import type { Pod } from '../model/pod.js';
 import type { EndpointSlice, Service } from '../model/service.js';
 import type { World } from '../model/world.js';
 import { type Address, compareAddresses } from '../net/address.js';
+import { Claims } from './claims.js';
 import { type FrontendColumns, Frontends, type Holder, type NodeAddress } from './frontends.js';
 import { type Entry, hostPortEntry, ranks, type ServiceRecord, serviceEntry } from './service-record.js';
 import { SortedList } from './sorted-list.js';
@@ -40,7 +41,8 @@ export class ServiceTable {
   readonly #most: number;
   readonly #entries = new Map<string, Held>();
   readonly #services = new Map<string, Service>();
-  readonly #byNamespace = new Map<string, Set<string>>();
+  /** Keys of the Services whose selector has this pair first; a pod is asked about its own labels and not about all Services. */
+  readonly #selecting = new Claims<string>();
   readonly #pods: (namespace: string) => Iterable<Pod>;
   readonly #slices = new Map<string, Map<string, EndpointSlice>>();
   readonly #sliceOwner = new Map<string, string>();
@@ -94,17 +96,9 @@ export class ServiceTable {
     const after = this.#world.get('service', key);
     if (after === undefined) this.#services.delete(key);
     else this.#services.set(key, after);
-    const namespace = (after ?? before)?.namespace;
-    if (namespace !== undefined) {
-      let keys = this.#byNamespace.get(namespace);
-      if (keys === undefined) {
-        keys = new Set();
-        this.#byNamespace.set(namespace, keys);
-      }
-      if (after === undefined) keys.delete(key);
-      else keys.add(key);
-      if (keys.size === 0) this.#byNamespace.delete(namespace);
-    }
+    const [was, is] = [firstPair(before), firstPair(after)];
+    if (was !== undefined) this.#selecting.remove(was, key);
+    if (is !== undefined) this.#selecting.add(is, key);
     this.#dirty.add(key);
     return { before: clusterAddresses(before), after: clusterAddresses(after) };
   }
@@ -132,15 +126,18 @@ export class ServiceTable {
   }
 
   podTouched(before: Pod | undefined, after: Pod | undefined): void {
-    const namespace = (after ?? before)?.namespace;
-    for (const key of (namespace !== undefined && this.#byNamespace.get(namespace)) || []) {
-      const service = this.#services.get(key)!;
-      if ((before && selects(service, before)) || (after && selects(service, after))) this.#dirty.add(key);
-    }
+    for (const pod of [before, after]) if (pod !== undefined) this.#selectedBy(pod);
     const key = keyOf((after ?? before)!.namespace, (after ?? before)!.name);
     const has = after?.hostPorts !== undefined && after.nodeName === this.#node;
     if (has) this.#put(this.#hostPorts, 'pod', key, hostPortEntry(after));
     else this.#letGo(this.#hostPorts, key);
+  }
+
+  /** Services that have slices ask no pods. */
+  #selectedBy(pod: Pod): void {
+    for (const [name, value] of pod.labels)
+      for (const key of this.#selecting.all(pairOf(pod.namespace, name, value)))
+        if (!this.#slices.has(key) && selects(this.#services.get(key)!, pod)) this.#dirty.add(key);
   }
 
   /**
@@ -288,6 +285,16 @@ export class ServiceTable {
     }
     return left;
   }
+}
+
+/** Neither namespaces nor labels have a line end. */
+function pairOf(namespace: string, name: string, value: string): string {
+  return `${namespace}\n${name}\n${value}`;
+}
+
+function firstPair(service: Service | undefined): string | undefined {
+  const [first] = service?.selector ?? [];
+  return first === undefined ? undefined : pairOf(service!.namespace, ...first);
 }
 
 function compareHeld(a: Held, b: Held): number {

@@ -188,8 +188,10 @@ export class ApiServer extends ApiStore {
   #flush(watch: OpenWatch): void {
     if (this.#heldBack.has(watch.resource)) return;
     const [apiVersion, kind] = this.served(watch.resource);
-    for (const { version, type, object } of this.collection(watch.resource).history) {
-      if (version <= watch.version) continue;
+    const { history } = this.collection(watch.resource);
+    let next = history.length;
+    while (next > 0 && history[next - 1]!.version > watch.version) next--;
+    for (const { version, type, object } of history.slice(next)) {
       watch.version = version;
       this.#write(watch, type, { apiVersion, kind, ...object });
     }

@@ -100,6 +100,9 @@ export interface StatusRequest {
 export interface PortsRequest {
   readonly type: 'ports';
   readonly id: number;
+  /** Only the port of this pod; both or neither. */
+  readonly namespace?: string;
+  readonly name?: string;
 }
 
 export interface ConnectionsRequest {
@@ -132,6 +135,7 @@ export interface FlowsRequest {
   readonly denied?: boolean;
   /** Only drops, of every reason (also those that no policy made). */
   readonly drops?: boolean;
+  /** Of this namespace; with a name: of the pod or the workload that it is the name of. */
   readonly namespace?: string;
   readonly name?: string;
 }

@@ -1,8 +1,9 @@
 /** `weft drops`: packets that the switch dropped, with the one reason of each; `--reasons` explains them all. */
 import type { Command } from 'commander';
+import type { AgentClient } from '../../agent/client.js';
 import type { PortRow } from '../../agent/protocol/answers.js';
 import { type DropReason, dropReasons, noise } from '../../errors/drop-reasons.js';
-import { withAgentOptions, withAgents } from '../connect.js';
+import { withAgentOptions, withAgents, withPodAgent } from '../connect.js';
 import { type LineOptions, printFlows } from '../flow-lines.js';
 import { type Column, formatOf, jsonOption, parsePodName, printNodeRows, printRows } from '../output.js';
 import { lineFormatOption } from './flows.js';
@@ -55,18 +56,20 @@ interface Count {
 
 /** Exact, where the events above are told at a bounded rate. */
 async function printCounts(pod: string | undefined, options: DropsOptions): Promise<void> {
-  const wanted = pod === undefined ? undefined : parsePodName(pod);
-  const { answers } = await withAgents(options, async (agent) => {
-    const { ports } = await agent.request('ports');
+  const count = async (agent: AgentClient, wanted = {}) => {
+    const { ports } = await agent.request('ports', wanted);
     return ports
-      .filter(
-        ({ namespace, name }) =>
-          wanted === undefined || (namespace === wanted.namespace && name === wanted.name),
-      )
       .flatMap(countsOf)
       .sort((a, b) => Number(noise.has(a.reason)) - Number(noise.has(b.reason)) || b.packets - a.packets);
-  });
-  printNodeRows(formatOf(options), answers, countColumns);
+  };
+  if (pod === undefined) {
+    const { answers } = await withAgents(options, (agent) => count(agent));
+    printNodeRows(formatOf(options), answers, countColumns);
+  } else {
+    const wanted = parsePodName(pod);
+    const value = await withPodAgent(options, wanted, (agent) => count(agent, wanted));
+    printNodeRows(formatOf(options), [{ node: '', value }], countColumns);
+  }
 }
 
 const kinds = new Map<string, string>(dropReasons.map(({ name, kind }) => [name, kind]));

@@ -17,6 +17,7 @@ import {
   hasUsable,
   isTranslated,
   localEndpoints,
+  seenFrom,
 } from '../../model/endpoints.js';
 import { isFinished, type Pod } from '../../model/pod.js';
 import type { Service, ServicePort } from '../../model/service.js';
@@ -204,7 +205,7 @@ function resolveBackends(
       : localEndpoints(endpoints, local);
   if (chosen.length === 0)
     return none(
-      hasUsable(endpoints)
+      hasUsable(seenFrom(endpoints, local ?? node))
         ? `Service ${name} has no ready endpoint on node ${local}, and its traffic policy is Local.`
         : `Service ${name} has no ready endpoint.`,
       false,

@@ -44,7 +44,10 @@ const denied = flow({
 
 async function ready(t: Parameters<typeof fixture>[0]) {
   const f = fixture(t);
-  f.write('all.yaml', podManifest('shop', 'web') + policyManifest('shop', 'deny') + service);
+  f.write(
+    'all.yaml',
+    podManifest('shop', 'web') + podManifest('shop', 'db-0') + policyManifest('shop', 'deny') + service,
+  );
   const double = await f.startSwitch();
   const running = await f.startAgent();
   const client = await f.client();
@@ -125,7 +128,7 @@ const filters: readonly (readonly [string, object, readonly string[]])[] = [
   ['drops', { drops: true }, ['denied', 'dropped']],
   ['a pod', { namespace: 'shop', name: 'web' }, ['allowed', 'denied', 'dropped']],
   ['a namespace', { namespace: 'shop' }, ['allowed', 'denied', 'dropped']],
-  ['another pod', { namespace: 'shop', name: 'we' }, []],
+  ['another pod', { namespace: 'shop', name: 'db-0' }, []],
 ];
 for (const [what, filter, expected] of filters) {
   test(`a follower gets what it asked for and no more: ${what}`, async (t) => {
@@ -200,16 +203,44 @@ test('a capture of a client that goes away ends in the switch too', async (t) =>
   await eventually('the capture has ended', () => !double.subscriptions.includes('capture'));
 });
 
-test('captures and connections of a pod that is not here are refused with its name', async (t) => {
-  const { client } = await ready(t);
-  const refused = (error: WeftError) =>
-    error.code === 'port-unknown' && error.message.includes('shop/nobody');
-  const pod = { namespace: 'shop', name: 'nobody' };
-  await assert.rejects(
-    client.subscribe({ type: 'capture', ...pod, drops: false }, () => {}),
-    refused,
-  );
-  await assert.rejects(client.request('connections', pod), refused);
+for (const [what, name, code] of [
+  ['that nobody has', 'nobody', 'unknown-end'],
+  ['of a pod that is not attached here', 'db-0', 'port-unknown'],
+] as const) {
+  test(`a name ${what} is told so, whatever is asked of it`, async (t) => {
+    const { client } = await ready(t);
+    const refused = (error: WeftError) => error.code === code && error.message.includes(`shop/${name}`);
+    const pod = { namespace: 'shop', name };
+    await assert.rejects(
+      client.subscribe({ type: 'capture', ...pod, drops: false }, () => {}),
+      refused,
+    );
+    await assert.rejects(client.request('connections', pod), refused);
+    await assert.rejects(client.request('ports', pod), refused);
+    // Flows pass the switch also of pods that are attached elsewhere.
+    const flows = client.subscribe({ type: 'flows', follow: false, ...pod }, () => {});
+    if (code === 'unknown-end') await assert.rejects(flows, refused);
+    else await flows;
+  });
+}
+
+test("a workload's name stands for its pods, and a pod that is gone is known by its flows", async (t) => {
+  const { f, double, client } = await ready(t);
+  double.emitFlows([flow(), denied]);
+  const count = async (name: string) => {
+    let seen = 0;
+    await client.subscribe({ type: 'flows', follow: false, namespace: 'shop', name }, (event) => {
+      if (event.event === 'flow') seen++;
+    });
+    return seen;
+  };
+  for (let i = 0; i < 200 && (await count('web')) < 2; i++) await new Promise((r) => setTimeout(r, 5));
+  f.write('all.yaml', podManifest('shop', 'db-0') + service);
+  await client.request('sync', {});
+  assert.equal(await count('web'), 2);
+  assert.equal(await count('db'), 0);
+  const { ports } = await client.request('ports', { namespace: 'shop', name: 'web' });
+  assert.equal(ports.length, 1);
 });
 
 test('the number of observers is bounded, and one that leaves makes room', async (t) => {

@@ -1,9 +1,21 @@
 /** The Kubernetes API as a source, against a server that speaks the real protocol and misbehaves as real ones do. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Problem } from '../../../src/errors/problem.js';
+import { KubeClient } from '../../../src/kube/client.js';
+import { KubeSource } from '../../../src/kube/source.js';
 import { eventually } from '../../support/agent-fixture.js';
-import { statusObject } from '../../support/api-server.js';
-import { apiServer, namespace, pod, policy, service, watching } from '../../support/kube.js';
+import { type ApiObject, statusObject } from '../../support/api-server.js';
+import {
+  apiServer,
+  namespace,
+  plainAccess,
+  pod,
+  policy,
+  quick,
+  service,
+  watching,
+} from '../../support/kube.js';
 
 test('what was there, what comes, what changes and what goes', async (t) => {
   const server = await apiServer(t);
@@ -152,4 +164,43 @@ test('a continue token that has expired begins the list again; if that goes on, 
   await it.caughtUp();
   assert.deepEqual(asked, ['2', '2', '2', '2', undefined]);
   assert.equal(it.world.all('pod').size, 6);
+});
+
+test('problems of objects are told when they are others, and not at every event beside them', async (t) => {
+  const admitting = (name: string, cidr: string): ApiObject => ({
+    metadata: { namespace: 'default', name },
+    spec: { podSelector: {}, ingress: [{ from: [{ ipBlock: { cidr } }] }] },
+  });
+  const server = await apiServer(t);
+  server.put('networkpolicies', admitting('broken', 'nonsense'));
+  const source = new KubeSource({
+    client: new KubeClient(plainAccess(server.url)),
+    log: () => {},
+    settings: quick,
+  });
+  t.after(() => source.stop());
+  let told = 0;
+  let last: readonly Problem[] = [];
+  source.start({
+    apply: () => {},
+    synced: () => {},
+    problems: (problems) => {
+      told++;
+      last = problems;
+    },
+  });
+  await eventually('all is watched', () => source.watches.every(({ state }) => state === 'watching'));
+  assert.equal(last.length, 1);
+  const before = told;
+  for (let i = 0; i < 20; i++) {
+    server.put('networkpolicies', admitting(`good-${i}`, '10.0.0.0/8'));
+    server.put('networkpolicies', admitting('broken', 'nonsense'));
+    await eventually('it has come', () => source.size === 2 + i);
+  }
+  assert.equal(told, before);
+  server.put('networkpolicies', admitting('other', 'nonsense'));
+  await eventually('the new one is told', () => last.length === 2);
+  server.put('networkpolicies', admitting('broken', '10.0.0.0/8'));
+  server.delete('networkpolicies', 'other', 'default');
+  await eventually('and that both are well', () => last.length === 0);
 });

@@ -191,6 +191,8 @@ describe('which endpoints new flows go to, from node n1 in zone z1', () => {
       'a',
       'c',
     ],
+    ['told of two nodes: a node believes what is said of itself', 'a@n2 rs, a@n1 st, b@n3 rs', 'b', 'a'],
+    ['told of two other nodes: the better standing', 'a@n2 rs, a@n3 st, b@n2 s', 'a', ''],
     ['several zones in one hint', 'a@n2 rs z:z2+z1, b@n3 rs z:z2', 'a', ''],
     ['all, where one ready endpoint has no hint', 'a@n2 rs z:z1, b@n3 rs', 'ab', ''],
     ['hints of endpoints that are not ready do not matter', 'a@n2 rs z:z1, b@n3 rs z:z2, c@n3 s', 'a', ''],
