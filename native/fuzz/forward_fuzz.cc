@@ -4,16 +4,21 @@
 //   * the sealed pod c receives nothing but answers to what it sent itself, and reaches nobody but its own
 //   node;
 //   * no pod receives a packet from an address of another pod that did not send it;
-//   * every frame ends once: forwarded, answered, dropped for one reason, or held (a fragment, for a while).
+//   * every frame ends once: forwarded, answered, dropped for one reason, or held (a fragment, for a while);
+//   * a trial changes nothing: a twin that gets the same frames and changes without one sends the same bytes
+//   to the same ports and counts the same.
 //
 // Input: records of { first byte, length (2 octets), bytes }. First byte: bits 0-1 the port; bit 2: give the
 // frame a right Ethernet header; bit 3: and a right IPv4 header checksum; bit 4: the record is a step of the
 // clock, bit 5: a policy change, instead; bit 6: the frame waits for the next one, and both are of one turn
-// of the port if they are of one port.
+// of the port if they are of one port. Of a policy change bit 6 is the image, and its first byte, where it
+// has one: bit 0: a trial, whose shadow is image bit 1; bit 2: the end of the trial; bit 3: the port gets the
+// bandwidth of the second byte, bits 0-1 the rate, the others the burst.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "header/vnet.h"
 #include "packet/checksum.h"
@@ -73,6 +78,8 @@ struct World {
   std::shared_ptr<const Image> images[2];
   PortIndex sender = kNoPort;
   uint64_t now_ns = 1'000'000'000;
+  // Of all that was sent: ports and bytes, in their order.
+  uint64_t sent_hash = 14695981039346656037ull;
 
   static MacAddress mac(PortIndex index) { return {2, 0, 0, 0, 0, static_cast<uint8_t>(index + 1)}; }
 
@@ -120,10 +127,52 @@ struct World {
     }
     view.host = view.ports[kHost].get();
   }
+
+  // As Switch::set_images does it, where the generation of a View is never another's.
+  void change_policy(PortIndex port, bool other, std::span<const uint8_t> how, bool trials) {
+    const uint8_t what = how.empty() ? 0 : how[0];
+    if (trials && (what & 4) != 0) end_trial();
+    view.image = images[other ? 1 : 0];
+    view.generation = table->next_generation();
+    if (trials && (what & 1) != 0) {
+      if (view.shadow == nullptr) {
+        forwarder->begin_trial();
+        view.trial_since = view.generation;
+      }
+      view.shadow = images[what >> 1 & 1];
+    }
+    if ((what & 8) != 0 && how.size() > 1) {
+      constexpr uint64_t kRates[] = {0, 1, 100'000, 8'000'000'000};
+      const uint64_t burst = uint64_t{how[1]} >> 2 << 12;
+      view.ports[port]->ingress.set(kRates[how[1] & 3], burst, RateLimit::kPolicedBurstNs);
+      view.ports[port]->egress.set(kRates[how[1] & 3], burst, RateLimit::kShapedBurstNs);
+    }
+  }
+  void end_trial() {
+    if (view.shadow == nullptr) return;
+    check_trial();
+    view.shadow = nullptr;
+    forwarder->end_trial();
+  }
+  // What is told of a trial is a difference, and told of no more than were judged.
+  void check_trial() {
+    if (view.shadow == nullptr) return;
+    const TrialCounts counts = forwarder->trial_counts();
+    require(counts.denied + counts.allowed <= counts.judged, "a difference was judged");
+    require(counts.unnamed <= counts.denied + counts.allowed, "what was not told is a difference");
+    TrialEvent event;
+    while (forwarder->trial_log()->events().pop(event)) {
+      const bool allowed = event.actual.verdict == FlowVerdict::allowed;
+      require(allowed == (event.shadow.reason != DropReason::none), "what is told is a difference");
+    }
+  }
 };
 
 SendStatus CheckingDevice::send(std::span<const uint8_t> bytes) noexcept {
   require(bytes.size() >= 10 + 14, "a frame has an Ethernet header");
+  const auto told = [&](uint8_t byte) { world_.sent_hash = (world_.sent_hash ^ byte) * 1099511628211ull; };
+  told(static_cast<uint8_t>(self_));
+  for (const uint8_t byte : bytes) told(byte);
   const MacAddress to = World::mac(self_);
   require(std::memcmp(bytes.data() + 10, to.data(), 6) == 0, "sent to the port's own MAC");
   require(std::memcmp(bytes.data() + 16, kSettings.gateway_mac.data(), 6) == 0,
@@ -222,42 +271,70 @@ struct Turn {
   }
 };
 
-}  // namespace
-}  // namespace weft::test
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace weft;
-  using namespace weft::test;
+// A world and what is under way in it.
+struct Side {
+  const bool trials;
   World world;
   Answered answered;
   Turn turn;
-  for (size_t at = 0; at + 3 <= size;) {
-    const uint8_t head = data[at];
-    const size_t length =
-        std::min<size_t>(static_cast<size_t>(data[at + 1] | data[at + 2] << 8), size - at - 3);
-    const uint8_t* bytes = data + at + 3;
-    at += 3 + length;
-    if ((head & (16 | 32)) != 0 || turn.in != world.view.ports[head & 3].get()) turn.end(world, answered);
+
+  explicit Side(bool with_trials) : trials(with_trials) {}
+  void end_turn() { turn.end(world, answered); }
+  void record(uint8_t head, std::span<const uint8_t> bytes) {
+    Port* const port = world.view.ports[head & 3].get();
+    if ((head & (16 | 32)) != 0 || turn.in != port) end_turn();
     if ((head & 16) != 0) {
       world.now_ns += uint64_t{head} << 25;
       world.forwarder->tick(world.view, world.now_ns);
       world.table->sweep(64, world.now_ns);
-      continue;
+    } else if ((head & 32) != 0) {
+      world.change_policy(head & 3, (head & 64) != 0, bytes, trials);
+    } else {
+      turn.add(*port, bytes, head);
+      if ((head & 64) == 0) end_turn();
     }
-    if ((head & 32) != 0) {
-      world.view.image = world.images[head >> 6 & 1];
-      world.view.generation = world.table->next_generation();
-      continue;
+  }
+  void finish() {
+    end_turn();
+    for (int i = 0; i < 20; ++i) {
+      world.now_ns += 500'000'000;
+      world.forwarder->tick(world.view, world.now_ns);
     }
-    turn.add(*world.view.ports[head & 3], {bytes, length}, head);
-    if ((head & 64) == 0) turn.end(world, answered);
+    world.check_trial();
+    check_account(world, answered, 0);
+    if (const char* wrong = world.table->check()) broken(wrong);
   }
-  turn.end(world, answered);
-  for (int i = 0; i < 20; ++i) {
-    world.now_ns += 500'000'000;
-    world.forwarder->tick(world.view, world.now_ns);
+};
+
+void compare(const World& tried, const World& twin) {
+  require(tried.sent_hash == twin.sent_hash, "a trial changes nothing that is sent");
+  for (size_t i = 0; i < tried.view.ports.size(); ++i) {
+    const PortCounters& one = tried.view.ports[i]->counters[0];
+    const PortCounters& other = twin.view.ports[i]->counters[0];
+    require(one.rx_packets.value() == other.rx_packets.value(), "a trial changes nothing that is received");
+    require(one.answers.value() == other.answers.value(), "a trial changes no answer");
+    for (size_t reason = 0; reason < std::size(one.drops); ++reason)
+      require(one.drops[reason].value() == other.drops[reason].value(), "a trial drops nothing");
   }
-  check_account(world, answered, 0);
-  if (const char* wrong = world.table->check()) broken(wrong);
+}
+
+}  // namespace
+}  // namespace weft::test
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace weft::test;
+  Side tried(true), twin(false);
+  for (size_t at = 0; at + 3 <= size;) {
+    const uint8_t head = data[at];
+    const size_t length =
+        std::min<size_t>(static_cast<size_t>(data[at + 1] | data[at + 2] << 8), size - at - 3);
+    const std::span<const uint8_t> bytes(data + at + 3, length);
+    at += 3 + length;
+    tried.record(head, bytes);
+    twin.record(head, bytes);
+  }
+  tried.finish();
+  twin.finish();
+  compare(tried.world, twin.world);
   return 0;
 }
