@@ -10,7 +10,8 @@ export const errorCodes = {
   queries: 'The file of queries cannot be read, or a query is not valid.',
   'test-file': 'The file of expected verdicts cannot be read, or is not valid.',
   junit: 'The JUnit report cannot be written.',
-  'unknown-end': 'A pod, Service or node that was named is not in the given manifests, or not known to the agent.',
+  'unknown-end':
+    'A pod, Service or node that was named is not in the given manifests, or not known to the agent.',
   'capture-write': 'The capture file cannot be written.',
   'sysdump-write': 'The archive cannot be written.',
 
