@@ -25,10 +25,10 @@ struct Judged {
 Judged judge_flow(const Image& image, const FlowTuple& flow) {
   Judged judged;
   if (flow.source == flow.destination) return judged;
-  const Image::Endpoint source = image.classify(flow.source, flow.family);
-  const Image::Endpoint destination = image.classify(flow.destination, flow.family);
-  const bool from_own_node = (source.flags & (kEndpointOwnNode | kEndpointForwarded)) == kEndpointOwnNode;
-  const bool to_own_node = (destination.flags & kEndpointOwnNode) != 0;
+  const Image::Classification source = image.classify(flow.source, flow.family);
+  const Image::Classification destination = image.classify(flow.destination, flow.family);
+  const bool from_own_node = (source.flags & (kAddressOwnNode | kAddressForwarded)) == kAddressOwnNode;
+  const bool to_own_node = (destination.flags & kAddressOwnNode) != 0;
   if (source.program != kNoProgram && (!to_own_node || image.own_node_egress_judged())) {
     const Image::Verdict verdict = image.judge(source.program, Direction::egress, destination.peer_class,
                                                flow.protocol, flow.destination_port);
@@ -87,10 +87,10 @@ class ImageBinding : public Napi::ObjectWrap<ImageBinding> {
     auto programs = Napi::Uint32Array::New(env, count);
     auto flags = Napi::Uint32Array::New(env, count);
     for (size_t i = 0; i < count; ++i) {
-      const Image::Endpoint endpoint = image_->classify(address_at(addresses.Data(), i), families.Data()[i]);
-      classes.Data()[i] = endpoint.peer_class;
-      programs.Data()[i] = endpoint.program;
-      flags.Data()[i] = endpoint.flags;
+      const Image::Classification one = image_->classify(address_at(addresses.Data(), i), families.Data()[i]);
+      classes.Data()[i] = one.peer_class;
+      programs.Data()[i] = one.program;
+      flags.Data()[i] = one.flags;
     }
     Napi::Object answer = Napi::Object::New(env);
     answer.Set("classes", classes);
@@ -145,7 +145,7 @@ class ImageBinding : public Napi::ObjectWrap<ImageBinding> {
     Service service;
     if (!image_->services().find(static_cast<uint8_t>(info[1].ToNumber().Uint32Value()), to,
                                  static_cast<uint16_t>(info[2].ToNumber().Uint32Value()), service))
-      return (image_->classify(to, family).flags & kEndpointService) != 0
+      return (image_->classify(to, family).flags & kAddressService) != 0
                  ? Napi::String::New(env, drop_reason_name(DropReason::service_port))
                  : env.Undefined();
     if (const DropReason reason = admit(service, client); reason != DropReason::none)

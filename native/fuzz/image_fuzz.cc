@@ -56,9 +56,9 @@ void ask_everything(const Image& image, const std::vector<uint8_t>& bytes) {
   };
   const auto ask_address = [&](const Address& address) {
     for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
-      const Image::Endpoint endpoint = image.classify(address, family);
-      check(endpoint.peer_class < image.class_count());
-      check(endpoint.program == kNoProgram || endpoint.program < image.program_count());
+      const Image::Classification one = image.classify(address, family);
+      check(one.peer_class < image.class_count());
+      check(one.program == kNoProgram || one.program < image.program_count());
     }
     Service service;
     for (const uint16_t port : {uint16_t{0}, uint16_t{80}, uint16_t{30080}})

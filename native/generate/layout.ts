@@ -72,7 +72,7 @@ export function layoutHeader(): string {
     ),
     `inline constexpr std::array<uint32_t, kSectionCount> kElementSizes = {${names.map((name) => layout.sections[name].size).join(', ')}};`,
     '',
-    ...Object.entries(layout.endpointFlags).map(
+    ...Object.entries(layout.addressFlags).map(
       ([name, value]) => `inline constexpr uint32_t kFlag${pascal(name)} = ${value};`,
     ),
     '',

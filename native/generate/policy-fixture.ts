@@ -4,6 +4,7 @@
  */
 import { compile } from '../../src/image/compile.js';
 import { type DecodedImage, decode } from '../../src/image/decode.js';
+import { addressFlags } from '../../src/image/layout.js';
 import { labelsOf } from '../../src/model/labels.js';
 import type { Pod } from '../../src/model/pod.js';
 import type { PolicyPeer } from '../../src/model/policy.js';
@@ -192,14 +193,9 @@ const questions = [
   [58, 0],
 ] as const;
 
-function flagsOf(endpoint: ReturnType<DecodedImage['classify']>): number {
-  return (
-    Number(endpoint.pod) +
-    2 * Number(endpoint.local) +
-    4 * Number(endpoint.ownNode) +
-    8 * Number(endpoint.otherNode) +
-    16 * Number(endpoint.service)
-  );
+function flagsOf(known: ReturnType<DecodedImage['classify']>): number {
+  const names = Object.keys(addressFlags) as (keyof typeof addressFlags)[];
+  return names.reduce((sum, name) => sum + (known[name] ? addressFlags[name] : 0), 0);
 }
 
 const orNone = (index: number | null): string => (index === null ? '0xffffffff' : String(index));
@@ -220,10 +216,10 @@ export function policyFixture(): string {
   const decoded = decode(bytes);
   if ('problem' in decoded) throw new Error(decoded.problem.message);
   const { image } = decoded;
-  const endpoints = probes.map((text) => {
+  const addresses = probes.map((text) => {
     const at = address(text);
-    const endpoint = image.classify(at);
-    return `{{${byteList(addressBytes(at))}}, ${at.family}, ${endpoint.peerClass}, ${orNone(endpoint.program)}, ${flagsOf(endpoint)}}`;
+    const known = image.classify(at);
+    return `{{${byteList(addressBytes(at))}}, ${at.family}, ${known.peerClass}, ${orNone(known.program)}, ${flagsOf(known)}}`;
   });
   const verdicts: string[] = [];
   for (let program = 0; program < image.programCount; program++) {
@@ -246,15 +242,15 @@ export function policyFixture(): string {
 
 namespace weft::fixture {
 
-struct Endpoint { uint8_t address[16]; uint8_t family; uint32_t peer_class; uint32_t program; uint32_t flags; };
+struct KnownAddress { uint8_t address[16]; uint8_t family; uint32_t peer_class; uint32_t program; uint32_t flags; };
 struct Verdict { uint32_t program; uint8_t direction; uint32_t peer_class; uint8_t protocol; uint16_t port; bool allowed; uint32_t rule; };
 
 inline constexpr uint8_t kImage[] = {
 ${lines([...bytes].map(String), 40)}
 };
 
-inline constexpr Endpoint kEndpoints[] = {
-${lines(endpoints, 1)}
+inline constexpr KnownAddress kAddresses[] = {
+${lines(addresses, 1)}
 };
 
 inline constexpr Verdict kVerdicts[] = {

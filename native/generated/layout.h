@@ -28,7 +28,7 @@ struct ImageHeader {
   uint64_t checksum;  // of header and section table, with this field zero
   uint32_t identity_cell_seed;  // hash seed
   uint32_t block_cell_seed;  // hash seed
-  uint32_t endpoint_seed;  // hash seed
+  uint32_t address_seed;  // hash seed
   uint32_t frontend_seed;  // hash seed
   uint8_t own_node_egress;  // 0: a pod may always reach its own node, 1: judged
   uint8_t deny_egress;  // 0: drop, 1: reject
@@ -45,7 +45,7 @@ static_assert(offsetof(ImageHeader, section_count) == 20);
 static_assert(offsetof(ImageHeader, checksum) == 24);
 static_assert(offsetof(ImageHeader, identity_cell_seed) == 32);
 static_assert(offsetof(ImageHeader, block_cell_seed) == 36);
-static_assert(offsetof(ImageHeader, endpoint_seed) == 40);
+static_assert(offsetof(ImageHeader, address_seed) == 40);
 static_assert(offsetof(ImageHeader, frontend_seed) == 44);
 static_assert(offsetof(ImageHeader, own_node_egress) == 48);
 static_assert(offsetof(ImageHeader, deny_egress) == 49);
@@ -247,18 +247,18 @@ static_assert(offsetof(ImageTrieNode, child1) == 28);
 static_assert(std::is_trivially_copyable_v<ImageTrieNode>);
 
 // An address known exactly; hashed by address.
-struct ImageEndpoint {
+struct ImageAddress {
   uint8_t address[16];
   uint32_t peer_class;  // into classes
   uint32_t program;  // of a local pod, else none
-  uint32_t flags;  // kEndpoint…
+  uint32_t flags;  // kAddress…
 };
-static_assert(sizeof(ImageEndpoint) == 28);
-static_assert(offsetof(ImageEndpoint, address) == 0);
-static_assert(offsetof(ImageEndpoint, peer_class) == 16);
-static_assert(offsetof(ImageEndpoint, program) == 20);
-static_assert(offsetof(ImageEndpoint, flags) == 24);
-static_assert(std::is_trivially_copyable_v<ImageEndpoint>);
+static_assert(sizeof(ImageAddress) == 28);
+static_assert(offsetof(ImageAddress, address) == 0);
+static_assert(offsetof(ImageAddress, peer_class) == 16);
+static_assert(offsetof(ImageAddress, program) == 20);
+static_assert(offsetof(ImageAddress, flags) == 24);
+static_assert(std::is_trivially_copyable_v<ImageAddress>);
 
 // Where a service answers; hashed by (protocol and port, address).
 struct ImageFrontend {
@@ -344,8 +344,8 @@ enum class Section : uint32_t {
   classes = 14,
   trie4 = 15,
   trie6 = 16,
-  endpoint_buckets = 17,
-  endpoints = 18,
+  address_buckets = 17,
+  addresses = 18,
   frontend_buckets = 19,
   frontends = 20,
   services = 21,
@@ -354,7 +354,7 @@ enum class Section : uint32_t {
   service_strings = 24,
 };
 inline constexpr uint32_t kSectionCount = 25;
-inline constexpr std::array<const char*, kSectionCount> kSectionNames = {"strings", "policies", "rules", "port_sets", "port_ranges", "row_policies", "rows", "programs", "identity_buckets", "identity_cells", "block_buckets", "block_cells", "identities", "prefixes", "classes", "trie4", "trie6", "endpoint_buckets", "endpoints", "frontend_buckets", "frontends", "services", "backends", "service_sources", "service_strings"};
+inline constexpr std::array<const char*, kSectionCount> kSectionNames = {"strings", "policies", "rules", "port_sets", "port_ranges", "row_policies", "rows", "programs", "identity_buckets", "identity_cells", "block_buckets", "block_cells", "identities", "prefixes", "classes", "trie4", "trie6", "address_buckets", "addresses", "frontend_buckets", "frontends", "services", "backends", "service_sources", "service_strings"};
 
 // The element type of each section.
 template <Section S>
@@ -376,8 +376,8 @@ template <> struct ElementOf<Section::prefixes> { using type = ImagePrefix; };
 template <> struct ElementOf<Section::classes> { using type = ImageClass; };
 template <> struct ElementOf<Section::trie4> { using type = ImageTrieNode; };
 template <> struct ElementOf<Section::trie6> { using type = ImageTrieNode; };
-template <> struct ElementOf<Section::endpoint_buckets> { using type = ImageWord; };
-template <> struct ElementOf<Section::endpoints> { using type = ImageEndpoint; };
+template <> struct ElementOf<Section::address_buckets> { using type = ImageWord; };
+template <> struct ElementOf<Section::addresses> { using type = ImageAddress; };
 template <> struct ElementOf<Section::frontend_buckets> { using type = ImageWord; };
 template <> struct ElementOf<Section::frontends> { using type = ImageFrontend; };
 template <> struct ElementOf<Section::services> { using type = ImageService; };

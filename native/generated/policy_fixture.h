@@ -6,7 +6,7 @@
 
 namespace weft::fixture {
 
-struct Endpoint { uint8_t address[16]; uint8_t family; uint32_t peer_class; uint32_t program; uint32_t flags; };
+struct KnownAddress { uint8_t address[16]; uint8_t family; uint32_t peer_class; uint32_t program; uint32_t flags; };
 struct Verdict { uint32_t program; uint8_t direction; uint32_t peer_class; uint8_t protocol; uint16_t port; bool allowed; uint32_t rule; };
 
 inline constexpr uint8_t kImage[] = {
@@ -108,7 +108,7 @@ inline constexpr uint8_t kImage[] = {
     101, 98, 58, 104, 116, 116, 112, 47, 84, 67, 80, 47, 52, 115, 104, 111, 112, 47, 119, 101, 98, 58, 104, 116, 116, 112, 47, 84, 67, 80, 47, 54,
 };
 
-inline constexpr Endpoint kEndpoints[] = {
+inline constexpr KnownAddress kAddresses[] = {
     {{0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0xff,0xff,0xa,0x0,0x0,0x1}, 4, 13, 1, 3},
     {{0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0xff,0xff,0xa,0x0,0x0,0x2}, 4, 9, 0, 3},
     {{0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0x0,0xff,0xff,0xa,0x0,0x1,0x1}, 4, 11, 0xffffffff, 1},

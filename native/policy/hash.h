@@ -39,7 +39,7 @@ inline uint32_t image_mix_address(uint32_t hash, const uint8_t* address) {
   return hash;
 }
 
-inline uint32_t image_hash_endpoint(uint32_t seed, const uint8_t* address) {
+inline uint32_t image_hash_address(uint32_t seed, const uint8_t* address) {
   return image_finish(image_mix_address(seed, address), 4);
 }
 

@@ -12,9 +12,9 @@ using layout::kNone;
 
 // What the header promises in its own names is what the layout says.
 static_assert(kNoProgram == kNone && kNoService == kNone && kNoIdentity == kNone && kNoRule == kNone);
-static_assert(kEndpointPod == layout::kFlagPod && kEndpointLocal == layout::kFlagLocal);
-static_assert(kEndpointOwnNode == layout::kFlagOwnNode && kEndpointOtherNode == layout::kFlagOtherNode);
-static_assert(kEndpointService == layout::kFlagService && kEndpointForwarded == layout::kFlagForwarded);
+static_assert(kAddressPod == layout::kFlagPod && kAddressLocal == layout::kFlagLocal);
+static_assert(kAddressOwnNode == layout::kFlagOwnNode && kAddressOtherNode == layout::kFlagOtherNode);
+static_assert(kAddressService == layout::kFlagService && kAddressForwarded == layout::kFlagForwarded);
 // Backends are handed out as a span over the section itself.
 static_assert(sizeof(Backend) == sizeof(layout::ImageBackend) &&
               alignof(Backend) <= alignof(layout::ImageBackend));
@@ -98,10 +98,10 @@ RuleIndex find_rule(std::span<const layout::ImagePortSet> sets,
 Image::Image(std::unique_ptr<Tables> tables) : tables_(std::move(tables)) {}
 Image::~Image() = default;
 
-Image::Endpoint Image::classify(const Address& address, uint8_t family) const noexcept {
+Image::Classification Image::classify(const Address& address, uint8_t family) const noexcept {
   const Tables& t = *tables_;
   const uint8_t* bytes = address.bytes.data();
-  for (const layout::ImageEndpoint& known : t.endpoints.bucket(image_hash_endpoint(t.endpoints.seed, bytes)))
+  for (const layout::ImageAddress& known : t.addresses.bucket(image_hash_address(t.addresses.seed, bytes)))
     if (std::memcmp(known.address, bytes, 16) == 0) return {known.peer_class, known.program, known.flags};
   const uint32_t prefix = longest_prefix(t.tries[family == 4 ? 0 : 1], bytes);
   return {prefix == kNone ? 0 : 1 + prefix, kNoProgram, 0};

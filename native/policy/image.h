@@ -34,14 +34,14 @@ inline constexpr uint32_t kNoProgram = 0xffffffff;
 inline constexpr uint32_t kNoIdentity = 0xffffffff;
 
 // Flags of an address that the image knows by name.
-inline constexpr uint32_t kEndpointPod = 1u << 0;        // a pod of this cluster (never a hostNetwork pod)
-inline constexpr uint32_t kEndpointLocal = 1u << 1;      // a pod of this node: its program is valid
-inline constexpr uint32_t kEndpointOwnNode = 1u << 2;    // an address of this node
-inline constexpr uint32_t kEndpointOtherNode = 1u << 3;  // an address of another node
-inline constexpr uint32_t kEndpointService = 1u
-                                             << 4;  // a Service's address; meaningful only before translation
+inline constexpr uint32_t kAddressPod = 1u << 0;        // a pod of this cluster (never a hostNetwork pod)
+inline constexpr uint32_t kAddressLocal = 1u << 1;      // a pod of this node: its program is valid
+inline constexpr uint32_t kAddressOwnNode = 1u << 2;    // an address of this node
+inline constexpr uint32_t kAddressOtherNode = 1u << 3;  // an address of another node
+inline constexpr uint32_t kAddressService = 1u
+                                            << 4;  // a Service's address; meaningful only before translation
 // A host's address in its pod CIDR. As a source it is what the host masquerades: a stranger, not the node.
-inline constexpr uint32_t kEndpointForwarded = 1u << 5;
+inline constexpr uint32_t kAddressForwarded = 1u << 5;
 
 // A block of clients: the first `depth` bits of the 16-byte form are those of `base`.
 struct SourceBlock {
@@ -94,13 +94,14 @@ class Image {
   Image(const Image&) = delete;
   Image& operator=(const Image&) = delete;
 
-  struct Endpoint {
+  // What is known of an address.
+  struct Classification {
     uint32_t peer_class = 0;        // always a valid class
-    uint32_t program = kNoProgram;  // valid only with kEndpointLocal
-    uint32_t flags = 0;             // kEndpoint…; 0 for addresses known only by prefix or not at all
+    uint32_t program = kNoProgram;  // valid only with kAddressLocal
+    uint32_t flags = 0;             // kAddress…; 0 for addresses known only by prefix or not at all
   };
   // Exact address, else longest prefix, else the class of the rest of the world. family is 4 or 6.
-  [[nodiscard]] Endpoint classify(const Address& address, uint8_t family) const noexcept;
+  [[nodiscard]] Classification classify(const Address& address, uint8_t family) const noexcept;
 
   struct Verdict {
     bool allowed = false;

@@ -223,8 +223,8 @@ void Image::Tables::map(const layout::ImageHeader& header,
   classes = view<Section::classes>(buffer, table);
   tries[0] = view<Section::trie4>(buffer, table);
   tries[1] = view<Section::trie6>(buffer, table);
-  endpoints = {view<Section::endpoint_buckets>(buffer, table), view<Section::endpoints>(buffer, table),
-               header.endpoint_seed};
+  addresses = {view<Section::address_buckets>(buffer, table), view<Section::addresses>(buffer, table),
+               header.address_seed};
   frontends = {view<Section::frontend_buckets>(buffer, table), view<Section::frontends>(buffer, table),
                header.frontend_seed};
   services = view<Section::services>(buffer, table);
@@ -345,19 +345,19 @@ Status Image::Tables::check_peers() const {
                     "class " + std::to_string(i) + " is not the one that the format puts there");
   }
 
-  for (size_t i = 0; i < endpoints.elements.size(); ++i) {
-    const layout::ImageEndpoint& one = endpoints.elements[i];
-    if (one.peer_class >= classes.size()) return out_of_bounds("endpoints", i, "peer_class");
+  for (size_t i = 0; i < addresses.elements.size(); ++i) {
+    const layout::ImageAddress& one = addresses.elements[i];
+    if (one.peer_class >= classes.size()) return out_of_bounds("addresses", i, "peer_class");
     const bool local = (one.flags & layout::kFlagLocal) != 0;
     if (local ? one.program >= programs.size() : one.program != kNone)
-      return out_of_bounds("endpoints", i, "program");
+      return out_of_bounds("addresses", i, "program");
     constexpr uint32_t kKnown = layout::kFlagPod | layout::kFlagLocal | layout::kFlagOwnNode |
                                 layout::kFlagOtherNode | layout::kFlagService | layout::kFlagForwarded;
-    if ((one.flags & ~kKnown) != 0) return out_of_bounds("endpoints", i, "flags");
+    if ((one.flags & ~kKnown) != 0) return out_of_bounds("addresses", i, "flags");
   }
   return check_hash(
-      "endpoints", endpoints,
-      [&](const auto& one) { return image_hash_endpoint(endpoints.seed, one.address); },
+      "addresses", addresses,
+      [&](const auto& one) { return image_hash_address(addresses.seed, one.address); },
       [](const auto& a, const auto& b) { return std::memcmp(a.address, b.address, 16) == 0; });
 }
 

@@ -72,7 +72,7 @@ struct Image::Tables {
       classes;  // identity, prefix in bounds; the first 1 + prefixes are as the layout says
   std::span<const layout::ImageTrieNode>
       tries[2];  // IPv4, IPv6: a root; children follow and are deeper; prefix in bounds
-  HashTable<layout::ImageEndpoint> endpoints;      // class in bounds; program in bounds exactly when local
+  HashTable<layout::ImageAddress> addresses;       // class in bounds; program in bounds exactly when local
   HashTable<layout::ImageFrontend> frontends;      // service in bounds
   std::span<const layout::ImageService> services;  // text, backends and sources in bounds; backends ascend
   std::span<const layout::ImageBackend> backends;

@@ -30,8 +30,8 @@ struct Decision {
 struct Ends {
   const Port& from;
   const Port& to;
-  Image::Endpoint source;
-  Image::Endpoint destination;
+  Image::Classification source;
+  Image::Classification destination;
 };
 
 // `flow` has the destination port that policy means: after translation.
@@ -48,9 +48,9 @@ struct Located {
 };
 
 // Which port has the (translated) destination of what came in by `in`. Pods' addresses are known by their
-// ports; everything else is behind the host port. `view` has an image, which knew these endpoints.
-[[nodiscard]] Located locate(const View& view, const Port& in, const Image::Endpoint& source,
-                             const Image::Endpoint& destination, const Address& to) noexcept;
+// ports; everything else is behind the host port. `view` has an image, which knew these addresses.
+[[nodiscard]] Located locate(const View& view, const Port& in, const Image::Classification& source,
+                             const Image::Classification& destination, const Address& to) noexcept;
 
 // What a Service does with a new flow of a client before an endpoint is chosen. none: one of the Service's
 // backends is to be chosen. Else why not: its load balancer does not take the client's packets, no endpoint

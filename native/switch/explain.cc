@@ -8,8 +8,8 @@ namespace {
 
 ExplainedWay way_to(const View& view, const Port& in, const FlowTuple& flow) {
   const Image& image = *view.image;
-  const Image::Endpoint source = image.classify(flow.source, flow.family);
-  const Image::Endpoint destination = image.classify(flow.destination, flow.family);
+  const Image::Classification source = image.classify(flow.source, flow.family);
+  const Image::Classification destination = image.classify(flow.destination, flow.family);
   ExplainedWay way;
   way.address = flow.destination;
   way.port = flow.destination_port;

@@ -129,7 +129,7 @@ Forwarder::Tie Forwarder::tie_of(const View& view, const Port& from, const Looku
     if (stays) return Tie::holds;
   }
   if (light) return Tie::moves;
-  constexpr uint32_t kLives = kEndpointPod | kEndpointOwnNode | kEndpointOtherNode;
+  constexpr uint32_t kLives = kAddressPod | kAddressOwnNode | kAddressOtherNode;
   const bool lives = (view.image->classify(judged.destination, judged.family).flags & kLives) != 0;
   // Of a Service that is gone nobody knows which endpoints it would have.
   return exists && !lives ? Tie::ends : Tie::holds;
@@ -163,8 +163,8 @@ Forwarder::Standing Forwarder::judge_again(Passage& way, const Lookup& found, Dr
   way.destination = view.image->classify(judged.destination, judged.family);
   // An address that was out in the world when the connection began is a pod of this node now, whose port may
   // be yet to come.
-  if ((to->spec.kind == PortKind::host && (way.destination.flags & kEndpointLocal) != 0) ||
-      (from->spec.kind == PortKind::host && (way.source.flags & kEndpointLocal) != 0)) {
+  if ((to->spec.kind == PortKind::host && (way.destination.flags & kAddressLocal) != 0) ||
+      (from->spec.kind == PortKind::host && (way.source.flags & kAddressLocal) != 0)) {
     table_.kill(found);
     return Standing::changed;
   }

@@ -50,8 +50,8 @@ struct Passage {
                                      // reply was judged again
   const Port* initiator = nullptr;   // the port that `told` came by, if not `in`
   Port* out = nullptr;
-  Image::Endpoint source{};
-  Image::Endpoint destination{};
+  Image::Classification source{};
+  Image::Classification destination{};
   RuleIndex egress_rule = kNoRule;
   RuleIndex ingress_rule = kNoRule;
   uint64_t key_hash = 0;  // of the connection's key, where the frames ahead were looked at
@@ -159,8 +159,9 @@ class Forwarder {
 
   // judge.cc: both directions, with the exemptions. judge() asks the image in force and fills the passage's
   // rules.
-  static Ruling rule(const Image& image, const Image::Endpoint& source, const Image::Endpoint& destination,
-                     const Port& from, const Port& to, const FlowTuple& translated) noexcept;
+  static Ruling rule(const Image& image, const Image::Classification& source,
+                     const Image::Classification& destination, const Port& from, const Port& to,
+                     const FlowTuple& translated) noexcept;
   static DropReason judge(Passage& way, const Port& from, const Port& to,
                           const FlowTuple& translated) noexcept;
   DropReason deny(Passage& way, DropReason reason) noexcept;  // rejects where the image says so

@@ -7,8 +7,9 @@ namespace weft {
 // `from` and `to` are the ports of the initiator and of the (translated) destination; `source` and
 // `destination` are what the image knows of their addresses; `translated` has the destination port that
 // policy means.
-Ruling Forwarder::rule(const Image& image, const Image::Endpoint& source, const Image::Endpoint& destination,
-                       const Port& from, const Port& to, const FlowTuple& translated) noexcept {
+Ruling Forwarder::rule(const Image& image, const Image::Classification& source,
+                       const Image::Classification& destination, const Port& from, const Port& to,
+                       const FlowTuple& translated) noexcept {
   const Ends ends{from, to, source, destination};
   Ruling ruling;
   const Decision egress = judge_egress(image, ends, translated);

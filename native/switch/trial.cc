@@ -25,8 +25,8 @@ TrialCounts Forwarder::trial_counts() const noexcept {
 void Forwarder::compare(const Passage& way, const Port& from, const Port& to, const FlowTuple& told,
                         const FlowTuple& translated, DropReason actual, bool judged_before) noexcept {
   const Image& shadow = *way.view.shadow;
-  const Image::Endpoint source = shadow.classify(translated.source, translated.family);
-  const Image::Endpoint destination = shadow.classify(translated.destination, translated.family);
+  const Image::Classification source = shadow.classify(translated.source, translated.family);
+  const Image::Classification destination = shadow.classify(translated.destination, translated.family);
   const Ruling ruling = rule(shadow, source, destination, from, to, translated);
 
   const bool passes = actual == DropReason::none;

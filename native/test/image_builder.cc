@@ -59,20 +59,20 @@ Address address(std::string_view text) {
   return Address::v6_from(bytes);
 }
 
-void ImageBuilder::endpoint(std::string_view text, uint32_t peer_class, uint32_t program, uint32_t flags) {
-  layout::ImageEndpoint one{};
+void ImageBuilder::know(std::string_view text, uint32_t peer_class, uint32_t program, uint32_t flags) {
+  layout::ImageAddress one{};
   std::memcpy(one.address, address(text).bytes.data(), 16);
   one.peer_class = peer_class;
   one.program = program;
   one.flags = flags;
-  endpoints_.push_back(one);
+  addresses_.push_back(one);
 }
 
 uint32_t ImageBuilder::pod(const std::vector<std::string>& addresses, bool local) {
   const auto identity = static_cast<uint32_t>(pods_.size());
   pods_.push_back({local, local ? programs_++ : layout::kNone});
   for (const std::string& text : addresses)
-    endpoint(text, 1 + identity, pods_.back().program, layout::kFlagPod | (local ? layout::kFlagLocal : 0u));
+    know(text, 1 + identity, pods_.back().program, layout::kFlagPod | (local ? layout::kFlagLocal : 0u));
   return identity;
 }
 
@@ -119,9 +119,9 @@ void ImageBuilder::service(std::string_view frontend, uint16_t port, uint8_t pro
     source.depth = depth;
     sources_.push_back(source);
   }
-  for (layout::ImageEndpoint& known : endpoints_)
+  for (layout::ImageAddress& known : addresses_)
     if (std::memcmp(known.address, front.address, 16) == 0) return;
-  endpoint(frontend, 0, layout::kNone, layout::kFlagService);
+  know(frontend, 0, layout::kNone, layout::kFlagService);
 }
 
 std::vector<uint8_t> ImageBuilder::bytes() const {
@@ -216,8 +216,8 @@ std::vector<uint8_t> ImageBuilder::bytes() const {
   put(Section::classes, raw(classes));
   put(Section::trie4, raw(std::vector{root4}));
   put(Section::trie6, raw(std::vector{root}));
-  put(Section::endpoint_buckets, one_bucket(endpoints_.size()));
-  put(Section::endpoints, raw(endpoints_));
+  put(Section::address_buckets, one_bucket(addresses_.size()));
+  put(Section::addresses, raw(addresses_));
   put(Section::frontend_buckets, one_bucket(frontends_.size()));
   put(Section::frontends, raw(frontends_));
   put(Section::services, raw(services));

@@ -33,11 +33,11 @@ class ImageBuilder {
 
   // A pod of this node, or (local false) of another. Returns its identity.
   uint32_t pod(const std::vector<std::string>& addresses, bool local = true);
-  void own_node(std::string_view text) { endpoint(text, 0, layout::kNone, layout::kFlagOwnNode); }
-  void other_node(std::string_view text) { endpoint(text, 0, layout::kNone, layout::kFlagOtherNode); }
+  void own_node(std::string_view text) { know(text, 0, layout::kNone, layout::kFlagOwnNode); }
+  void other_node(std::string_view text) { know(text, 0, layout::kNone, layout::kFlagOtherNode); }
   // This host's address in its pod CIDR.
   void forwarded(std::string_view text) {
-    endpoint(text, 0, layout::kNone, layout::kFlagOwnNode | layout::kFlagForwarded);
+    know(text, 0, layout::kNone, layout::kFlagOwnNode | layout::kFlagForwarded);
   }
   void isolate(uint32_t identity, Direction direction, std::vector<Allow> allow);
   using Backends = std::vector<std::pair<std::string, uint16_t>>;
@@ -67,7 +67,7 @@ class ImageBuilder {
     Direction direction;
     std::vector<Allow> allow;
   };
-  void endpoint(std::string_view text, uint32_t peer_class, uint32_t program, uint32_t flags);
+  void know(std::string_view text, uint32_t peer_class, uint32_t program, uint32_t flags);
 
   struct Pod {
     bool local;
@@ -76,7 +76,7 @@ class ImageBuilder {
   std::vector<Pod> pods_;
   uint32_t programs_ = 0;
   std::vector<Row> rows_;
-  std::vector<layout::ImageEndpoint> endpoints_;
+  std::vector<layout::ImageAddress> addresses_;
   std::vector<layout::ImageFrontend> frontends_;
   std::vector<layout::ImageService> services_;
   std::vector<layout::ImageBackend> backends_;

@@ -96,10 +96,10 @@ TEST_CASE("an image knows the bytes that it was loaded from") {
 
 TEST_CASE("addresses are classified as the decoder does") {
   const auto image = load_fixture();
-  for (const fixture::Endpoint& expected : fixture::kEndpoints) {
+  for (const fixture::KnownAddress& expected : fixture::kAddresses) {
     const Address address = Address::v6_from(expected.address);
     CAPTURE(to_string(address));
-    const Image::Endpoint actual = image->classify(address, expected.family);
+    const Image::Classification actual = image->classify(address, expected.family);
     CHECK(actual.peer_class == expected.peer_class);
     CHECK(actual.program == expected.program);
     CHECK(actual.flags == expected.flags);
@@ -123,8 +123,8 @@ TEST_CASE("flows are judged as the decoder does, down to the rule") {
 
 TEST_CASE("an image says who decided and who isolates") {
   const auto image = load_fixture();
-  const Image::Endpoint web = image->classify(Address::v4(0x0a000001), 4);
-  const Image::Endpoint db = image->classify(Address::v4(0x0a000002), 4);
+  const Image::Classification web = image->classify(Address::v4(0x0a000001), 4);
+  const Image::Classification db = image->classify(Address::v4(0x0a000002), 4);
   const Image::Verdict verdict = image->judge(db.program, Direction::ingress, web.peer_class, 6, 5432);
   REQUIRE(verdict.allowed);
   const Image::Rule rule = image->rule(verdict.rule);
@@ -254,13 +254,13 @@ TEST_CASE("an image that does not hold together is refused for what is wrong wit
          change<Section::identity_cells>(b, 1, [&](auto& c) { c = first; });
        }},
       {"buckets that do not begin at 0", "image-hash",
-       [](Bytes& b) { change<Section::endpoint_buckets>(b, 0, [](auto& w) { w.value = 1; }); }},
+       [](Bytes& b) { change<Section::address_buckets>(b, 0, [](auto& w) { w.value = 1; }); }},
       {"buckets that run past the end", "image-hash",
-       [](Bytes& b) { change<Section::endpoint_buckets>(b, 1, [](auto& w) { w.value = 0x7fffffff; }); }},
+       [](Bytes& b) { change<Section::address_buckets>(b, 1, [](auto& w) { w.value = 0x7fffffff; }); }},
       {"buckets that do not cover the elements", "image-hash",
        [](Bytes& b) {
-         change<Section::endpoint_buckets>(b, count_of<Section::endpoint_buckets>(b) - 1,
-                                           [](auto& w) { w.value -= 1; });
+         change<Section::address_buckets>(b, count_of<Section::address_buckets>(b) - 1,
+                                          [](auto& w) { w.value -= 1; });
        }},
       {"a trie whose child is its parent", "image-trie",
        [](Bytes& b) { change<Section::trie4>(b, 0, [](auto& n) { n.child1 = 0; }); }},
@@ -281,19 +281,19 @@ TEST_CASE("an image that does not hold together is refused for what is wrong wit
        [](Bytes& b) { change<Section::prefixes>(b, 1, [](auto& p) { p.parent = 1; }); }},
       {"a first class that is a pod's", "image-order",
        [](Bytes& b) { change<Section::classes>(b, 0, [](auto& c) { c.identity = 0; }); }},
-      {"an endpoint of no class", "image-bounds",
-       [](Bytes& b) { change<Section::endpoints>(b, 0, [](auto& e) { e.peer_class = 0xfffffffe; }); }},
+      {"an address of no class", "image-bounds",
+       [](Bytes& b) { change<Section::addresses>(b, 0, [](auto& e) { e.peer_class = 0xfffffffe; }); }},
       {"a local pod without a program", "image-bounds",
        [](Bytes& b) {
-         for (uint32_t i = 0; i < count_of<Section::endpoints>(b); ++i)
-           change<Section::endpoints>(b, i, [](auto& e) {
+         for (uint32_t i = 0; i < count_of<Section::addresses>(b); ++i)
+           change<Section::addresses>(b, i, [](auto& e) {
              if ((e.flags & layout::kFlagLocal) != 0) e.program = layout::kNone;
            });
        }},
       {"a program for an address that is not local", "image-bounds",
        [](Bytes& b) {
-         for (uint32_t i = 0; i < count_of<Section::endpoints>(b); ++i)
-           change<Section::endpoints>(b, i, [](auto& e) {
+         for (uint32_t i = 0; i < count_of<Section::addresses>(b); ++i)
+           change<Section::addresses>(b, i, [](auto& e) {
              if ((e.flags & layout::kFlagLocal) == 0) e.program = 0;
            });
        }},
@@ -334,8 +334,8 @@ TEST_CASE("an image is validated in a copy, so that its writer cannot change it 
   const auto loaded = Image::load(bytes);
   REQUIRE(loaded.ok());
   std::fill(bytes.begin(), bytes.end(), uint8_t{0xff});
-  const Image::Endpoint web = loaded.value()->classify(Address::v4(0x0a000001), 4);
-  CHECK((web.flags & kEndpointLocal) != 0);
+  const Image::Classification web = loaded.value()->classify(Address::v4(0x0a000001), 4);
+  CHECK((web.flags & kAddressLocal) != 0);
 }
 
 }  // namespace weft

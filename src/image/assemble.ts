@@ -22,7 +22,7 @@ export interface Section {
 
 /** Seeds of the four hash tables, under their names in the header. */
 export type Seeds = Record<
-  'identity_cell_seed' | 'block_cell_seed' | 'endpoint_seed' | 'frontend_seed',
+  'identity_cell_seed' | 'block_cell_seed' | 'address_seed' | 'frontend_seed',
   number
 >;
 

@@ -108,7 +108,7 @@ export class Compiler {
       identityCells: tables.rows.reduce((sum, { cells }) => sum + cells.size, 0),
       blockCells: tables.rows.reduce((sum, { blockCells }) => sum + blockCells.length, 0),
       portSets: tables.portSets.length,
-      addresses: tables.endpoints.size,
+      addresses: tables.addresses.size,
       services: this.#policy.serviceCount,
       imageBytes,
     };
@@ -130,7 +130,7 @@ function explain(tables: PolicyTables, compiler: PolicyCompiler): Explain {
       };
     },
     ownerOf(address) {
-      const entry = tables.endpoints.get(address.text);
+      const entry = tables.addresses.get(address.text);
       if (entry === undefined) return undefined;
       if (entry.owner !== null) return { kind: 'pod', pod: entry.owner };
       if (entry.node !== null)
@@ -145,7 +145,7 @@ function explain(tables: PolicyTables, compiler: PolicyCompiler): Explain {
         .map(({ policy }) => policy);
     },
     identityOf(address) {
-      return tables.endpoints.get(address.text)?.identity?.index;
+      return tables.addresses.get(address.text)?.identity?.index;
     },
     describeIdentity(index) {
       return tables.identities[index]!.terms.map(({ spec }) => describeTerm(spec)).sort();

@@ -11,7 +11,7 @@ import { type Address, addressOf } from '../net/address.js';
 import { maskWords } from '../net/cidr.js';
 import { checksum } from './hash.js';
 import {
-  endpointFlags,
+  addressFlags,
   formatVersion,
   header,
   magic,
@@ -26,7 +26,7 @@ import {
 /** One element as read; 64-bit fields are [high, low] in hexadecimal, addresses are Address. */
 type Element = Readonly<Record<string, number | string | Address>>;
 
-export interface Endpoint {
+export interface Classification {
   readonly peerClass: number;
   /** null unless the address is a local pod's. */
   readonly program: number | null;
@@ -191,7 +191,7 @@ export class DecodedImage {
   };
   readonly #elements: Sections;
   readonly #text: Texts;
-  readonly #endpoints = new Map<string, Element>();
+  readonly #addresses = new Map<string, Element>();
   /** By depth in the 16-byte form, then family and masked address. */
   readonly #prefixes = new Map<number, Map<string, number>>();
   readonly #depths: readonly number[];
@@ -207,8 +207,8 @@ export class DecodedImage {
       ownNodeEgress: head.own_node_egress === 1 ? 'judge' : 'allow',
       denyAction: { egress: action(head.deny_egress), ingress: action(head.deny_ingress) },
     };
-    for (const endpoint of elements.endpoints)
-      this.#endpoints.set((endpoint.address as Address).text, endpoint);
+    for (const known of elements.addresses)
+      this.#addresses.set((known.address as Address).text, known);
     elements.prefixes.forEach(({ base, depth }, i) => {
       let same = this.#prefixes.get(depth as number);
       if (same === undefined) {
@@ -263,19 +263,19 @@ export class DecodedImage {
     return this.#elements.classes.length;
   }
 
-  classify(address: Address): Endpoint {
-    const known = this.#endpoints.get(address.text);
+  classify(address: Address): Classification {
+    const known = this.#addresses.get(address.text);
     const flags = (known?.flags as number | undefined) ?? 0;
     const prefix = known === undefined ? this.longestPrefix(address) : null;
     return {
       peerClass: (known?.peer_class as number | undefined) ?? (prefix === null ? 0 : 1 + prefix),
       program: known === undefined ? null : orNull(known.program as number),
-      pod: (flags & endpointFlags.pod) !== 0,
-      local: (flags & endpointFlags.local) !== 0,
-      ownNode: (flags & endpointFlags.ownNode) !== 0,
-      otherNode: (flags & endpointFlags.otherNode) !== 0,
-      service: (flags & endpointFlags.service) !== 0,
-      forwarded: (flags & endpointFlags.forwarded) !== 0,
+      pod: (flags & addressFlags.pod) !== 0,
+      local: (flags & addressFlags.local) !== 0,
+      ownNode: (flags & addressFlags.ownNode) !== 0,
+      otherNode: (flags & addressFlags.otherNode) !== 0,
+      service: (flags & addressFlags.service) !== 0,
+      forwarded: (flags & addressFlags.forwarded) !== 0,
     };
   }
 

@@ -11,7 +11,7 @@ import { assemble, type Section, type Seeds } from './assemble.js';
 import { type Buckets, makeBuckets } from './buckets.js';
 import { ServiceSections } from './encode-services.js';
 import { checksum, finish, mixWord } from './hash.js';
-import { endpointFlags, none, type SectionName, sections } from './layout.js';
+import { addressFlags, none, type SectionName, sections } from './layout.js';
 import { SectionWriter, TextBytes, TextPool } from './writer.js';
 
 const indexOf = (item: { readonly index: number } | null): number => (item === null ? none : item.index);
@@ -23,12 +23,12 @@ export class ImageEncoder {
   readonly #seeds: Seeds = {
     identity_cell_seed: 0,
     block_cell_seed: 0,
-    endpoint_seed: 0,
+    address_seed: 0,
     frontend_seed: 0,
   };
   /** Known addresses in the order of the image, and the words of their section. */
   #places: readonly KnownAddress[] = [];
-  #endpointWords = new Int32Array();
+  #addressWords = new Int32Array();
   /** By place, beside the objects: all classes may move by one, and then every address is looked at. -1: it has no pod class. */
   #slots = new Int32Array();
   #flags = new Uint8Array();
@@ -47,7 +47,7 @@ export class ImageEncoder {
       prefixes: () => this.#prefixes(tables),
       classes: () => this.#classes(tables),
       population: () => this.#population(tables),
-      endpoints: () => this.#endpoints(tables),
+      addresses: () => this.#addresses(tables),
       frontends: () => this.#frontends(tables),
       services: () => this.#services(tables),
     };
@@ -198,7 +198,7 @@ export class ImageEncoder {
   }
 
   #buckets(
-    name: 'identity_buckets' | 'block_buckets' | 'endpoint_buckets' | 'frontend_buckets',
+    name: 'identity_buckets' | 'block_buckets' | 'address_buckets' | 'frontend_buckets',
     of: Buckets,
   ): void {
     this.#set(name, new Uint8Array(of.starts.buffer, of.starts.byteOffset, of.starts.byteLength));
@@ -261,8 +261,8 @@ export class ImageEncoder {
   }
 
   /** The places of addresses; laid out anew only when addresses come or go. */
-  #population({ endpoints }: PolicyTables): void {
-    const entries = [...endpoints.values()];
+  #population({ addresses }: PolicyTables): void {
+    const entries = [...addresses.values()];
     const packed = new Int32Array(4 * entries.length);
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i]!;
@@ -287,16 +287,16 @@ export class ImageEncoder {
         return false;
       },
     );
-    this.#seeds.endpoint_seed = buckets.seed;
-    this.#buckets('endpoint_buckets', buckets);
+    this.#seeds.address_seed = buckets.seed;
+    this.#buckets('address_buckets', buckets);
     this.#places = Array.from(buckets.order, (from) => entries[from]!);
-    const { size, at } = sections.endpoints;
-    this.#endpointWords = new Int32Array((size / 4) * entries.length);
+    const { size, at } = sections.addresses;
+    this.#addressWords = new Int32Array((size / 4) * entries.length);
     for (let position = 0; position < entries.length; position++) {
       entries[buckets.order[position]!]!.place = position;
       const from = 4 * buckets.order[position]!;
       const to = (position * size + at.address) / 4;
-      for (let word = 0; word < 4; word++) this.#endpointWords[to + word] = packed[from + word]!;
+      for (let word = 0; word < 4; word++) this.#addressWords[to + word] = packed[from + word]!;
     }
     this.#slots = new Int32Array(entries.length);
     this.#flags = new Uint8Array(entries.length);
@@ -309,11 +309,11 @@ export class ImageEncoder {
   }
 
   /** What stands beside the addresses. */
-  #endpoints(tables: PolicyTables): void {
-    const { size, at } = sections.endpoints;
-    const words = this.#endpointWords;
+  #addresses(tables: PolicyTables): void {
+    const { size, at } = sections.addresses;
+    const words = this.#addressWords;
     const prefixes = tables.prefixes.length;
-    for (const entry of tables.takeChangedEndpoints())
+    for (const entry of tables.takeChangedAddresses())
       if (this.#places[entry.place] === entry) this.#notice(entry);
     const classes = new Int32Array(tables.classSlots);
     for (const { slot, index } of tables.classes) classes[slot] = 1 + prefixes + index;
@@ -323,10 +323,10 @@ export class ImageEncoder {
       const flags = this.#flags[place]!;
       words[base + at.peer_class / 4] = slot >= 0 ? classes[slot]! : classWithoutPod(this.#places[place]!);
       words[base + at.program / 4] =
-        (flags & endpointFlags.local) === 0 ? none : this.#places[place]!.program!.index;
+        (flags & addressFlags.local) === 0 ? none : this.#places[place]!.program!.index;
       words[base + at.flags / 4] = flags;
     }
-    this.#set('endpoints', new Uint8Array(words.buffer));
+    this.#set('addresses', new Uint8Array(words.buffer));
   }
 
   #services({ services: { records } }: PolicyTables): void {
@@ -380,11 +380,11 @@ function classWithoutPod({ prefix, forwarded }: KnownAddress): number {
 
 function flagsOf(entry: KnownAddress): number {
   return (
-    (entry.owner === null ? 0 : endpointFlags.pod) |
-    (entry.program === null ? 0 : endpointFlags.local) |
-    (entry.node === 'own' ? endpointFlags.ownNode : 0) |
-    (entry.node === 'other' ? endpointFlags.otherNode : 0) |
-    (entry.service ? endpointFlags.service : 0) |
-    (entry.forwarded ? endpointFlags.forwarded : 0)
+    (entry.owner === null ? 0 : addressFlags.pod) |
+    (entry.program === null ? 0 : addressFlags.local) |
+    (entry.node === 'own' ? addressFlags.ownNode : 0) |
+    (entry.node === 'other' ? addressFlags.otherNode : 0) |
+    (entry.service ? addressFlags.service : 0) |
+    (entry.forwarded ? addressFlags.forwarded : 0)
   );
 }

@@ -79,7 +79,7 @@ export const header = struct('ImageHeader', 'First bytes of an image.', [
   ['checksum', 'u64', 'of header and section table, with this field zero'],
   ['identity_cell_seed', 'u32', 'hash seed'],
   ['block_cell_seed', 'u32', 'hash seed'],
-  ['endpoint_seed', 'u32', 'hash seed'],
+  ['address_seed', 'u32', 'hash seed'],
   ['frontend_seed', 'u32', 'hash seed'],
   ['own_node_egress', 'u8', '0: a pod may always reach its own node, 1: judged'],
   ['deny_egress', 'u8', '0: drop, 1: reject'],
@@ -205,12 +205,12 @@ export const sections = {
     ['child0', 'u32', 'where the next bit is 0, or none'],
     ['child1', 'u32', 'where the next bit is 1, or none'],
   ]),
-  endpoint_buckets: word,
-  endpoints: struct('ImageEndpoint', 'An address known exactly; hashed by address.', [
+  address_buckets: word,
+  addresses: struct('ImageAddress', 'An address known exactly; hashed by address.', [
     ['address', 'address', ''],
     ['peer_class', 'u32', 'into classes'],
     ['program', 'u32', 'of a local pod, else none'],
-    ['flags', 'u32', 'kEndpoint…'],
+    ['flags', 'u32', 'kAddress…'],
   ]),
   frontend_buckets: word,
   frontends: struct('ImageFrontend', 'Where a service answers; hashed by (protocol and port, address).', [
@@ -262,7 +262,7 @@ export const sections = {
 export type SectionName = keyof typeof sections;
 export const sectionNames = Object.keys(sections) as SectionName[];
 
-export const endpointFlags = {
+export const addressFlags = {
   pod: 1,
   local: 2,
   ownNode: 4,

@@ -106,7 +106,7 @@ export class PolicyCompiler {
     prefixes: 0,
     classes: 0,
     population: 0,
-    endpoints: 0,
+    addresses: 0,
     frontends: 0,
     services: 0,
   };
@@ -306,7 +306,7 @@ export class PolicyCompiler {
     bump('prefixes', prefixes);
     bump('classes', classes || identities || prefixes);
     bump(
-      'endpoints',
+      'addresses',
       owners.changed || moved.length > 0 || classes || prefixes || programs || rows || programsTouched,
     );
     this.#versions.population = this.#addresses.population;
@@ -324,9 +324,9 @@ export class PolicyCompiler {
       prefixes: this.#prefixes.items,
       tries: { 4: this.#prefixes.trie(4), 6: this.#prefixes.trie(6) },
       classes: this.#addresses.classes,
-      endpoints: this.#addresses.entries,
+      addresses: this.#addresses.entries,
       classSlots: this.#addresses.slots,
-      takeChangedEndpoints: () => this.#addresses.takeChanged(),
+      takeChangedAddresses: () => this.#addresses.takeChanged(),
       services,
       versions: { ...this.#versions },
     };

@@ -23,7 +23,7 @@ export type Group =
   | 'prefixes'
   | 'classes'
   | 'population'
-  | 'endpoints'
+  | 'addresses'
   | 'frontends'
   | 'services';
 
@@ -38,11 +38,11 @@ export interface PolicyTables {
   readonly prefixes: readonly Prefix[];
   readonly tries: { readonly 4: TrieNode; readonly 6: TrieNode };
   readonly classes: readonly PodClass[];
-  readonly endpoints: ReadonlyMap<string, KnownAddress>;
+  readonly addresses: ReadonlyMap<string, KnownAddress>;
   /** More than the slots of all classes. */
   readonly classSlots: number;
-  /** Endpoints with another class, program or flags than at the last call; with some that are gone. */
-  takeChangedEndpoints(): readonly KnownAddress[];
+  /** Those with another class, program or flags than at the last call; with some that are gone. */
+  takeChangedAddresses(): readonly KnownAddress[];
   readonly services: ServiceLayout;
   readonly versions: Readonly<Record<Group, number>>;
 }

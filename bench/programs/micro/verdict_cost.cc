@@ -50,14 +50,14 @@ std::vector<Flow> load_flows(const std::string& path) {
 uint32_t judge(const Image& image, const std::vector<Flow>& flows) {
   uint32_t allowed = 0;
   for (const Flow& flow : flows) {
-    const Image::Endpoint source = image.classify(flow.source, flow.family);
-    const Image::Endpoint destination = image.classify(flow.destination, flow.family);
+    const Image::Classification source = image.classify(flow.source, flow.family);
+    const Image::Classification destination = image.classify(flow.destination, flow.family);
     bool passes = true;
-    if ((source.flags & kEndpointLocal) != 0)
+    if ((source.flags & kAddressLocal) != 0)
       passes =
           image.judge(source.program, Direction::egress, destination.peer_class, flow.protocol, flow.port)
               .allowed;
-    if (passes && (destination.flags & kEndpointLocal) != 0)
+    if (passes && (destination.flags & kAddressLocal) != 0)
       passes =
           image.judge(destination.program, Direction::ingress, source.peer_class, flow.protocol, flow.port)
               .allowed;

@@ -95,7 +95,7 @@ test('a section of 64 KB or more starts on a 64 KB boundary', () => {
   for (let i = 0; i < 4000; i++) world.apply(up.pod(makePod(`x/many-${i}`, `10.7.${i >> 8}.${i & 255}`)));
   const { image } = compile(world, { node: 'one' });
   const view = new DataView(image.buffer);
-  const at = header.size + sectionNames.indexOf('endpoints') * sectionEntry.size;
+  const at = header.size + sectionNames.indexOf('addresses') * sectionEntry.size;
   assert.ok(view.getUint32(at + 4, true) >= pageAlignment);
   assert.equal(view.getUint32(at, true) % pageAlignment, 0);
   assert.equal(decoded(image).classify(address('10.7.3.3')).pod, true);
@@ -164,7 +164,7 @@ test('a damaged image is refused by name', () => {
     'image-checksum',
   );
   assert.equal(
-    spoiled((bytes) => bytes.fill(9, header.at.endpoint_seed, header.at.endpoint_seed + 1)),
+    spoiled((bytes) => bytes.fill(9, header.at.address_seed, header.at.address_seed + 1)),
     'image-checksum',
   );
   assert.equal('problem' in decode(compiled.image.subarray(0, 100)), true);
