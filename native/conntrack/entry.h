@@ -147,7 +147,8 @@ struct alignas(64) Entry {
   std::atomic<uint64_t> created_ns;
   std::atomic<uint64_t> check;  // keyed hash of what never changes in this life; recovery compares it
   std::array<std::atomic<uint32_t>, 2> packets_high;  // of each side's `packets`
-  std::array<std::atomic<uint64_t>, 3> unused;
+  std::atomic<uint64_t> late_syn;  // TCP: the last SYN within the connection, as LateSyn has it; 0: none
+  std::array<std::atomic<uint64_t>, 2> unused;
 
   // Highest that the other side acknowledged to `side`. It lies with the side that says so, whose worker
   // alone writes it, beside the counters that it writes with each packet anyway.

@@ -9,7 +9,7 @@
 namespace weft {
 
 inline constexpr uint64_t kConnectionsMagic = 0x314e4e4f43544657;  // "WFTCONN1" as little-endian octets
-inline constexpr uint32_t kConnectionsVersion = 4;                 // raise with any change to what is stored
+inline constexpr uint32_t kConnectionsVersion = 5;                 // raise with any change to what is stored
 inline constexpr uint32_t kMaxCapacity = 1u << 24;
 inline constexpr uint32_t kEndMark = 0x80000000;  // in a link: end of the chain of the bucket in the low bits
 

@@ -59,6 +59,33 @@ bool acknowledges_syn(const Entry& entry, Side of, uint32_t acknowledgement) {
          !after(acknowledgement, entry.end[at(of)].load(kRelaxed));
 }
 
+// The last SYN that came within a connection, in one word.
+struct LateSyn {
+  uint32_t acknowledgement = 0;  // what answers it
+  Side side = Side::original;
+  bool handshake = false;  // came before the connection was established
+
+  [[nodiscard]] uint64_t raw() const {
+    return uint64_t{1} << 63 | uint64_t{handshake} << 33 | uint64_t{side == Side::reply} << 32 |
+           acknowledgement;
+  }
+};
+
+constexpr bool in_handshake(State state) {
+  return state == State::tcp_syn_received || state == State::tcp_simultaneous_open;
+}
+
+void remember_syn(Entry& entry, State state, Side side, const TcpSegment& segment) {
+  entry.late_syn.store(LateSyn{segment.sequence + 1, side, in_handshake(state)}.raw(), kRelaxed);
+}
+
+// Whether a SYN ACK answers the last such SYN. One from before the connection was established is its own by
+// then, sent again: what answers that is late, not new.
+bool answers_late_syn(const Entry& entry, State state, Side side, const TcpSegment& segment) {
+  return entry.late_syn.load(kRelaxed) ==
+         LateSyn{segment.acknowledgement, other(side), in_handshake(state)}.raw();
+}
+
 bool reset_in_window(const Entry& entry, Side side, const TcpSegment& segment) {
   // What the other end may accept: from its last acknowledgement to the edge of its window. limit -
   // max_window never lies above that acknowledgement, because no window was larger than max_window.
@@ -153,14 +180,12 @@ TcpStep step_syn(Entry& entry, State state, Side side, const TcpSegment& segment
       start_side(entry, side, segment);
       negotiate_scale(entry, side, segment);
       return {TcpVerdict::pass, State::tcp_simultaneous_open, true};
-    case State::tcp_simultaneous_open:
-    case State::tcp_syn_received:
-      return {TcpVerdict::pass, state, false};
     case State::tcp_time_wait:
     case State::tcp_closed:
       return {TcpVerdict::restart, state, false};
     default:
-      return {TcpVerdict::pass, state, false};  // RFC 5961 section 4: the end answers with a challenge ACK
+      remember_syn(entry, state, side, segment);
+      return {TcpVerdict::pass, state, false};
   }
 }
 
@@ -187,6 +212,8 @@ TcpStep step_syn_ack(Entry& entry, State state, Side side, const TcpSegment& seg
     learn(entry, side, segment);  // the second half of a simultaneous open
     return {TcpVerdict::pass, State::tcp_established, true};
   }
+  if (answers_late_syn(entry, state, side, segment) && !in_window(entry, side, segment))
+    return {TcpVerdict::restart, state, false};
   return {TcpVerdict::pass, state, false};
 }
 
@@ -224,6 +251,7 @@ State tcp_open(Entry& entry, const TcpSegment& segment) {
     entry.seen[i].store(0, kRelaxed);
     entry.half[i].acknowledges.store(0, kRelaxed);
   }
+  entry.late_syn.store(0, kRelaxed);
   if (has(segment, kTcpSyn)) {
     start_side(entry, Side::original, segment);
     entry.scale[0].store(scale_of(segment), kRelaxed);

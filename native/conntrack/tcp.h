@@ -11,7 +11,11 @@
 //
 // A SYN within a live connection is passed (the end answers with a challenge ACK, RFC 5961 section 4) and
 // changes nothing; after both FINs or a reset it begins a new connection, which has to be judged and
-// translated anew: TcpVerdict::restart.
+// translated anew: TcpVerdict::restart. So it is where an end answers such a SYN with a SYN ACK of another
+// place than its window: it has given up the old connection without a word (its peer was out of reach, or
+// policy kept the two apart). The SYN ACK goes with the old entry; the SYN, sent again, begins the new one.
+// Followed by the old windows, the new connection could never be reset, and one that the other end began
+// would never be judged.
 //
 // All fields are relaxed atomics: the two directions may be two workers. A lost race leaves a window that is
 // one segment old.

@@ -156,6 +156,41 @@ TEST_CASE("SYNs within a connection change nothing, and begin a new one after it
         {O, S, 7777, 0, 0, pass, State::tcp_established},
         {P, S, 7777, 0, 0, pass, State::tcp_established},
         {P, A, 501, 101, 0, pass, State::tcp_established}});
+  const State established = State::tcp_established;
+  play("an end that gave up answers a SYN",
+       {kSyn,
+        kSynAck,
+        kAck,
+        {O, S, 900000, 0, 0, pass, established},
+        {P, S | A, 0x50000000, 900001, 0, Update::restart, established}});
+  play("an end that gave up answers the other end's SYN",
+       {kSyn,
+        kSynAck,
+        kAck,
+        {P, S, 900000, 0, 0, pass, established},
+        {O, S | A, 0x50000000, 900001, 0, Update::restart, established}});
+  play("an end that forgot the handshake begins it anew",
+       {kSyn,
+        kSynAck,
+        {O, S, 100, 0, 0, pass, State::tcp_syn_received},
+        {P, S | A, 0x50000000, 101, 0, Update::restart, State::tcp_syn_received}});
+  play("a SYN ACK that answers nothing that was asked", {kSyn,
+                                                         kSynAck,
+                                                         kAck,
+                                                         {O, S, 900000, 0, 0, pass, established},
+                                                         {O, S | A, 0x50000000, 900001, 0, pass, established},
+                                                         {P, S | A, 0x50000000, 7, 0, pass, established}});
+  play("the answer to a SYN that was sent again in the handshake comes late",
+       {kSyn,
+        kSynAck,
+        {O, S, 100, 0, 0, pass, State::tcp_syn_received},
+        kAck,
+        {P, A, 501, 101, 60000, pass, established},
+        {O, A, 101, 60501, 0, pass, established},
+        {P, A, 60501, 101, 60000, pass, established},
+        {O, A, 101, 120501, 0, pass, established},
+        {P, S | A, 500, 101, 0, pass, established},
+        {P, R, 120501, 0, 0, pass, State::tcp_closed}});
   play("SYN sent again with another number", {kSyn,
                                               {O, S, 9000, 0, 0, pass, State::tcp_syn_sent},
                                               {P, S | A, 500, 101, 0, pass, State::tcp_syn_sent},

@@ -98,6 +98,17 @@ TEST_CASE_FIXTURE(
   });
 }
 
+TEST_CASE_FIXTURE(Judged, "a connection that one end gave up is no way in for the other") {
+  play({
+      {"b", "tcp 10.0.0.2:1000 > 10.0.0.4:80 S", "d: tcp 10.0.0.2:1000 > 10.0.0.4:80 S"},
+      {"d", "tcp 10.0.0.4:80 > 10.0.0.2:1000 SA seq 5 ack 1001", "b: tcp 10.0.0.4:80 > 10.0.0.2:1000 SA"},
+      {"b", "tcp 10.0.0.2:1000 > 10.0.0.4:80 A seq 1001 ack 6", "d: tcp 10.0.0.2:1000 > 10.0.0.4:80 A"},
+      {"d", "tcp 10.0.0.4:80 > 10.0.0.2:1000 S seq 90000", "b: tcp 10.0.0.4:80 > 10.0.0.2:1000 S"},
+      {"b", "tcp 10.0.0.2:1000 > 10.0.0.4:80 SA seq 2000000000 ack 90001", "drop conntrack-invalid"},
+      {"d", "tcp 10.0.0.4:80 > 10.0.0.2:1000 S seq 90000", "drop policy-ingress"},
+  });
+}
+
 TEST_CASE_FIXTURE(Judged, "a pod that the image does not know sends and gets nothing") {
   add("new", {"10.0.0.5"});
   play({
