@@ -121,7 +121,8 @@ export class NodeState {
       this.#refreshNode();
       return;
     }
-    this.world.apply(event);
+    if (event.type === 'upsert') this.#put(event.kind, event.object);
+    else this.world.apply(event);
   }
 
   #refreshPod(key: string): void {
@@ -136,7 +137,7 @@ export class NodeState {
       return;
     }
     const effective = attached !== undefined && sameLife(attached, pod) ? this.#overlay(pod, attached) : pod;
-    if (held === undefined || !samePod(held, effective)) this.#put('pod', effective, held);
+    if (held === undefined || !samePod(held, effective)) this.#put('pod', effective);
   }
 
   #overlay(pod: Pod, attached: AttachedPod): Pod {
@@ -151,15 +152,16 @@ export class NodeState {
     };
   }
 
-  /** The World keeps the later life of a name; here the source has decided already, so a former life is removed first. */
-  #put<K extends Kind>(kind: K, object: Objects[K], held: Objects[K] | undefined): void {
+  /**
+   * The World keeps the life of a name that was created later, by clocks that may differ. Here the source has decided already, so a
+   * former life is removed first.
+   */
+  #put<K extends Kind>(kind: K, object: Objects[K]): void {
+    const namespace = 'namespace' in object ? object.namespace : '';
+    const { name } = object;
+    const held = this.world.get(kind, keyOf(namespace, name));
     if (held !== undefined && 'uid' in held && 'uid' in object && held.uid !== object.uid)
-      this.world.apply({
-        type: 'delete',
-        kind,
-        namespace: 'namespace' in held ? held.namespace : '',
-        name: held.name,
-      });
+      this.world.apply({ type: 'delete', kind, namespace, name });
     this.world.put(kind, object);
   }
 
