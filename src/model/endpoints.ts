@@ -68,13 +68,22 @@ function targetPort(port: ServicePort, pod: Pod): number | undefined {
 const standing = ({ ready, serving, terminating }: Endpoint): number =>
   ready ? 0 : serving && terminating ? 1 : serving ? 2 : 3;
 
+/** What else is told of an endpoint: of two equally good ones it decides, and not which of them was told first. */
+const remarks = ({ nodeName, serving, terminating, forZones = [], forNodes = [] }: Endpoint): string =>
+  JSON.stringify([nodeName, serving, terminating, forZones, forNodes]);
+
+function compareRemarks(a: Endpoint, b: Endpoint): number {
+  const [one, other] = [remarks(a), remarks(b)];
+  return one < other ? -1 : one > other ? 1 : 0;
+}
+
 function inOrder(endpoints: Endpoint[]): Endpoint[] {
   endpoints.sort(
     (a, b) =>
       compareAddresses(a.address, b.address) ||
       a.port - b.port ||
       standing(a) - standing(b) ||
-      (a.nodeName < b.nodeName ? -1 : a.nodeName > b.nodeName ? 1 : 0),
+      compareRemarks(a, b),
   );
   let first = 0;
   return endpoints.filter((endpoint, i) => {

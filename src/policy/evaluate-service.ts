@@ -294,7 +294,10 @@ function asSeenFrom(told: readonly Endpoint[], node: string): Endpoint[] {
   const rank = (endpoint: Endpoint) =>
     (endpoint.node === node && node !== '' ? 0 : 10) +
     (endpoint.ready ? 0 : endpoint.serving && endpoint.terminating ? 1 : endpoint.serving ? 2 : 3);
-  const better = (a: Endpoint, b: Endpoint) => rank(a) < rank(b) || (rank(a) === rank(b) && a.node < b.node);
+  const remarks = ({ node, serving, terminating, zones, nodes }: Endpoint) =>
+    JSON.stringify([node, serving, terminating, zones, nodes]);
+  const better = (a: Endpoint, b: Endpoint) =>
+    rank(a) < rank(b) || (rank(a) === rank(b) && remarks(a) < remarks(b));
   const best = new Map<string, Endpoint>();
   for (const endpoint of told) {
     const other = best.get(endpoint.at);

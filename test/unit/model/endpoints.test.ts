@@ -134,6 +134,21 @@ test('of one address and port that two slices tell, the better condition counts'
     assert.deepEqual(found(service(), order), { 'http/TCP/4': ['10.9.9.1 9000'] });
 });
 
+test('of one address and port that two slices tell equally well, the same one counts whichever came first', () => {
+  const one = slice(true, '10.9.9.1');
+  const hinted = (zone: string, name: string): EndpointSlice => ({
+    ...one,
+    name,
+    endpoints: one.endpoints.map((endpoint) => ({ ...endpoint, forZones: [zone] })),
+  });
+  const zones = (slices: readonly EndpointSlice[]) =>
+    resolveEndpoints(service(), pods, slices).flatMap(({ endpoints }) =>
+      endpoints.map(({ forZones }) => forZones),
+    );
+  const [left, right] = [hinted('east', 's-1'), hinted('west', 's-2')];
+  assert.deepEqual([zones([left, right]), zones([right, left])], [[['east']], [['east']]]);
+});
+
 test('trafficDistribution of a service without slices hints at the zone and node of each pod', () => {
   const zoneOf = (node: string) => (node === 'one' ? 'east' : undefined);
   const hints = (distribution: 'PreferSameZone' | 'PreferSameNode') =>
