@@ -64,16 +64,12 @@ struct FragmentRange {
 struct FragmentDecision {
   uint8_t drop = 0;
   bool translates = false;
-  bool tracked = false;    // `entry` and `sequence` name a connection (count the fragment there)
   PortIndex to = kNoPort;  // where it was sent
   PortInstance to_instance = 0;
   uint64_t generation = 0;  // of the policy that judged it; when it is no longer current, drop
-  uint32_t entry = 0xffffffff;
-  uint32_t sequence = 0;
   uint32_t egress_rule = kNoRule;
   uint32_t ingress_rule = kNoRule;
-  FlowTuple tuple;       // of the first fragment as it came
-  FlowTuple translated;  // and as it left
+  FlowTuple translated;  // of the first fragment as it left
 };
 
 enum class FragmentOutcome : uint8_t {

@@ -8,8 +8,8 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-constexpr uint32_t bit(SctpChunk chunk) {
-  return 1u << static_cast<unsigned>(chunk);
+constexpr uint32_t bit(uint8_t type) {
+  return 1u << type;
 }
 
 bool knows_tag(const Entry& entry, Side side) {
@@ -40,13 +40,12 @@ bool read_sctp(const uint8_t* transport, size_t length, SctpPacket& out) {
     const uint8_t chunk_flags = transport[at + 1];
     const size_t size = static_cast<size_t>(transport[at + 2]) << 8 | transport[at + 3];
     if (size < 4) return false;
-    if (type < 32) out.chunks |= 1u << type;
-    const auto chunk = static_cast<SctpChunk>(type);
-    if (chunk == SctpChunk::init || chunk == SctpChunk::init_ack) {
+    if (type < 32) out.chunks |= bit(type);
+    if (type == sctp_chunk::kInit || type == sctp_chunk::kInitAck) {
       if (size < 20 || at + 20 > length) return false;
       out.initiate_tag = load_be32(transport + at + 4);
     }
-    if ((chunk == SctpChunk::abort || chunk == SctpChunk::shutdown_complete) && (chunk_flags & 1) != 0)
+    if ((type == sctp_chunk::kAbort || type == sctp_chunk::kShutdownComplete) && (chunk_flags & 1) != 0)
       out.reflected = true;
     at += (size + 3) & ~size_t{3};
   }
@@ -54,13 +53,14 @@ bool read_sctp(const uint8_t* transport, size_t length, SctpPacket& out) {
 }
 
 SctpStart sctp_start(const SctpPacket& packet) {
-  if (packet.has(SctpChunk::init)) {
+  if (packet.has(sctp_chunk::kInit)) {
     // Section 8.5.1 A: alone in its packet and with tag 0; its own tag must not be 0 (section 3.3.2).
-    const bool proper = packet.tag == 0 && packet.chunks == bit(SctpChunk::init) && packet.initiate_tag != 0;
+    const bool proper =
+        packet.tag == 0 && packet.chunks == bit(sctp_chunk::kInit) && packet.initiate_tag != 0;
     return proper ? SctpStart::begin : SctpStart::refuse;
   }
-  if (packet.has(SctpChunk::init_ack) || packet.has(SctpChunk::abort) ||
-      packet.has(SctpChunk::shutdown_complete))
+  if (packet.has(sctp_chunk::kInitAck) || packet.has(sctp_chunk::kAbort) ||
+      packet.has(sctp_chunk::kShutdownComplete))
     return SctpStart::refuse;
   return packet.tag == 0 ? SctpStart::refuse : SctpStart::pick_up;
 }
@@ -73,25 +73,25 @@ State sctp_open(Entry& entry, const SctpPacket& packet) {
     entry.scale[i].store(0, kRelaxed);
     entry.seen[i].store(0, kRelaxed);
   }
-  if (packet.has(SctpChunk::init)) {
+  if (packet.has(sctp_chunk::kInit)) {
     set_tag(entry, Side::reply, packet.initiate_tag);
     return State::sctp_cookie_wait;
   }
   set_tag(entry, Side::original, packet.tag);
-  if (packet.has(SctpChunk::shutdown_ack)) return State::sctp_shutdown_ack;
-  if (packet.has(SctpChunk::shutdown)) return State::sctp_shutdown;
-  if (packet.has(SctpChunk::cookie_echo)) return State::sctp_cookie_echoed;
+  if (packet.has(sctp_chunk::kShutdownAck)) return State::sctp_shutdown_ack;
+  if (packet.has(sctp_chunk::kShutdown)) return State::sctp_shutdown;
+  if (packet.has(sctp_chunk::kCookieEcho)) return State::sctp_cookie_echoed;
   return State::sctp_established;
 }
 
 SctpStep sctp_advance(Entry& entry, State state, Side side, const SctpPacket& packet) {
-  if (packet.has(SctpChunk::abort) || packet.has(SctpChunk::shutdown_complete)) {
+  if (packet.has(sctp_chunk::kAbort) || packet.has(sctp_chunk::kShutdownComplete)) {
     if (!tag_fits(entry, side, packet)) return {SctpVerdict::invalid, state, false};
     const bool ends =
-        packet.has(SctpChunk::abort) || state == State::sctp_shutdown_ack || state == State::sctp_closed;
+        packet.has(sctp_chunk::kAbort) || state == State::sctp_shutdown_ack || state == State::sctp_closed;
     return {SctpVerdict::pass, ends ? State::sctp_closed : state, ends && state != State::sctp_closed};
   }
-  if (packet.has(SctpChunk::init)) {
+  if (packet.has(sctp_chunk::kInit)) {
     if (sctp_start(packet) != SctpStart::begin) return {SctpVerdict::invalid, state, false};
     if (state == State::sctp_closed) return {SctpVerdict::restart, state, false};
     // Sent again, or both ends at once (section 5.2.1): the answer will carry the new tag. Within an
@@ -103,29 +103,29 @@ SctpStep sctp_advance(Entry& entry, State state, Side side, const SctpPacket& pa
     }
     return {SctpVerdict::pass, state, false};
   }
-  if (packet.has(SctpChunk::init_ack)) {
+  if (packet.has(sctp_chunk::kInitAck)) {
     if (state != State::sctp_cookie_wait) return {SctpVerdict::pass, state, false};
     if (!tag_fits(entry, side, packet) || packet.initiate_tag == 0) return {SctpVerdict::pass, state, false};
     set_tag(entry, other(side), packet.initiate_tag);
     return {SctpVerdict::pass, State::sctp_cookie_ready, true};
   }
   if (state == State::sctp_closed) return {SctpVerdict::pass, state, false};
-  if (packet.has(SctpChunk::cookie_echo) || packet.has(SctpChunk::cookie_ack)) {
+  if (packet.has(sctp_chunk::kCookieEcho) || packet.has(sctp_chunk::kCookieAck)) {
     set_tag(entry, side, packet.tag);
     const bool handshake = state == State::sctp_cookie_wait || state == State::sctp_cookie_ready ||
                            state == State::sctp_cookie_echoed;
-    if (packet.has(SctpChunk::cookie_ack) && state == State::sctp_cookie_echoed)
+    if (packet.has(sctp_chunk::kCookieAck) && state == State::sctp_cookie_echoed)
       return {SctpVerdict::pass, State::sctp_established, true};
-    if (packet.has(SctpChunk::cookie_echo) && handshake)
+    if (packet.has(sctp_chunk::kCookieEcho) && handshake)
       return {SctpVerdict::pass, State::sctp_cookie_echoed, true};
     return {SctpVerdict::pass, state, true};
   }
   if (!knows_tag(entry, side)) set_tag(entry, side, packet.tag);
   if (!tag_fits(entry, side, packet)) return {SctpVerdict::pass, state, false};
-  if (packet.has(SctpChunk::shutdown_ack) &&
+  if (packet.has(sctp_chunk::kShutdownAck) &&
       (state == State::sctp_shutdown || state == State::sctp_established))
     return {SctpVerdict::pass, State::sctp_shutdown_ack, true};
-  if (packet.has(SctpChunk::shutdown) && state == State::sctp_established)
+  if (packet.has(sctp_chunk::kShutdown) && state == State::sctp_established)
     return {SctpVerdict::pass, State::sctp_shutdown, true};
   // Heartbeats are the only sign of life of an idle association, and they pass in every state.
   return {SctpVerdict::pass, state, true};

@@ -8,30 +8,16 @@
 #include <cstdint>
 
 #include "conntrack/entry.h"
+#include "header/sctp.h"
 
 namespace weft {
-
-enum class SctpChunk : uint8_t {
-  data = 0,
-  init = 1,
-  init_ack = 2,
-  heartbeat = 4,
-  heartbeat_ack = 5,
-  abort = 6,
-  shutdown = 7,
-  shutdown_ack = 8,
-  error = 9,
-  cookie_echo = 10,
-  cookie_ack = 11,
-  shutdown_complete = 14,
-};
 
 struct SctpPacket {
   uint32_t tag = 0;           // verification tag of the common header
   uint32_t initiate_tag = 0;  // of INIT and INIT ACK
   uint32_t chunks = 0;        // bit n: a chunk of type n (n < 32) is in the packet
   bool reflected = false;     // T bit of ABORT or SHUTDOWN COMPLETE: the tag is the sender's own
-  [[nodiscard]] bool has(SctpChunk chunk) const { return (chunks >> static_cast<unsigned>(chunk) & 1) != 0; }
+  [[nodiscard]] bool has(uint8_t type) const { return (chunks >> type & 1) != 0; }  // sctp_chunk::k…
 };
 
 // Reads common header and chunks, at most 32 of them; `transport` begins at the SCTP header. False: truncated

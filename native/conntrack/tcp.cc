@@ -24,8 +24,8 @@ constexpr bool has(const TcpSegment& segment, uint8_t flag) {
 }
 
 uint32_t end_of(const TcpSegment& segment) {
-  return segment.sequence + segment.data_length + (has(segment, kTcpSyn) ? 1 : 0) +
-         (has(segment, kTcpFin) ? 1 : 0);
+  return segment.sequence + segment.data_length + (has(segment, tcp_flag::kSyn) ? 1 : 0) +
+         (has(segment, tcp_flag::kFin) ? 1 : 0);
 }
 
 uint8_t scale_of(const TcpSegment& segment) {
@@ -107,7 +107,7 @@ bool in_window(const Entry& entry, Side side, const TcpSegment& segment) {
   const uint32_t end = end_of(segment);
   if (after(segment.sequence, entry.limit[mine].load(kRelaxed))) return false;
   if (before(end, entry.end[mine].load(kRelaxed) - entry.max_window[theirs].load(kRelaxed) - 1)) return false;
-  if (has(segment, kTcpAck)) {
+  if (has(segment, tcp_flag::kAck)) {
     const uint32_t their_end = entry.end[theirs].load(kRelaxed);
     const uint32_t reach = std::max(entry.max_window[mine].load(kRelaxed), kMinAckWindow);
     if (after(segment.acknowledgement, their_end)) return false;
@@ -120,14 +120,14 @@ bool in_window(const Entry& entry, Side side, const TcpSegment& segment) {
 void learn(Entry& entry, Side side, const TcpSegment& segment) {
   const size_t mine = at(side);
   const size_t theirs = at(other(side));
-  const uint32_t shift = has(segment, kTcpSyn) ? 0 : entry.scale[mine].load(kRelaxed);
+  const uint32_t shift = has(segment, tcp_flag::kSyn) ? 0 : entry.scale[mine].load(kRelaxed);
   const uint32_t window = std::max<uint32_t>(static_cast<uint32_t>(segment.window) << shift, 1);
   if (window > entry.max_window[mine].load(kRelaxed)) entry.max_window[mine].store(window, kRelaxed);
   raise(entry.end[mine], end_of(segment));
   uint8_t seen = kSeenPacket;
-  if (has(segment, kTcpFin)) seen |= kSeenFin;
+  if (has(segment, tcp_flag::kFin)) seen |= kSeenFin;
   if ((entry.seen[mine].load(kRelaxed) & seen) != seen) entry.seen[mine].fetch_or(seen, kRelaxed);
-  if (!has(segment, kTcpAck)) return;
+  if (!has(segment, tcp_flag::kAck)) return;
   raise(entry.limit[theirs], segment.acknowledgement + window);
   raise(entry.acknowledged(other(side)), segment.acknowledgement);
   const uint8_t peer = entry.seen[theirs].load(kRelaxed);
@@ -152,7 +152,7 @@ TcpStep step_reset(Entry& entry, State state, Side side, const TcpSegment& segme
       // The answer to a SYN must acknowledge it. The initiator itself may reset an older connection of the
       // same ports that answered with a challenge ACK: that reset is in the other end's window, not in ours.
       if (side == Side::original) return {TcpVerdict::pass, state, false};
-      if (!has(segment, kTcpAck) || !acknowledges_syn(entry, Side::original, segment.acknowledgement))
+      if (!has(segment, tcp_flag::kAck) || !acknowledges_syn(entry, Side::original, segment.acknowledgement))
         return {TcpVerdict::out_of_window, state, false};
       return {TcpVerdict::pass, State::tcp_closed, true};
     case State::tcp_closed:
@@ -161,7 +161,7 @@ TcpStep step_reset(Entry& entry, State state, Side side, const TcpSegment& segme
     default:
       break;
   }
-  const bool refuses_syn = state == State::tcp_simultaneous_open && has(segment, kTcpAck) &&
+  const bool refuses_syn = state == State::tcp_simultaneous_open && has(segment, tcp_flag::kAck) &&
                            acknowledges_syn(entry, other(side), segment.acknowledgement);
   if (!refuses_syn && !reset_in_window(entry, side, segment))
     return {TcpVerdict::out_of_window, state, false};
@@ -219,27 +219,10 @@ TcpStep step_syn_ack(Entry& entry, State state, Side side, const TcpSegment& seg
 
 }  // namespace
 
-uint8_t tcp_window_scale(const uint8_t* header, size_t length) {
-  for (size_t i = 20; i < length;) {
-    const uint8_t kind = header[i];
-    if (kind == 0) break;
-    if (kind == 1) {
-      ++i;
-      continue;
-    }
-    if (i + 1 >= length) break;
-    const uint8_t size = header[i + 1];
-    if (size < 2 || i + size > length) break;
-    if (kind == 3 && size == 3) return std::min(header[i + 2], kMaxScale);
-    i += size;
-  }
-  return kNoScale;
-}
-
 TcpStart tcp_start(const TcpSegment& segment) {
-  if (has(segment, kTcpRst)) return TcpStart::refuse;
-  if (has(segment, kTcpSyn)) return has(segment, kTcpAck) ? TcpStart::refuse : TcpStart::begin;
-  return has(segment, kTcpAck) ? TcpStart::pick_up : TcpStart::refuse;
+  if (has(segment, tcp_flag::kRst)) return TcpStart::refuse;
+  if (has(segment, tcp_flag::kSyn)) return has(segment, tcp_flag::kAck) ? TcpStart::refuse : TcpStart::begin;
+  return has(segment, tcp_flag::kAck) ? TcpStart::pick_up : TcpStart::refuse;
 }
 
 State tcp_open(Entry& entry, const TcpSegment& segment) {
@@ -252,7 +235,7 @@ State tcp_open(Entry& entry, const TcpSegment& segment) {
     entry.half[i].acknowledges.store(0, kRelaxed);
   }
   entry.late_syn.store(0, kRelaxed);
-  if (has(segment, kTcpSyn)) {
+  if (has(segment, tcp_flag::kSyn)) {
     start_side(entry, Side::original, segment);
     entry.scale[0].store(scale_of(segment), kRelaxed);
     return State::tcp_syn_sent;
@@ -268,15 +251,15 @@ State tcp_open(Entry& entry, const TcpSegment& segment) {
   entry.max_window[1].store(kUnknownWindow, kRelaxed);
   entry.acknowledged(Side::original).store(segment.sequence, kRelaxed);
   entry.acknowledged(Side::reply).store(segment.acknowledgement, kRelaxed);
-  entry.seen[0].store(has(segment, kTcpFin) ? kSeenPacket | kSeenFin : kSeenPacket, kRelaxed);
-  return has(segment, kTcpFin) ? State::tcp_fin_wait : State::tcp_established;
+  entry.seen[0].store(has(segment, tcp_flag::kFin) ? kSeenPacket | kSeenFin : kSeenPacket, kRelaxed);
+  return has(segment, tcp_flag::kFin) ? State::tcp_fin_wait : State::tcp_established;
 }
 
 TcpStep tcp_advance(Entry& entry, State state, uint32_t flags, Side side, const TcpSegment& segment) {
-  if (has(segment, kTcpRst)) return step_reset(entry, state, side, segment);
-  if (has(segment, kTcpSyn))
-    return has(segment, kTcpAck) ? step_syn_ack(entry, state, side, segment)
-                                 : step_syn(entry, state, side, segment);
+  if (has(segment, tcp_flag::kRst)) return step_reset(entry, state, side, segment);
+  if (has(segment, tcp_flag::kSyn))
+    return has(segment, tcp_flag::kAck) ? step_syn_ack(entry, state, side, segment)
+                                        : step_syn(entry, state, side, segment);
   if (state == State::tcp_closed) return {TcpVerdict::pass, state, false};
   // Before both SYNs are known there is no window to compare with: a stray ACK passes and teaches nothing.
   if (state == State::tcp_syn_sent) return {TcpVerdict::pass, state, false};
@@ -288,7 +271,8 @@ TcpStep tcp_advance(Entry& entry, State state, uint32_t flags, Side side, const 
   if (!in_window(entry, side, segment)) return {TcpVerdict::pass, state, true};
   learn(entry, side, segment);
   if (state == State::tcp_simultaneous_open) return {TcpVerdict::pass, state, true};
-  if (state == State::tcp_syn_received && !has(segment, kTcpAck)) return {TcpVerdict::pass, state, true};
+  if (state == State::tcp_syn_received && !has(segment, tcp_flag::kAck))
+    return {TcpVerdict::pass, state, true};
   if (state == State::tcp_syn_received) state = State::tcp_established;
   return {TcpVerdict::pass, closing_state(entry, state), true};
 }

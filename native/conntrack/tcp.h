@@ -25,15 +25,9 @@
 #include <cstdint>
 
 #include "conntrack/entry.h"
+#include "header/tcp.h"
 
 namespace weft {
-
-inline constexpr uint8_t kTcpFin = 0x01;
-inline constexpr uint8_t kTcpSyn = 0x02;
-inline constexpr uint8_t kTcpRst = 0x04;
-inline constexpr uint8_t kTcpPsh = 0x08;
-inline constexpr uint8_t kTcpAck = 0x10;
-inline constexpr uint8_t kTcpUrg = 0x20;
 
 // Scale value for "not known": the largest that RFC 7323 allows is assumed, which is the lenient error.
 inline constexpr uint8_t kUnknownScale = 0xff;
@@ -43,15 +37,11 @@ inline constexpr uint8_t kNoScale = 0xfe;
 struct TcpSegment {
   uint32_t sequence = 0;
   uint32_t acknowledgement = 0;
-  uint32_t data_length = 0;  // payload octets; of the whole frame where it is GSO
-  uint16_t window = 0;       // as in the header, not scaled
-  uint8_t flags = 0;
+  uint32_t data_length = 0;       // payload octets; of the whole frame where it is GSO
+  uint16_t window = 0;            // as in the header, not scaled
+  uint8_t flags = 0;              // tcp_flag::k…
   uint8_t scale = kUnknownScale;  // only looked at with SYN: the option's value, kNoScale where it is absent
 };
-
-// The window scale option of a SYN; `header` is the whole TCP header with options. kNoScale where it is
-// absent or malformed.
-uint8_t tcp_window_scale(const uint8_t* header, size_t length);
 
 enum class TcpStart : uint8_t { begin, pick_up, refuse };
 // What the first packet of an unknown connection may do: a SYN begins one, a segment with ACK is picked up

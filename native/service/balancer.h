@@ -15,17 +15,6 @@
 
 namespace weft {
 
-enum class BalanceStatus : uint8_t { chosen, no_endpoint };
-
-struct Choice {
-  BalanceStatus status = BalanceStatus::no_endpoint;  // no_endpoint: TCP reset or port unreachable at once
-  bool hairpin = false;                               // the backend is the client itself
-  bool by_affinity = false;
-  size_t index = 0;  // into the backends given
-  Address address;
-  uint16_t port = 0;
-};
-
 // A number below `count` from 64 random bits, without division (Lemire 2016); the bias is below count / 2^32.
 constexpr size_t pick(uint64_t random, size_t count) {
   return static_cast<size_t>((random >> 32) * count >> 32);
@@ -35,33 +24,21 @@ class Balancer {
  public:
   explicit Balancer(AffinityTable& affinity) : affinity_(affinity) {}
 
-  // `flow` is the client's packet to the service's address and port; `service` the port's key; `backends`
-  // ascend by address, then port; `random` 64 fresh bits; `affinity_seconds` 0: none.
+  // Index of the chosen one of `backends`: at least one, ascending by address, then port. `service` is the
+  // service port's key; `random` 64 fresh bits; `affinity_seconds` 0: none.
   template <class B, size_t Extent>
-  Choice choose(const FlowTuple& flow, uint64_t service, std::span<B, Extent> backends,
+  size_t choose(const Address& client, uint64_t service, std::span<B, Extent> backends,
                 uint32_t affinity_seconds, uint64_t random, uint64_t now_ns) {
-    Choice choice;
-    if (backends.empty()) return choice;
-    choice.index = pick(random, backends.size());
-    const AffinityKey key{flow.source, service};
-    if (affinity_seconds != 0) {
-      AffinityTarget last;
-      if (affinity_.find(key, now_ns, last)) {
-        const size_t at = find_backend(backends, last.address, last.port);
-        if (at != backends.size()) {
-          choice.index = at;
-          choice.by_affinity = true;
-        }
-      }
-    }
-    const auto& backend = backends[choice.index];
-    choice.status = BalanceStatus::chosen;
-    choice.address = backend.address;
-    choice.port = backend.port;
-    choice.hairpin = choice.address == flow.source;
-    if (affinity_seconds != 0)
-      affinity_.put(key, {choice.address, choice.port}, now_ns, affinity_seconds * kSecond);
-    return choice;
+    const size_t any = pick(random, backends.size());
+    if (affinity_seconds == 0) return any;
+    const AffinityKey key{client, service};
+    AffinityTarget last;
+    const size_t before =
+        affinity_.find(key, now_ns, last) ? find_backend(backends, last.address, last.port) : backends.size();
+    const size_t chosen = before != backends.size() ? before : any;
+    const auto& backend = backends[chosen];
+    affinity_.put(key, {backend.address, backend.port}, now_ns, affinity_seconds * kSecond);
+    return chosen;
   }
 
  private:

@@ -68,12 +68,12 @@ DropReason Forwarder::connect(Passage& way, const FlowTuple& key) noexcept {
       if (reason == DropReason::service_no_endpoint) refuse(way, Unreachable::port);
       return reason;
     }
-    const Choice choice = balancer_.choose(way.sent, service.key, service.backends, service.affinity_seconds,
-                                           next_random(), way.now_ns);
+    const Backend& chosen = service.backends[balancer_.choose(
+        way.sent.source, service.key, service.backends, service.affinity_seconds, next_random(), way.now_ns)];
     service_id = service.id;
-    backend.destination = choice.address;
-    backend.destination_port = choice.port;
-    translation = {.destination = true, .hairpin = false, .to_port = choice.port, .to = choice.address};
+    backend.destination = chosen.address;
+    backend.destination_port = chosen.port;
+    translation = {.destination = true, .hairpin = false, .to_port = chosen.port, .to = chosen.address};
   }
 
   if (const DropReason reason = locate(way); reason != DropReason::none) return reason;

@@ -67,13 +67,9 @@ DropReason Forwarder::route_first_fragment(Passage& way) noexcept {
   decision.generation = way.view.generation;
   decision.egress_rule = way.egress_rule;
   decision.ingress_rule = way.ingress_rule;
-  decision.tuple = way.sent;
   decision.translated = way.packet.tuple;
   if (reason == DropReason::none && way.out != nullptr) {
     decision.translates = way.connection.translates();
-    decision.tracked = way.connection.hit();
-    decision.entry = way.connection.entry;
-    decision.sequence = way.connection.sequence;
     decision.to = way.out->index;
     decision.to_instance = way.out->instance;
   } else if (reason == DropReason::none) {

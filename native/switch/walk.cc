@@ -181,7 +181,8 @@ Observed::Observed(const Packet& packet) noexcept
     tcp.flags = packet.tcp_flags;
     tcp.scale = packet.tcp_window_scale == 0xff ? kNoScale : packet.tcp_window_scale;
     // The rest of a fragmented segment may never come, or its checksum be wrong: it ends nothing.
-    if (packet.fragment == Fragment::first) tcp.flags &= static_cast<uint8_t>(~(kTcpFin | kTcpRst));
+    if (packet.fragment == Fragment::first)
+      tcp.flags &= static_cast<uint8_t>(~(tcp_flag::kFin | tcp_flag::kRst));
   } else if (packet.tuple.protocol == static_cast<uint8_t>(Protocol::sctp)) {
     is_sctp = true;
     malformed = !read_sctp(packet.frame + packet.l4_offset, packet.length - packet.l4_offset, sctp);
@@ -194,7 +195,7 @@ Observation Observed::observation() const noexcept {
 }
 
 bool Observed::ends() const noexcept {
-  if (is_tcp) return (tcp.flags & (kTcpFin | kTcpRst)) != 0;
+  if (is_tcp) return (tcp.flags & (tcp_flag::kFin | tcp_flag::kRst)) != 0;
   return is_sctp && (sctp.chunks & kSctpEnds) != 0;
 }
 

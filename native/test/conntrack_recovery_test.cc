@@ -48,7 +48,7 @@ uint32_t recover_copy(const Fixture& f, const std::vector<std::byte>& bytes,
 
 TEST_CASE("killed after any store of an insert, the entry is whole or gone, and judged again") {
   Fixture f;
-  const TcpSegment syn = segment(kTcpSyn, 100);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 100);
   // An older life of the same entry must not shine through: make, kill, and make others beside it.
   const NewConnection before = service_connection(f, 1111, &syn);
   REQUIRE(f.table->insert(before, kStart).status == InsertStatus::ok);
@@ -88,7 +88,7 @@ TEST_CASE("killed after any store of an insert, the entry is whole or gone, and 
 
 TEST_CASE("killed after any store of a removal, the entry is whole or gone") {
   Fixture f;
-  const TcpSegment syn = segment(kTcpSyn, 100);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 100);
   const NewConnection stays = service_connection(f, 1111, &syn);
   const NewConnection goes = service_connection(f, 2222, &syn);
   REQUIRE(f.table->insert(stays, kStart).status == InsertStatus::ok);
@@ -106,7 +106,7 @@ TEST_CASE("killed after any store of a removal, the entry is whole or gone") {
 
 TEST_CASE("any damaged octet of an entry's identity drops it") {
   Fixture f;
-  const TcpSegment syn = segment(kTcpSyn, 100);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 100);
   const Lookup made = f.table->insert(service_connection(f, 1111, &syn), kStart).lookup;
   const size_t entry = f.region.size - sizeof(Entry) * (f.options.capacity - made.entry);
   // Link, counters, generation and windows are rebuilt, cleared or allowed to be off.
@@ -136,7 +136,7 @@ TEST_CASE(
         Case{"checksum", 56, "connections-damaged"}}) {
     CAPTURE(c.name);
     Fixture f;
-    const TcpSegment syn = segment(kTcpSyn, 100);
+    const TcpSegment syn = segment(tcp_flag::kSyn, 100);
     REQUIRE(f.table->insert(service_connection(f, 1111, &syn), kStart).status == InsertStatus::ok);
     f.region.bytes[c.offset] ^= std::byte{0x10};
     const auto report = f.reopen(kStart + 1);
@@ -160,7 +160,7 @@ TEST_CASE(
 
 TEST_CASE("ports get their index, instance and connections back; those nobody reopens lose theirs") {
   Fixture f;
-  const TcpSegment syn = segment(kTcpSyn, 100);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 100);
   const PortLife c = f.table->open_port("pod-c").value();
   REQUIRE(f.table->insert(service_connection(f, 1, &syn), kStart).status == InsertStatus::ok);
   NewConnection to_c = connection(f, tuple(Protocol::udp, 5, 53));

@@ -20,8 +20,8 @@ Update hear(Fixture& f, const FlowTuple& tuple, uint64_t now = kStart) {
   return f.table->update(f.table->find(tuple, now), packet, now);
 }
 
-SctpPacket sctp(SctpChunk chunk, uint32_t tag, uint32_t initiate = 0, bool reflected = false) {
-  return {tag, initiate, 1u << static_cast<unsigned>(chunk), reflected};
+SctpPacket sctp(uint8_t chunk, uint32_t tag, uint32_t initiate = 0, bool reflected = false) {
+  return {tag, initiate, 1u << chunk, reflected};
 }
 
 }  // namespace
@@ -80,25 +80,25 @@ TEST_CASE("an SCTP association opens with INIT and ends with SHUTDOWN COMPLETE")
   };
   const auto pass = Update::pass;
   const std::vector<std::vector<Line>> cases{
-      {{O, sctp(SctpChunk::init, 0, 11), pass, State::sctp_cookie_wait},
-       {O, sctp(SctpChunk::init, 0, 11), pass, State::sctp_cookie_wait},
-       {P, sctp(SctpChunk::init_ack, 99, 22), pass, State::sctp_cookie_wait},  // not the initiator's tag
-       {P, sctp(SctpChunk::init_ack, 11, 22), pass, State::sctp_cookie_ready},
-       {O, sctp(SctpChunk::cookie_echo, 22), pass, State::sctp_cookie_echoed},
-       {P, sctp(SctpChunk::cookie_ack, 11), pass, State::sctp_established},
-       {O, sctp(SctpChunk::data, 22), pass, State::sctp_established},
-       {P, sctp(SctpChunk::abort, 77), Update::invalid, State::sctp_established},
-       {P, sctp(SctpChunk::shutdown, 77), pass, State::sctp_established},
-       {O, sctp(SctpChunk::init, 0, 33), pass, State::sctp_established},
-       {O, sctp(SctpChunk::shutdown, 22), pass, State::sctp_shutdown},
-       {P, sctp(SctpChunk::shutdown_ack, 11), pass, State::sctp_shutdown_ack},
-       {O, sctp(SctpChunk::shutdown_complete, 22), pass, State::sctp_closed},
-       {O, sctp(SctpChunk::init, 0, 44), Update::restart, State::sctp_closed}},
-      {{O, sctp(SctpChunk::init, 0, 11), pass, State::sctp_cookie_wait},
-       {P, sctp(SctpChunk::abort, 11), pass, State::sctp_closed}},
-      {{O, sctp(SctpChunk::data, 22), pass, State::sctp_established},  // picked up
-       {P, sctp(SctpChunk::heartbeat_ack, 11), pass, State::sctp_established},
-       {P, sctp(SctpChunk::abort, 22, 0, true), pass, State::sctp_closed}},
+      {{O, sctp(sctp_chunk::kInit, 0, 11), pass, State::sctp_cookie_wait},
+       {O, sctp(sctp_chunk::kInit, 0, 11), pass, State::sctp_cookie_wait},
+       {P, sctp(sctp_chunk::kInitAck, 99, 22), pass, State::sctp_cookie_wait},  // not the initiator's tag
+       {P, sctp(sctp_chunk::kInitAck, 11, 22), pass, State::sctp_cookie_ready},
+       {O, sctp(sctp_chunk::kCookieEcho, 22), pass, State::sctp_cookie_echoed},
+       {P, sctp(sctp_chunk::kCookieAck, 11), pass, State::sctp_established},
+       {O, sctp(sctp_chunk::kData, 22), pass, State::sctp_established},
+       {P, sctp(sctp_chunk::kAbort, 77), Update::invalid, State::sctp_established},
+       {P, sctp(sctp_chunk::kShutdown, 77), pass, State::sctp_established},
+       {O, sctp(sctp_chunk::kInit, 0, 33), pass, State::sctp_established},
+       {O, sctp(sctp_chunk::kShutdown, 22), pass, State::sctp_shutdown},
+       {P, sctp(sctp_chunk::kShutdownAck, 11), pass, State::sctp_shutdown_ack},
+       {O, sctp(sctp_chunk::kShutdownComplete, 22), pass, State::sctp_closed},
+       {O, sctp(sctp_chunk::kInit, 0, 44), Update::restart, State::sctp_closed}},
+      {{O, sctp(sctp_chunk::kInit, 0, 11), pass, State::sctp_cookie_wait},
+       {P, sctp(sctp_chunk::kAbort, 11), pass, State::sctp_closed}},
+      {{O, sctp(sctp_chunk::kData, 22), pass, State::sctp_established},  // picked up
+       {P, sctp(sctp_chunk::kHeartbeatAck, 11), pass, State::sctp_established},
+       {P, sctp(sctp_chunk::kAbort, 22, 0, true), pass, State::sctp_closed}},
   };
   for (size_t c = 0; c < cases.size(); ++c) {
     CAPTURE(c);
@@ -124,8 +124,8 @@ TEST_CASE("an SCTP association opens with INIT and ends with SHUTDOWN COMPLETE")
     CHECK(f.table->check() == nullptr);
   }
   for (const SctpPacket& first :
-       {sctp(SctpChunk::init, 5, 11), sctp(SctpChunk::init, 0, 0), sctp(SctpChunk::init_ack, 1, 2),
-        sctp(SctpChunk::abort, 1), sctp(SctpChunk::data, 0)})
+       {sctp(sctp_chunk::kInit, 5, 11), sctp(sctp_chunk::kInit, 0, 0), sctp(sctp_chunk::kInitAck, 1, 2),
+        sctp(sctp_chunk::kAbort, 1), sctp(sctp_chunk::kData, 0)})
     CHECK(sctp_start(first) == SctpStart::refuse);
 }
 
@@ -133,7 +133,7 @@ TEST_CASE("SCTP chunks are read within their packet") {
   uint8_t bytes[48] = {0x0b, 0xb8, 0x0f, 0x1c, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 11};
   SctpPacket packet;
   REQUIRE(read_sctp(bytes, 32, packet));
-  CHECK(packet.has(SctpChunk::init));
+  CHECK(packet.has(sctp_chunk::kInit));
   CHECK(packet.initiate_tag == 11);
   CHECK(sctp_start(packet) == SctpStart::begin);
   CHECK_FALSE(read_sctp(bytes, 31, packet));
@@ -283,8 +283,8 @@ TEST_CASE("a tuple that is its own reverse is refused") {
 
 TEST_CASE("full: what is unreplied goes first, what is established never") {
   Fixture f(small(16));
-  const TcpSegment syn = segment(kTcpSyn, 1), syn_ack = segment(kTcpSyn | kTcpAck, 1, 2),
-                   ack = segment(kTcpAck, 2, 2);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 1), syn_ack = segment(tcp_flag::kSyn | tcp_flag::kAck, 1, 2),
+                   ack = segment(tcp_flag::kAck, 2, 2);
   const auto establish = [&](uint16_t port) {
     NewConnection wanted = connection(f, tuple(Protocol::tcp, port, 80));
     wanted.tcp = &syn;
@@ -330,14 +330,14 @@ TEST_CASE("a port's quota bounds what it begins and nobody else") {
   wanted.initiator = c;
   for (uint16_t i = 1; i <= 3; ++i) {
     // Picked up mid-stream: established, and so not to be evicted.
-    const TcpSegment picked_up = segment(kTcpAck, 1, 1);
+    const TcpSegment picked_up = segment(tcp_flag::kAck, 1, 1);
     wanted.tcp = &picked_up;
     wanted.original = tuple(Protocol::tcp, i, 53);
     CHECK(f.table->insert(wanted, kStart).status == (i <= 2 ? InsertStatus::ok : InsertStatus::quota));
   }
   CHECK(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
   CHECK(f.table->kill(f.table->find(tuple(Protocol::tcp, 1, 53), kStart)));
-  const TcpSegment syn = segment(kTcpSyn, 1);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 1);
   wanted.tcp = &syn;
   CHECK(f.table->insert(wanted, kStart).status == InsertStatus::ok);
   CHECK(f.table->counts().refused_quota == 1);
@@ -374,7 +374,7 @@ TEST_CASE("without a quota of its own a port may begin half of what the table ho
     uint32_t begun = 0;
     for (uint32_t i = 0; i < capacity; ++i) {
       const FlowTuple tcp = tuple(Protocol::tcp, static_cast<uint16_t>(i), 80, 0x0a000001, 0x0b000000 + i);
-      const TcpSegment middle = segment(kTcpAck, 100, 100);
+      const TcpSegment middle = segment(tcp_flag::kAck, 100, 100);
       NewConnection wanted = connection(f, tcp);
       wanted.tcp = &middle;
       const InsertResult inserted = f.table->insert(wanted, kStart);
@@ -398,7 +398,7 @@ TEST_CASE(
   const PortLife c = f.table->open_port("pod-c", 64).value();
   NewConnection wanted = connection(f, {});
   wanted.initiator = c;
-  const TcpSegment syn = segment(kTcpSyn, 1);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 1);
   wanted.tcp = &syn;
   const auto begin = [&](uint16_t port) {
     wanted.original = tuple(Protocol::tcp, port, 80);
@@ -416,7 +416,7 @@ TEST_CASE("a port at its quota gives up what is over before what has just begun"
   const PortLife c = f.table->open_port("pod-c", 64).value();
   NewConnection wanted = connection(f, {});
   wanted.initiator = c;
-  const TcpSegment syn = segment(kTcpSyn, 1), reset = segment(kTcpRst | kTcpAck, 0, 2);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 1), reset = segment(tcp_flag::kRst | tcp_flag::kAck, 0, 2);
   wanted.tcp = &syn;
   const auto begin = [&](uint16_t port) {
     wanted.original = tuple(Protocol::tcp, port, 80);
@@ -440,11 +440,11 @@ TEST_CASE("a port at its quota gives up its own unanswered connections, and nobo
   NewConnection wanted = connection(f, {});
   wanted.initiator = c;
   REQUIRE(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
-  const TcpSegment established = segment(kTcpAck, 1, 1);
+  const TcpSegment established = segment(tcp_flag::kAck, 1, 1);
   wanted.tcp = &established;
   wanted.original = tuple(Protocol::tcp, 1, 80);
   REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-  const TcpSegment syn = segment(kTcpSyn, 1);
+  const TcpSegment syn = segment(tcp_flag::kSyn, 1);
   wanted.tcp = &syn;
   for (uint16_t i = 2; i < 200; ++i) {
     wanted.original = tuple(Protocol::tcp, i, 80);

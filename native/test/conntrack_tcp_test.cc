@@ -9,7 +9,7 @@ using namespace weft::conntrack_test;
 
 namespace {
 
-constexpr uint8_t S = kTcpSyn, A = kTcpAck, F = kTcpFin, R = kTcpRst;
+constexpr uint8_t S = tcp_flag::kSyn, A = tcp_flag::kAck, F = tcp_flag::kFin, R = tcp_flag::kRst;
 constexpr Side O = Side::original, P = Side::reply;
 
 struct Line {
@@ -243,19 +243,6 @@ TEST_CASE("what cannot begin a TCP connection does not") {
     CHECK(f.table->insert(wanted, kStart).status == InsertStatus::invalid);
     CHECK(f.table->counts().used == 0);
   }
-}
-
-TEST_CASE("the window scale is read from any place among the options") {
-  uint8_t header[40] = {};
-  CHECK(tcp_window_scale(header, 20) == kNoScale);
-  const uint8_t options[] = {2, 4, 5, 180, 1, 3, 3, 7, 0, 3, 3, 9};
-  std::memcpy(header + 20, options, sizeof options);
-  CHECK(tcp_window_scale(header, 32) == 7);
-  CHECK(tcp_window_scale(header, 27) == kNoScale);  // truncated inside the option
-  header[27] = 15;
-  CHECK(tcp_window_scale(header, 32) == 14);  // RFC 7323 section 2.3
-  header[21] = 0;
-  CHECK(tcp_window_scale(header, 32) == kNoScale);
 }
 
 TEST_CASE("an established segment writes its side's line and the shared one, not the cold one") {

@@ -43,6 +43,31 @@ TEST_CASE("a TCP packet is read field by field") {
   CHECK(p.packet.network_length() == 52);
 }
 
+TEST_CASE("the window scale is read from any place among a SYN's options; a malformed one ends the search") {
+  struct Row {
+    Bytes options;
+    int scale;
+    uint8_t flags = 0x02;
+  };
+  const Row rows[] = {
+      {{2, 4, 5, 180, 1, 3, 3, 7}, 7},
+      {{3, 3, 0, 1}, 0},
+      {{1, 3, 3, 15}, 14},  // RFC 7323 section 2.3
+      {{}, 0xff},
+      {{2, 4, 5, 180}, 0xff},
+      {{0, 3, 3, 9}, 0xff},
+      {{1, 1, 3, 3}, 0xff},
+      {{2, 0, 1, 1, 1, 3, 3, 7}, 0xff},
+      {{1, 3, 3, 7}, 0xff, 0x10},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(&row - rows);
+    const Parsed p(frame({}, 6, tcp(row.flags, {}, row.options)));
+    REQUIRE(p.reason == DropReason::none);
+    CHECK(p.packet.tcp_window_scale == row.scale);
+  }
+}
+
 TEST_CASE("other protocols give the fields that connection tracking needs") {
   const Parsed init(frame({}, 132, sctp_init()));
   CHECK(init.packet.sctp_chunk == 1);
