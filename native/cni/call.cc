@@ -1,7 +1,10 @@
 #include "cni/call.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
+#include "cni/connection.h"
 #include "cni/json.h"
 
 namespace weft::cni {
@@ -9,6 +12,11 @@ namespace weft::cni {
 namespace {
 
 constexpr std::string_view kPrefix = "CNI_";
+
+// Bytes of a network configuration; one with the attachments of 500 pods (GC) has 60 KB. Escaped into a line
+// it stays below what the agent reads.
+constexpr size_t kLongestInput = 512 * 1024;
+constexpr int64_t kInputMilliseconds = 10'000;
 
 struct Needed {
   std::string_view command;
@@ -99,6 +107,19 @@ std::optional<Failure> check_environment(const Environment& environment) {
                    "a letter or digit, then letters, digits, underscores, dots and hyphens");
   if (needed->container && !is_interface_name(interface))
     return invalid("CNI_IFNAME", interface, "an interface name of at most 15 bytes without /, : and spaces");
+  return std::nullopt;
+}
+
+std::optional<Failure> read_call(const char* const* variables, Call& call) {
+  call.environment = cni_environment(variables);
+  call.command = variable(call.environment, "CNI_COMMAND");
+  if (auto failure = check_environment(call.environment)) return failure;
+  if (call.command == "VERSION") return std::nullopt;
+  Input input = read_all(STDIN_FILENO, kLongestInput, now_milliseconds() + kInputMilliseconds);
+  if (!input.error.empty())
+    return Failure{kInputFailure, "the network configuration cannot be read",
+                   "Standard input: " + input.error + "."};
+  call.configuration = std::move(input.text);
   return std::nullopt;
 }
 

@@ -28,6 +28,15 @@ bool allows_own_namespace(const Environment& environment);
 // not valid. An unknown command is one.
 std::optional<Failure> check_environment(const Environment& environment);
 
+// One call as the runtime makes it.
+struct Call {
+  Environment environment;
+  std::string command;
+  std::string configuration;  // standard input; "" of VERSION
+};
+// Reads it, or says what is wrong with it (in no version that is known yet).
+std::optional<Failure> read_call(const char* const* variables, Call& call);
+
 // What the plugin itself takes out of the network configuration; everything else is the agent's.
 struct Configuration {
   std::string version;  // "" where there is none, or none that can be read

@@ -5,10 +5,7 @@
 // ADD answers the interface and its addresses in the version asked for, or the previous result where it
 // stands behind another plugin in a chain. CHECK wants `lo` up; DEL takes it down and is content when the
 // namespace is gone.
-#include <fcntl.h>
-#include <linux/nsfs.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,9 +28,6 @@ extern char** environ;
 namespace {
 
 using namespace weft::cni;
-
-constexpr size_t kLongestInput = 512 * 1024;
-constexpr int64_t kInputMilliseconds = 10'000;
 
 struct Plan {
   std::string version;
@@ -70,23 +64,12 @@ size_t rank(std::string_view version) {
   return place;
 }
 
-// Enters the namespace of the path. What is wrong otherwise; `gone` where the namespace is no more.
-std::string enter(const std::string& path, bool allow_own, bool& gone) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) {
-    gone = errno == ENOENT || errno == ENOTDIR || errno == ESRCH;
-    return "open: " + std::string(::strerror(errno));
-  }
-  const int type = ::ioctl(file.get(), NS_GET_NSTYPE);
-  if (type != CLONE_NEWNET) {
-    gone = type < 0;
-    return "it is not a network namespace";
-  }
-  // A DEL here would take the host's own loopback down.
-  if (!allow_own && is_own_namespace(file.get()))
+// Why the namespace was not entered. A DEL in the host's own would take its loopback down.
+std::string refusal(const Entering& entering) {
+  if (entering.state == Entering::other || entering.number == ENOTTY) return "it is not a network namespace";
+  if (entering.state == Entering::own)
     return "it is the runtime's own network namespace (CNI_NETNS_OVERRIDE=1 allows it)";
-  if (::setns(file.get(), CLONE_NEWNET) != 0) return "setns: " + std::string(::strerror(errno));
-  return {};
+  return std::string(entering.call) + ": " + ::strerror(entering.number);
 }
 
 // Reads, and with a `wanted` sets, whether `lo` is up.
@@ -129,37 +112,29 @@ std::string result_json(const Plan& plan, const std::string& path) {
 }
 
 int run() {
-  const Environment environment = cni_environment(environ);
-  const std::string_view command = variable(environment, "CNI_COMMAND");
-  if (const auto failure = check_environment(environment)) return fail(*failure, kNewestVersion);
+  Call call;
+  if (const auto failure = read_call(environ, call)) return fail(*failure, kNewestVersion);
+  const std::string& command = call.command;
   if (command == "VERSION") return write_all(STDOUT_FILENO, version_json()) ? 0 : 1;
-
-  const Input input = read_all(STDIN_FILENO, kLongestInput, now_milliseconds() + kInputMilliseconds);
-  if (!input.error.empty())
-    return fail(
-        {kInputFailure, "the network configuration cannot be read", "Standard input: " + input.error + "."},
-        kNewestVersion);
   Plan plan;
-  if (const auto failure = read_plan(input.text, plan)) return fail(*failure, plan.version);
+  if (const auto failure = read_plan(call.configuration, plan)) return fail(*failure, plan.version);
   const char* const since = command == "CHECK"                       ? "0.4.0"
                             : command == "GC" || command == "STATUS" ? "1.1.0"
                                                                      : "0.3.0";
   if (rank(plan.version) < rank(since))
-    return fail(
-        {kIncompatibleVersion, "incompatible CNI version",
-         std::string(command) + " exists from " + since + " on; the configuration has " + plan.version + "."},
-        plan.version);
+    return fail({kIncompatibleVersion, "incompatible CNI version",
+                 command + " exists from " + since + " on; the configuration has " + plan.version + "."},
+                plan.version);
   if (command == "GC" || command == "STATUS") return 0;
 
-  const std::string path(variable(environment, "CNI_NETNS"));
+  const std::string path(variable(call.environment, "CNI_NETNS"));
   if (command == "DEL" && path.empty()) return 0;
-  bool gone = false;
-  if (const std::string error = enter(path, allows_own_namespace(environment), gone); !error.empty()) {
-    if (command == "DEL" && gone) return 0;
+  const Entering entering = enter_namespace(path, allows_own_namespace(call.environment));
+  if (command == "DEL" && entering.state == Entering::missing) return 0;
+  if (entering.state != Entering::entered)
     return fail({kInvalidEnvironment, "invalid environment variable CNI_NETNS",
-                 "CNI_NETNS is " + path + ": " + error},
+                 "CNI_NETNS is " + path + ": " + refusal(entering)},
                 plan.version);
-  }
   bool up = false;
   const std::optional<bool> wanted = command == "CHECK" ? std::nullopt : std::optional(command == "ADD");
   if (const std::string error = loopback_up(wanted, up); !error.empty())

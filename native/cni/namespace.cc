@@ -31,9 +31,10 @@ struct Found {
   std::vector<std::pair<std::string, std::string>> routes;  // destination, gateway or ""
 };
 
-std::string state(std::string_view name, const char* call = nullptr, int number = 0) {
+std::string failed(Entering::State state, const char* call, int number) {
+  constexpr std::string_view kNames[] = {"ok", "missing", "other", "own", "closed"};
   std::string json = "{\"state\":";
-  append_json_string(json, name);
+  append_json_string(json, kNames[state]);
   if (call != nullptr) {
     json += ",\"error\":";
     append_json_string(json, std::string(call) + ": " + ::strerror(number));
@@ -143,8 +144,7 @@ std::string found_json(const std::string& name, const Found& found, bool whole) 
   return json + "}}";
 }
 
-}  // namespace
-
+// Whether an open namespace is the one that this process is in.
 bool is_own_namespace(int descriptor) {
   struct stat theirs{};
   struct stat ours{};
@@ -152,25 +152,33 @@ bool is_own_namespace(int descriptor) {
          theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }
 
-std::string look_into_namespace(const std::string& path, const std::string& interface, bool whole,
-                                bool allow_own) {
+}  // namespace
+
+Entering enter_namespace(const std::string& path, bool allow_own) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) {
     const bool missing = errno == ENOENT || errno == ENOTDIR || errno == ESRCH;
-    return state(missing ? "missing" : "closed", "open", errno);
+    return {missing ? Entering::missing : Entering::closed, "open", errno};
   }
   const int type = ::ioctl(file.get(), NS_GET_NSTYPE);
-  if (type < 0) return state("missing", "ioctl(NS_GET_NSTYPE)", errno);
-  if (type != CLONE_NEWNET) return state("other");
-  if (!allow_own && is_own_namespace(file.get())) return state("own");
-  if (::setns(file.get(), CLONE_NEWNET) != 0) return state("closed", "setns", errno);
+  if (type < 0) return {Entering::missing, "ioctl(NS_GET_NSTYPE)", errno};
+  if (type != CLONE_NEWNET) return {Entering::other};
+  if (!allow_own && is_own_namespace(file.get())) return {Entering::own};
+  if (::setns(file.get(), CLONE_NEWNET) != 0) return {Entering::closed, "setns", errno};
+  return {};
+}
+
+std::string look_into_namespace(const std::string& path, const std::string& interface, bool whole,
+                                bool allow_own) {
+  const Entering entering = enter_namespace(path, allow_own);
+  if (entering.state != Entering::entered) return failed(entering.state, entering.call, entering.number);
   RouteSocket socket;
-  if (!socket.valid()) return state("closed", "socket(AF_NETLINK)", errno);
+  if (!socket.valid()) return failed(Entering::closed, "socket(AF_NETLINK)", errno);
   Found found;
   if (const int error = socket.link(interface, [&](const nlmsghdr& message) { take_link(message, found); });
       error != 0) {
     if (error == ENODEV) return "{\"state\":\"ok\",\"interface\":null}";
-    return state("closed", "RTM_GETLINK", error);
+    return failed(Entering::closed, "RTM_GETLINK", error);
   }
   if (whole) {
     for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
@@ -181,7 +189,7 @@ std::string look_into_namespace(const std::string& path, const std::string& inte
             socket.dump(RTM_GETROUTE, family, [&](const nlmsghdr& message) { take_route(message, found); });
       // A kernel without IPv6 has none of either.
       if (error != 0 && error != EAFNOSUPPORT && error != EOPNOTSUPP)
-        return state("closed", "RTM_GETROUTE", error);
+        return failed(Entering::closed, "RTM_GETROUTE", error);
     }
   }
   return found_json(interface, found, whole);

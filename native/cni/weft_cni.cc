@@ -31,11 +31,7 @@ namespace {
 
 using namespace weft::cni;
 
-// Bytes of a network configuration; one with the attachments of 500 pods (GC) has 60 KB. Escaped into a line
-// it stays below what the agent reads.
-constexpr size_t kLongestInput = 512 * 1024;
 constexpr size_t kLongestAnswer = 4 * 1024 * 1024;
-constexpr int64_t kInputMilliseconds = 10'000;
 // How many times connectTimeout STATUS waits; with the default 10 s, which a kubelet (30 s) bears.
 constexpr int64_t kStatusPatience = 5;
 
@@ -46,17 +42,11 @@ int fail(const Failure& failure, std::string_view version) {
 }
 
 int run() {
-  const Environment environment = cni_environment(environ);
-  const std::string_view command = variable(environment, "CNI_COMMAND");
-  if (const auto failure = check_environment(environment)) return fail(*failure, kNewestVersion);
+  Call call;
+  if (const auto failure = read_call(environ, call)) return fail(*failure, kNewestVersion);
+  const std::string& command = call.command;
   if (command == "VERSION") return write_all(STDOUT_FILENO, version_json()) ? 0 : 1;
-
-  const Input input = read_all(STDIN_FILENO, kLongestInput, now_milliseconds() + kInputMilliseconds);
-  if (!input.error.empty())
-    return fail(
-        {kInputFailure, "the network configuration cannot be read", "Standard input: " + input.error + "."},
-        kNewestVersion);
-  const Configuration configuration = read_configuration(input.text);
+  const Configuration configuration = read_configuration(call.configuration);
 
   const auto away = [&](const std::string& reason) {
     const int code = command == "STATUS" ? kNotAvailable : kTryAgainLater;
@@ -73,11 +63,11 @@ int run() {
 
   std::string seen;
   if (command == "ADD" || command == "CHECK")
-    seen = look_into_namespace(std::string(variable(environment, "CNI_NETNS")),
-                               std::string(variable(environment, "CNI_IFNAME")), command == "CHECK",
-                               allows_own_namespace(environment));
+    seen = look_into_namespace(std::string(variable(call.environment, "CNI_NETNS")),
+                               std::string(variable(call.environment, "CNI_IFNAME")), command == "CHECK",
+                               allows_own_namespace(call.environment));
   const int64_t deadline = now_milliseconds() + configuration.answer_milliseconds;
-  error = connection.send(request_line(environment, input.text, seen), deadline);
+  error = connection.send(request_line(call.environment, call.configuration, seen), deadline);
   if (!error.empty()) return away(error + ".");
   const Input line = connection.receive_line(kLongestAnswer, deadline);
   if (!line.error.empty()) return away(line.error + ".");
