@@ -76,7 +76,7 @@ function parsePublish(id: number, frame: Fields, parser: PortParser): PublishReq
     revision: whole(frame, 'revision', 0, Number.MAX_SAFE_INTEGER),
     image,
     ports,
-    ...(frame.settings === undefined ? {} : { settings: parseSettings(object(frame.settings, 'settings')) }),
+    ...(frame.settings === undefined ? {} : { settings: parseSettings(frame.settings) }),
     ...(frame.shadow === undefined ? {} : { shadow: parseShadow(object(frame.shadow, 'shadow')) }),
   };
 }
@@ -243,7 +243,9 @@ function parseRoute(value: unknown, where: string): PortRoute {
   return { destination: network, source };
 }
 
-function parseSettings(fields: Fields): SwitchSettings {
+/** Throws FrameInvalid. */
+export function parseSettings(value: unknown): SwitchSettings {
+  const fields = object(value, 'settings');
   const numbers = [
     'connectionsPerPort',
     'fragmentsPerPort',

@@ -8,7 +8,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parsePort } from './parse-request.js';
+import { parsePort, parseSettings } from './parse-request.js';
 import type { PortSpec, SwitchSettings } from './protocol/desired-state.js';
 
 const stateVersion = 1;
@@ -91,7 +91,7 @@ function parseState(text: string): SwitchState {
     epoch: count('epoch'),
     revision: count('revision'),
     starts: count('starts'),
-    settings: (fields.settings ?? {}) as SwitchSettings,
+    settings: parseSettings(fields.settings ?? {}),
     ports: ports('ports'),
     leaving: ports('leaving'),
   };

@@ -207,8 +207,7 @@ export class DecodedImage {
       ownNodeEgress: head.own_node_egress === 1 ? 'judge' : 'allow',
       denyAction: { egress: action(head.deny_egress), ingress: action(head.deny_ingress) },
     };
-    for (const known of elements.addresses)
-      this.#addresses.set((known.address as Address).text, known);
+    for (const known of elements.addresses) this.#addresses.set((known.address as Address).text, known);
     elements.prefixes.forEach(({ base, depth }, i) => {
       let same = this.#prefixes.get(depth as number);
       if (same === undefined) {

@@ -149,17 +149,16 @@ export class Leases<Details = unknown> {
 
   /**
    * Gives the addresses of the wish, and one of each family of the pools otherwise. All or nothing; written to the journal before
-   * it returns. The same id again answers the same lease (with the new details), unless it wishes for others.
+   * it returns. The same id again answers the same lease (with the new details), unless it wishes for others; where those are
+   * refused it keeps what it has.
    */
   allocate(id: string, owner: string, details: Details, wish: Wish = noWish): LeaseResult<Details> {
     const known = this.#leases.get(id);
-    if (known !== undefined) {
-      if (grants(wish, known.addresses)) return this.#record({ ...known, owner, details });
-      this.release(id);
-    }
+    if (known !== undefined && grants(wish, known.addresses))
+      return this.#record({ ...known, owner, details });
     const addresses: Address[] = [];
     for (const address of wish.addresses) {
-      const refused = this.#refuse(address, owner, wish.by);
+      const refused = this.#refuse(address, id, owner, wish.by);
       if (refused !== null) return refused;
       addresses.push(address);
     }
@@ -173,7 +172,8 @@ export class Leases<Details = unknown> {
           'Wait until the Node object has spec.podCIDRs, or set network.podCIDRs.',
         );
       for (const { cidr, pool } of missing) {
-        const next = pool.next();
+        const kept = known?.addresses.find((address) => contains(cidr, address));
+        const next = kept === undefined ? pool.next() : toInteger(kept);
         if (next === null)
           return refusal(
             'addresses-exhausted',
@@ -187,9 +187,9 @@ export class Leases<Details = unknown> {
   }
 
   /** Why a wished address cannot be given; null: it can. */
-  #refuse(address: Address, owner: string, by: Wish['by']): { readonly problem: Problem } | null {
+  #refuse(address: Address, id: string, owner: string, by: Wish['by']): { readonly problem: Problem } | null {
     const holder = this.#holders.get(address.text);
-    if (holder !== undefined)
+    if (holder !== undefined && holder !== id)
       return refusal(
         'address-taken',
         `The address ${address.text} that ${owner} asks for belongs to ${this.#leases.get(holder)!.owner}.`,
@@ -239,7 +239,8 @@ export class Leases<Details = unknown> {
   }
 
   #remember(lease: Lease<Details>): void {
-    this.#forget(lease.id, false);
+    const kept = new Set(lease.addresses.map(({ text }) => text));
+    this.#forget(lease.id, kept);
     this.#leases.set(lease.id, Object.freeze(lease));
     for (const address of lease.addresses) {
       this.#holders.set(address.text, lease.id);
@@ -247,13 +248,15 @@ export class Leases<Details = unknown> {
     }
   }
 
-  #forget(id: string, release = true): void {
+  /** `kept`: addresses that are not given back. */
+  #forget(id: string, kept: ReadonlySet<string> = new Set()): void {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
     this.#leases.delete(id);
     for (const address of lease.addresses) {
       this.#holders.delete(address.text);
-      if (release) for (const pool of this.#poolsOf(address)) pool.release(toInteger(address));
+      if (kept.has(address.text)) continue;
+      for (const pool of this.#poolsOf(address)) pool.release(toInteger(address));
     }
   }
 

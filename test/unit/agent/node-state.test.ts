@@ -28,7 +28,10 @@ test('62 the life that a source tells of replaces a former one, also where it wa
       ['10.0.0.2', '10.96.0.2'],
     );
     state.apply([gone('pod', 'x/a', held!.uid), gone('service', 'x/s', held!.uid)]);
-    assert.deepEqual([world.get('pod', 'x/a')?.uid, world.get('service', 'x/s')?.uid], [told!.uid, told!.uid]);
+    assert.deepEqual(
+      [world.get('pod', 'x/a')?.uid, world.get('service', 'x/s')?.uid],
+      [told!.uid, told!.uid],
+    );
     state.apply([gone('pod', 'x/a', told!.uid), gone('service', 'x/s', told!.uid)]);
     assert.deepEqual([world.get('pod', 'x/a'), world.get('service', 'x/s')], [undefined, undefined]);
   }

@@ -47,7 +47,7 @@ test('what was written is read back, and an empty folder has nothing to say', (t
   assert.equal(statSync(join(path, 'switch-state.json')).mode & 0o777, 0o600);
 });
 
-test('a file that is damaged, of another version or with a port that is none is refused with a sentence', (t) => {
+test('a file that is damaged, of another version or with a port or setting that is none is refused with a sentence', (t) => {
   const path = folder(t);
   const whole = { version: 1, ...emptyState };
   for (const text of [
@@ -58,6 +58,7 @@ test('a file that is damaged, of another version or with a port that is none is 
     JSON.stringify({ ...whole, epoch: -1 }),
     JSON.stringify({ ...whole, ports: [{ ...port, mac: 'none' }] }),
     JSON.stringify({ ...whole, leaving: undefined }),
+    JSON.stringify({ ...whole, settings: { timeouts: { udp: 'long' } } }),
   ]) {
     writeFileSync(join(path, 'switch-state.json'), text);
     const found = new StateFolder(path).read();

@@ -207,6 +207,30 @@ test('requested addresses lie in the pools; a family that is not asked for comes
   );
 });
 
+test('who wishes for other addresses and is refused keeps what he has; who gets them gives the former ones back', (t) => {
+  const file = journal(t);
+  const leases = new Leases(file, [cidr('10.0.0.0/29'), cidr('fd00::/120')]);
+  const texts = (of: Leases, id: string) => of.get(id)?.addresses.map(({ text }) => text);
+  for (const id of ['a', 'b']) leases.allocate(id, `ns/${id}`, {});
+  const before = texts(leases, 'a');
+  for (const wish of [requested(address('10.0.0.3')), assigned(address('10.0.0.3'))]) {
+    assert.equal(leases.allocate('a', 'ns/a', {}, wish).problem?.code, 'address-taken');
+    assert.deepEqual(texts(leases, 'a'), before);
+  }
+  leases.allocate('a', 'ns/a', {}, requested(address('10.0.0.6')));
+  for (const of of [leases, new Leases(file, [cidr('10.0.0.0/29'), cidr('fd00::/120')])]) {
+    assert.deepEqual(texts(of, 'a'), ['10.0.0.6', 'fd00::2'], 'the family that was not named stays');
+    assert.deepEqual(
+      of.use().map(({ used }) => used),
+      [2, 2],
+    );
+  }
+  assert.deepEqual(
+    ['c', 'd', 'e', 'f'].map((id) => give(leases, id)),
+    ['10.0.0.4 fd00::4', '10.0.0.5 fd00::5', '10.0.0.2 fd00::6', 'addresses-exhausted'],
+  );
+});
+
 test('without a pool there is a word about what is missing, and the pools that come are remembered over a restart', (t) => {
   const file = journal(t);
   const leases = new Leases(file, []);
