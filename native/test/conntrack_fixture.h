@@ -70,6 +70,16 @@ inline NewConnection connection(const Fixture& f, const FlowTuple& original) {
   return wanted;
 }
 
+inline InsertResult put(Fixture& f, const FlowTuple& original, uint64_t now = kStart) {
+  return f.table->insert(connection(f, original), now);
+}
+
+inline Update hear(Fixture& f, const FlowTuple& tuple, uint64_t now = kStart) {
+  Observation packet;
+  packet.bytes = 100;
+  return f.table->update(f.table->find(tuple, now), packet, now);
+}
+
 // Whether packets of both directions are changed as the two tuples of the connection ask for. A connection of
 // TCP or UDP with only its destination translated.
 inline bool ends_change_rightly(const ConnectionTable& table, const FlowTuple& original) {

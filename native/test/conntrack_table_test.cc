@@ -1,30 +1,10 @@
-// UDP, SCTP, ICMP and other protocols through the table; translation, bounds, judging, ports, expiry.
+// UDP, ICMP and other protocols through the table; translation, judging, ports, expiry.
 #include <doctest/doctest.h>
 
 #include "conntrack_fixture.h"
 
 using namespace weft;
 using namespace weft::conntrack_test;
-
-namespace {
-
-constexpr Side O = Side::original, P = Side::reply;
-
-InsertResult put(Fixture& f, const FlowTuple& original, uint64_t now = kStart) {
-  return f.table->insert(connection(f, original), now);
-}
-
-Update hear(Fixture& f, const FlowTuple& tuple, uint64_t now = kStart) {
-  Observation packet;
-  packet.bytes = 100;
-  return f.table->update(f.table->find(tuple, now), packet, now);
-}
-
-SctpPacket sctp(uint8_t chunk, uint32_t tag, uint32_t initiate = 0, bool reflected = false) {
-  return {tag, initiate, 1u << chunk, reflected};
-}
-
-}  // namespace
 
 TEST_CASE("UDP goes from unreplied to replied to stream, and each has its time") {
   Fixture f;
@@ -71,90 +51,19 @@ TEST_CASE(
   CHECK(f.table->check() == nullptr);
 }
 
-TEST_CASE("an SCTP association opens with INIT and ends with SHUTDOWN COMPLETE") {
-  struct Line {
-    Side side;
-    SctpPacket packet;
-    Update update;
-    State state;
-  };
-  const auto pass = Update::pass;
-  const std::vector<std::vector<Line>> cases{
-      {{O, sctp(sctp_chunk::kInit, 0, 11), pass, State::sctp_cookie_wait},
-       {O, sctp(sctp_chunk::kInit, 0, 11), pass, State::sctp_cookie_wait},
-       {P, sctp(sctp_chunk::kInitAck, 99, 22), pass, State::sctp_cookie_wait},  // not the initiator's tag
-       {P, sctp(sctp_chunk::kInitAck, 11, 22), pass, State::sctp_cookie_ready},
-       {O, sctp(sctp_chunk::kCookieEcho, 22), pass, State::sctp_cookie_echoed},
-       {P, sctp(sctp_chunk::kCookieAck, 11), pass, State::sctp_established},
-       {O, sctp(sctp_chunk::kData, 22), pass, State::sctp_established},
-       {P, sctp(sctp_chunk::kAbort, 77), Update::invalid, State::sctp_established},
-       {P, sctp(sctp_chunk::kShutdown, 77), pass, State::sctp_established},
-       {O, sctp(sctp_chunk::kInit, 0, 33), pass, State::sctp_established},
-       {O, sctp(sctp_chunk::kShutdown, 22), pass, State::sctp_shutdown},
-       {P, sctp(sctp_chunk::kShutdownAck, 11), pass, State::sctp_shutdown_ack},
-       {O, sctp(sctp_chunk::kShutdownComplete, 22), pass, State::sctp_closed},
-       {O, sctp(sctp_chunk::kInit, 0, 44), Update::restart, State::sctp_closed}},
-      {{O, sctp(sctp_chunk::kInit, 0, 11), pass, State::sctp_cookie_wait},
-       {P, sctp(sctp_chunk::kAbort, 11), pass, State::sctp_closed}},
-      {{O, sctp(sctp_chunk::kData, 22), pass, State::sctp_established},  // picked up
-       {P, sctp(sctp_chunk::kHeartbeatAck, 11), pass, State::sctp_established},
-       {P, sctp(sctp_chunk::kAbort, 22, 0, true), pass, State::sctp_closed}},
-  };
-  for (size_t c = 0; c < cases.size(); ++c) {
-    CAPTURE(c);
-    Fixture f;
-    const FlowTuple t = tuple(Protocol::sctp, 3000, 3868);
-    for (size_t i = 0; i < cases[c].size(); ++i) {
-      CAPTURE(i);
-      const Line& line = cases[c][i];
-      if (i == 0) {
-        NewConnection wanted = connection(f, t);
-        wanted.sctp = &line.packet;
-        REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-      }
-      const Lookup found = f.table->find(line.side == O ? t : t.reversed(), kStart);
-      REQUIRE(found.hit());
-      if (i > 0) {
-        Observation packet;
-        packet.sctp = &line.packet;
-        CHECK(static_cast<int>(f.table->update(found, packet, kStart)) == static_cast<int>(line.update));
-      }
-      CHECK(std::string(state_name(f.table->read(found.entry)->state)) == state_name(line.state));
-    }
-    CHECK(f.table->check() == nullptr);
-  }
-  for (const SctpPacket& first :
-       {sctp(sctp_chunk::kInit, 5, 11), sctp(sctp_chunk::kInit, 0, 0), sctp(sctp_chunk::kInitAck, 1, 2),
-        sctp(sctp_chunk::kAbort, 1), sctp(sctp_chunk::kData, 0)})
-    CHECK(sctp_start(first) == SctpStart::refuse);
-}
-
-TEST_CASE("SCTP chunks are read within their packet") {
-  uint8_t bytes[48] = {0x0b, 0xb8, 0x0f, 0x1c, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 11};
-  SctpPacket packet;
-  REQUIRE(read_sctp(bytes, 32, packet));
-  CHECK(packet.has(sctp_chunk::kInit));
-  CHECK(packet.initiate_tag == 11);
-  CHECK(sctp_start(packet) == SctpStart::begin);
-  CHECK_FALSE(read_sctp(bytes, 31, packet));
-  CHECK_FALSE(read_sctp(bytes, 12, packet));
-  bytes[15] = 3;
-  CHECK_FALSE(read_sctp(bytes, 32, packet));
-}
-
 TEST_CASE("an echo request from the other end with the same identifier is not a reply") {
   Fixture f;
   const FlowTuple raw = tuple(Protocol::icmp, 7, 7);
   const FlowTuple request = connection_key(raw, 8);
   REQUIRE(put(f, request).status == InsertStatus::ok);
-  CHECK(f.table->find(connection_key(raw.reversed(), 0), kStart).side == P);
+  CHECK(f.table->find(connection_key(raw.reversed(), 0), kStart).side == Side::reply);
   CHECK_FALSE(f.table->find(connection_key(raw.reversed(), 8), kStart).hit());
   CHECK(f.table->find(request, kStart).judged() == tuple(Protocol::icmp, 0, 0));
   CHECK(hear(f, request.reversed()) == Update::pass);
   CHECK(f.table->read(0).has_value());
   CHECK(put(f, connection_key(raw.reversed(), 8)).status == InsertStatus::ok);
   // Errors that quote the request and the reply.
-  CHECK(f.table->find_related(raw, kStart).side == P);
+  CHECK(f.table->find_related(raw, kStart).side == Side::reply);
   FlowTuple six = raw;
   six.family = 6;
   six.protocol = static_cast<uint8_t>(Protocol::icmpv6);
@@ -173,9 +82,9 @@ TEST_CASE("no identifier, and no kind of request, makes a request from the other
       Fixture f;
       const FlowTuple raw = tuple(Protocol::icmp, id, id);
       REQUIRE(put(f, connection_key(raw, request)).status == InsertStatus::ok);
-      CHECK(f.table->find(connection_key(raw.reversed(), reply), kStart).side == P);
+      CHECK(f.table->find(connection_key(raw.reversed(), reply), kStart).side == Side::reply);
       CHECK_FALSE(f.table->find(connection_key(raw.reversed(), request), kStart).hit());
-      CHECK(f.table->find_related(raw, kStart).side == P);
+      CHECK(f.table->find_related(raw, kStart).side == Side::reply);
       CHECK(f.table->find_related(raw.reversed(), kStart).side == Side::original);
     }
 }
@@ -203,14 +112,14 @@ TEST_CASE("a service's connection is translated both ways, and so are errors abo
   CHECK(there.from == f.a);
   CHECK(there.to == f.b);
   const Lookup back = f.table->find(at_backend.reversed(), kStart);
-  CHECK(back.side == P);
+  CHECK(back.side == Side::reply);
   CHECK(back.translated == original.reversed());
   CHECK(back.judged() == at_backend);
   CHECK(back.from == f.b);
   CHECK(ends_change_rightly(*f.table, original));
   // The backend answers "port unreachable", quoting the packet as it saw it.
   const Lookup error = f.table->find_related(at_backend, kStart);
-  CHECK(error.side == P);
+  CHECK(error.side == Side::reply);
   CHECK(error.translated.reversed() == original);
   // What was found before the connection ended says nothing of it any more.
   f.table->kill(there);
@@ -281,69 +190,6 @@ TEST_CASE("a tuple that is its own reverse is refused") {
   CHECK(f.table->check() == nullptr);
 }
 
-TEST_CASE("full: what is unreplied goes first, what is established never") {
-  Fixture f(small(16));
-  const TcpSegment syn = segment(tcp_flag::kSyn, 1), syn_ack = segment(tcp_flag::kSyn | tcp_flag::kAck, 1, 2),
-                   ack = segment(tcp_flag::kAck, 2, 2);
-  const auto establish = [&](uint16_t port) {
-    NewConnection wanted = connection(f, tuple(Protocol::tcp, port, 80));
-    wanted.tcp = &syn;
-    REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-    Observation packet;
-    packet.tcp = &syn_ack;
-    f.table->update(f.table->find(wanted.original.reversed(), kStart), packet, kStart);
-    packet.tcp = &ack;
-    f.table->update(f.table->find(wanted.original, kStart), packet, kStart);
-    CHECK(f.table->find(wanted.original, kStart).state == State::tcp_established);
-  };
-  for (uint16_t i = 1; i <= 8; ++i) establish(i);
-  for (uint16_t i = 1; i <= 4; ++i) {
-    REQUIRE(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
-    hear(f, tuple(Protocol::udp, i, 53).reversed());
-  }
-  for (uint16_t i = 11; i <= 14; ++i) REQUIRE(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
-  CHECK(f.table->counts().used == 16);
-  for (uint16_t i = 21; i <= 24; ++i) establish(i);  // takes the four unreplied
-  for (uint16_t i = 11; i <= 14; ++i) CHECK_FALSE(f.table->find(tuple(Protocol::udp, i, 53), kStart).hit());
-  for (uint16_t i = 1; i <= 4; ++i) CHECK(f.table->find(tuple(Protocol::udp, i, 53), kStart).hit());
-  for (uint16_t i = 31; i <= 34; ++i) establish(i);  // then the replied
-  CHECK(put(f, tuple(Protocol::udp, 99, 53)).status == InsertStatus::full);
-  CHECK(f.table->counts().evicted == 8);
-  CHECK(f.table->check() == nullptr);
-}
-
-TEST_CASE("full: the port with the most connections gives way to the others") {
-  Fixture f(small(32));
-  NewConnection victim = connection(f, tuple(Protocol::udp, 1, 53));
-  victim.initiator = f.b;
-  victim.responder = f.a;
-  REQUIRE(f.table->insert(victim, kStart).status == InsertStatus::ok);
-  for (uint16_t i = 2; i < 500; ++i) CHECK(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
-  CHECK(f.table->find(victim.original, kStart).hit());
-  CHECK(f.table->port_use(f.a.index) == 31);
-}
-
-TEST_CASE("a port's quota bounds what it begins and nobody else") {
-  Fixture f;
-  const PortLife c = f.table->open_port("pod-c", 2).value();
-  NewConnection wanted = connection(f, {});
-  wanted.initiator = c;
-  for (uint16_t i = 1; i <= 3; ++i) {
-    // Picked up mid-stream: established, and so not to be evicted.
-    const TcpSegment picked_up = segment(tcp_flag::kAck, 1, 1);
-    wanted.tcp = &picked_up;
-    wanted.original = tuple(Protocol::tcp, i, 53);
-    CHECK(f.table->insert(wanted, kStart).status == (i <= 2 ? InsertStatus::ok : InsertStatus::quota));
-  }
-  CHECK(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
-  CHECK(f.table->kill(f.table->find(tuple(Protocol::tcp, 1, 53), kStart)));
-  const TcpSegment syn = segment(tcp_flag::kSyn, 1);
-  wanted.tcp = &syn;
-  CHECK(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-  CHECK(f.table->counts().refused_quota == 1);
-  CHECK(f.table->check() == nullptr);
-}
-
 TEST_CASE("packets of each direction are counted beyond 32 bits") {
   Fixture f;
   const FlowTuple flow = tuple(Protocol::udp, 1, 53);
@@ -360,101 +206,6 @@ TEST_CASE("packets of each direction are counted beyond 32 bits") {
   REQUIRE(f.table->kill(f.table->find(flow, kStart)));
   const InsertResult again = f.table->insert(connection(f, flow), kStart);
   CHECK(f.table->read(again.lookup.entry)->packets == std::array<uint64_t, 2>{1, 0});
-}
-
-TEST_CASE("without a quota of its own a port may begin half of what the table holds") {
-  for (const uint32_t capacity : {1u, 2u, 1024u, 65'536u}) {
-    CAPTURE(capacity);
-    TableOptions options = small(capacity);
-    options.port_quota = 0;
-    Fixture f(options);
-    const uint32_t half = std::max(1u, capacity / 2);
-    CHECK(f.table->port_quota(f.a.index) == half);
-    // Established, so that they make no room for each other.
-    uint32_t begun = 0;
-    for (uint32_t i = 0; i < capacity; ++i) {
-      const FlowTuple tcp = tuple(Protocol::tcp, static_cast<uint16_t>(i), 80, 0x0a000001, 0x0b000000 + i);
-      const TcpSegment middle = segment(tcp_flag::kAck, 100, 100);
-      NewConnection wanted = connection(f, tcp);
-      wanted.tcp = &middle;
-      const InsertResult inserted = f.table->insert(wanted, kStart);
-      if (inserted.status != InsertStatus::ok) {
-        CHECK(inserted.status == InsertStatus::quota);
-        break;
-      }
-      ++begun;
-    }
-    CHECK(begun == half);
-    CHECK(f.reopen(kStart + 1).recovered == half);
-    CHECK(f.table->port_quota(f.a.index) == half);
-    CHECK(f.table->open_port("pod-a", 7).value().index == f.a.index);
-    CHECK(f.table->port_quota(f.a.index) == 7);
-  }
-}
-
-TEST_CASE(
-    "a port at its quota finds its own in a large table that is nearly empty, and among many of others") {
-  Fixture f(small(32768));
-  const PortLife c = f.table->open_port("pod-c", 64).value();
-  NewConnection wanted = connection(f, {});
-  wanted.initiator = c;
-  const TcpSegment syn = segment(tcp_flag::kSyn, 1);
-  wanted.tcp = &syn;
-  const auto begin = [&](uint16_t port) {
-    wanted.original = tuple(Protocol::tcp, port, 80);
-    return f.table->insert(wanted, kStart).status;
-  };
-  for (uint16_t i = 1; i <= 2000; ++i) CHECK(begin(i) == InsertStatus::ok);
-  for (uint16_t i = 1; i <= 1500; ++i)
-    REQUIRE(put(f, tuple(Protocol::udp, i, 53)).status == InsertStatus::ok);
-  for (uint16_t i = 3001; i <= 5000; ++i) CHECK(begin(i) == InsertStatus::ok);
-  CHECK(f.table->port_use(c.index) == 64);
-}
-
-TEST_CASE("a port at its quota gives up what is over before what has just begun") {
-  Fixture f;
-  const PortLife c = f.table->open_port("pod-c", 64).value();
-  NewConnection wanted = connection(f, {});
-  wanted.initiator = c;
-  const TcpSegment syn = segment(tcp_flag::kSyn, 1), reset = segment(tcp_flag::kRst | tcp_flag::kAck, 0, 2);
-  wanted.tcp = &syn;
-  const auto begin = [&](uint16_t port) {
-    wanted.original = tuple(Protocol::tcp, port, 80);
-    REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-  };
-  for (uint16_t i = 1; i <= 64; ++i) {
-    begin(i);
-    Observation answer;
-    answer.tcp = &reset;
-    f.table->update(f.table->find(wanted.original.reversed(), kStart), answer, kStart);
-    REQUIRE(f.table->find(wanted.original, kStart).state == State::tcp_closed);
-  }
-  for (uint16_t i = 101; i <= 130; ++i) begin(i);
-  for (uint16_t i = 101; i <= 130; ++i) CHECK(f.table->find(tuple(Protocol::tcp, i, 80), kStart).hit());
-  CHECK(f.table->port_use(c.index) == 64);
-}
-
-TEST_CASE("a port at its quota gives up its own unanswered connections, and nobody else's") {
-  Fixture f;
-  const PortLife c = f.table->open_port("pod-c", 4).value();
-  NewConnection wanted = connection(f, {});
-  wanted.initiator = c;
-  REQUIRE(put(f, tuple(Protocol::udp, 9, 53)).status == InsertStatus::ok);
-  const TcpSegment established = segment(tcp_flag::kAck, 1, 1);
-  wanted.tcp = &established;
-  wanted.original = tuple(Protocol::tcp, 1, 80);
-  REQUIRE(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-  const TcpSegment syn = segment(tcp_flag::kSyn, 1);
-  wanted.tcp = &syn;
-  for (uint16_t i = 2; i < 200; ++i) {
-    wanted.original = tuple(Protocol::tcp, i, 80);
-    CHECK(f.table->insert(wanted, kStart).status == InsertStatus::ok);
-    CHECK(f.table->port_use(c.index) <= 4);
-  }
-  CHECK(f.table->find(tuple(Protocol::tcp, 1, 80), kStart).hit());
-  CHECK(f.table->find(tuple(Protocol::udp, 9, 53), kStart).hit());
-  CHECK(f.table->counts().refused_quota == 0);
-  CHECK(f.table->check() == nullptr);
 }
 
 TEST_CASE("a verdict is written only onto the connection it was made for") {
