@@ -11,7 +11,7 @@ import { hostAddresses, type Node } from '../model/node.js';
 import { compareClaims, isFinished, type Pod } from '../model/pod.js';
 import type { EndpointSlice, Service, ServicePort } from '../model/service.js';
 import type { World } from '../model/world.js';
-import { type Address, compareAddresses } from '../net/address.js';
+import { type Address, compareAddresses, type Family } from '../net/address.js';
 import { Claims } from './claims.js';
 
 export interface Frontend {
@@ -137,8 +137,9 @@ export class Directory {
   }
 
   /**
-   * Where Services answer: `PROTOCOL ADDRESS PORT` for cluster, external and load balancer addresses, `PROTOCOL node PORT` for
-   * nodePorts. Of two Services that claim one place the first by name has it.
+   * Where Services answer: `PROTOCOL ADDRESS PORT` for cluster, external and load balancer addresses, `PROTOCOL node/FAMILY PORT` for
+   * nodePorts. Of two Services that claim one place the first by name has it. A Service is in no family but those of its cluster
+   * addresses, whatever else it names; one that has none yet may be in both.
    */
   frontends(): ReadonlyMap<string, Frontend> {
     this.#frontends ??= frontendsOf([...this.world.all('service').values()]);
@@ -265,20 +266,27 @@ function addressesOf(service: Service | undefined): readonly Address[] {
   return [...service.clusterIPs, ...service.loadBalancerIPs, ...service.externalIPs];
 }
 
+function familiesOf({ clusterIPs, ipFamilies }: Service): readonly Family[] {
+  const own = clusterIPs.map(({ family }) => family);
+  return own.length > 0 ? own : ipFamilies !== undefined && ipFamilies.length > 0 ? ipFamilies : [4, 6];
+}
+
 function frontendsOf(services: Service[]): ReadonlyMap<string, Frontend> {
   const places = new Map<string, Frontend>();
   const byName = services.sort((a, b) => (keyOf(a.namespace, a.name) < keyOf(b.namespace, b.name) ? -1 : 1));
   for (const service of byName) {
     if (service.type === 'ExternalName' || service.headless === true) continue;
+    const families = familiesOf(service);
     for (const port of service.ports) {
       const claim = (place: string, number: number) => {
         const key = `${port.protocol} ${place} ${number}`;
         if (!places.has(key)) places.set(key, { service, port });
       };
       for (const address of [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIPs]) {
-        claim(address.text, port.port);
+        if (families.includes(address.family)) claim(address.text, port.port);
       }
-      if (port.nodePort !== undefined && service.type !== 'ClusterIP') claim('node', port.nodePort);
+      if (port.nodePort === undefined || service.type === 'ClusterIP') continue;
+      for (const family of families) claim(`node/${family}`, port.nodePort);
     }
   }
   return places;

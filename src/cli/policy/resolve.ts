@@ -18,6 +18,7 @@ import {
   isTranslated,
   localEndpoints,
   seenFrom,
+  selects,
 } from '../../model/endpoints.js';
 import { isFinished, type Pod } from '../../model/pod.js';
 import type { Service, ServicePort } from '../../model/service.js';
@@ -79,7 +80,7 @@ function ownNodeByName(
     return found !== undefined && !found.hostNetwork && !isFinished(found) && found.nodeName === node;
   };
   if (isOn(to, unplacedNode(directory, from))) return { kind: 'own-node', direction: 'ingress' };
-  const isNodePort = directory.frontends().has(`${protocol} node ${port}`);
+  const isNodePort = [4, 6].some((family) => directory.frontends().has(`${protocol} node/${family} ${port}`));
   if (ownNodeEgress === 'allow' && !isNodePort && isOn(from, unplacedNode(directory, to))) {
     return { kind: 'own-node', direction: 'egress' };
   }
@@ -250,12 +251,7 @@ function namedAddresses(directory: Directory, service: Service, family: 4 | 6): 
 }
 
 function selectedPods(directory: Directory, service: Service): readonly Pod[] {
-  const { selector } = service;
-  if (selector === null) return [];
-  const wanted = [...selector];
-  return directory
-    .podsIn(service.namespace)
-    .filter((pod) => !pod.terminating && wanted.every(([label, value]) => pod.labels.get(label) === value));
+  return directory.podsIn(service.namespace).filter((pod) => !pod.terminating && selects(service, pod));
 }
 
 /** Whose cluster address it is: at other ports than the Service's own nobody answers there. */
@@ -275,6 +271,6 @@ function serviceAt(
   const at = (place: string) => directory.frontends().get(`${protocol} ${place} ${port}`);
   const found = at(address.text);
   if (found !== undefined) return found;
-  const onNodes = at('node');
+  const onNodes = at(`node/${address.family}`);
   return onNodes !== undefined && directory.nodeAt(address) !== undefined ? onNodes : undefined;
 }
