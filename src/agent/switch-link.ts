@@ -25,8 +25,13 @@ import { WeftError } from '../errors/problem.js';
 /** Who asks for a status must not hang with a switch that hangs. Milliseconds. */
 const queryPatience = 3000;
 
+type AnswerType = Exclude<SwitchAnswer['type'], 'error'>;
+type AnswerOf<Type extends AnswerType> = Extract<SwitchAnswer, { readonly type: Type }>;
+
 interface Waiting {
-  resolve(answer: Exclude<SwitchAnswer, { type: 'error' }>): void;
+  /** What the answer has to be. */
+  readonly type: AnswerType;
+  resolve(answer: SwitchAnswer): void;
   reject(error: Error): void;
 }
 
@@ -66,21 +71,21 @@ export class SwitchLink {
     );
   }
 
-  async hello(epoch: number): Promise<Welcome> {
-    return (await this.#request({ type: 'hello', role: 'agent', epoch })) as Welcome;
+  hello(epoch: number): Promise<Welcome> {
+    return this.#request({ type: 'hello', role: 'agent', epoch }, 'welcome');
   }
 
-  async publish(publication: Omit<PublishRequest, 'id' | 'type'>): Promise<Acknowledge> {
-    return (await this.#request({ type: 'publish', ...publication })) as Acknowledge;
+  publish(publication: Omit<PublishRequest, 'id' | 'type'>): Promise<Acknowledge> {
+    return this.#request({ type: 'publish', ...publication }, 'acknowledge');
   }
 
   async query<What extends QueryName>(
     what: What,
     options: { readonly port?: string; readonly limit?: number; readonly flow?: FlowQuestion } = {},
   ): Promise<QueryAnswers[What]> {
-    const asked = this.#request({ type: 'query', what, ...options });
+    const asked = this.#request({ type: 'query', what, ...options }, 'answer');
     const answer = await withPatience(asked, queryPatience);
-    return (answer as unknown as { readonly data: QueryAnswers[What] }).data;
+    return answer.data as QueryAnswers[What];
   }
 
   async flows(filter: FlowFilter, handlers: SubscriptionHandlers<FlowEvent>): Promise<() => void> {
@@ -116,25 +121,25 @@ export class SwitchLink {
     const id = this.#next;
     this.#subscriptions.set(id, handle);
     try {
-      await this.#request(request);
+      await this.#request(request, 'done');
     } catch (error) {
       this.#subscriptions.delete(id);
       throw error;
     }
     return () => {
       if (!this.#subscriptions.delete(id) || this.#over) return;
-      this.#request({ type: 'unsubscribe', subscription: id }).catch(() => {});
+      this.#request({ type: 'unsubscribe', subscription: id }, 'done').catch(() => {});
     };
   }
 
-  #request(request: Unnumbered<SwitchRequest>): Promise<Exclude<SwitchAnswer, { type: 'error' }>> {
+  #request<Type extends AnswerType>(request: Unnumbered<SwitchRequest>, type: Type): Promise<AnswerOf<Type>> {
     return new Promise((resolve, reject) => {
       if (this.#over || !this.#lines.open) {
         reject(new WeftError('switch-away', 'The connection to the switch has ended.'));
         return;
       }
       const id = this.#next++;
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { type, resolve: (answer) => resolve(answer as AnswerOf<Type>), reject });
       this.#lines.send({ id, ...request });
     });
   }
@@ -149,7 +154,14 @@ export class SwitchLink {
     if (answer.id === null || waiting === undefined) return;
     this.#waiting.delete(answer.id);
     if (answer.type === 'error') waiting.reject(new WeftError(answer.code, answer.message));
-    else waiting.resolve(answer);
+    else if (answer.type === waiting.type) waiting.resolve(answer);
+    else
+      waiting.reject(
+        new WeftError(
+          'switch-old',
+          `The switch answered "${answer.type}" where "${waiting.type}" belongs. It is of another version: restart it.`,
+        ),
+      );
   }
 
   #closed(error: WeftError): void {

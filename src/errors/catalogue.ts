@@ -102,7 +102,7 @@ export const errorCodes = {
   'addon-load': 'The native addon cannot be loaded.',
   'epoch-write': 'The agent cannot write the number of its start into the run directory.',
   'switch-away': 'There is no connection to the switch.',
-  'switch-old': 'The switch is of an older version, which does not know what was asked.',
+  'switch-old': 'The switch is of another version, which does not know what was asked.',
   'switch-slow': 'The switch has not acknowledged the latest state in time.',
   'switch-busy': 'Too many publications wait in the switch.',
   'switch-stopping': 'The switch is ending.',
