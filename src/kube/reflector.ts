@@ -9,18 +9,16 @@
  * what is held stays while the server is away or a list is under way. A line that cannot be read does not stop those after it; the list
  * that makes it good follows soon.
  *
- * Nothing waits without a bound of our own: each page, the beginning of a watch, and the silence of its stream, however well the
- * connection looks.
+ * Nothing waits without a bound of our own: each page, and whatever a stream does (watch-stream.ts), however well the connection looks.
  */
-import { isPlainObject, objectOf, textOf } from '../manifests/plain.js';
 import type { WatchState } from '../model/source.js';
 import { Backoff } from './backoff.js';
 import type { KubeClient } from './client.js';
-import { KubeError, refusal } from './error.js';
-import { LineCutter } from './lines.js';
+import { KubeError } from './error.js';
 import { Lister } from './list.js';
 import { type Decoded, type Resource, versionNumber } from './resource.js';
 import type { ReflectorSettings } from './settings.js';
+import { type Change, type WatchEnd, WatchStream } from './watch-stream.js';
 
 export interface ReflectorSink {
   /** undefined: nobody can say what the object is. */
@@ -28,13 +26,11 @@ export interface ReflectorSink {
   /** All there is, as of `version`. `anew`: the server's versions have begun again; what was held says nothing about age. */
   replaced(list: readonly Decoded[], version: number, anew: boolean): void;
   /** What a piece of the stream told, in order; `deleted` tells the two apart. */
-  changed(changes: readonly { readonly deleted: boolean; readonly decoded: Decoded }[]): void;
+  changed(changes: readonly Change[]): void;
   /** The server fails us; null: it is well again. */
   trouble(error: Error | null): void;
 }
 
-/** Beyond what the server was asked to end the stream after. Milliseconds. */
-const graceAfterEnd = 15_000;
 interface Waiter {
   resolve(): void;
   reject(error: Error): void;
@@ -241,133 +237,53 @@ export class Reflector {
   // ---- watch
 
   /** Resolves when the stream is over as streams are; rejects where the server refuses or breaks it. */
-  #watch(): Promise<void> {
-    const { settings, random, now, client } = this.#options;
-    return new Promise((resolve, reject) => {
-      const began = now();
-      const watchTime = settings.watchTime * (1 + random());
-      let bookmarked = false;
-      /** It brought something that could be read, and nothing that could not. */
-      let told = false;
-      let broken = false;
-      let over = false;
-      let silence: NodeJS.Timeout | undefined;
-      let soon: NodeJS.Timeout | undefined;
-      let breakOff: () => void = () => {};
-      let batch: { deleted: boolean; decoded: Decoded }[] = [];
-
-      const finish = (error: Error | null) => {
-        if (over) return;
-        over = true;
-        for (const timer of [life, silence, soon]) clearTimeout(timer);
-        this.#interrupt = () => {};
-        breakOff();
-        const well = !broken && (told || now() - began >= settings.healthy);
-        if (well) {
-          this.#backoff.reset();
-          this.#expiry.reset();
-        }
-        if (error !== null) reject(error);
-        // A server that ends each stream at once must not be asked without a pause; a broken one has had it.
-        else if (well || broken || this.#stopped || this.#waiters.length > 0) resolve();
-        else this.#pause(this.#backoff.next()).then(resolve);
-      };
-      // Whatever the stream brings, however slowly.
-      const life = setTimeout(() => finish(null), watchTime + Math.min(graceAfterEnd, watchTime));
-      this.#interrupt = () => finish(null);
-      const listen = () => {
-        clearTimeout(silence);
-        if (bookmarked) silence = setTimeout(() => finish(null), settings.silence);
-      };
-      const garbled = () => {
-        this.#garbled++;
-        broken = true;
-        this.#mustList = true;
-        // What comes after it is not held up.
-        soon ??= setTimeout(() => finish(null), this.#backoff.next());
-      };
-      const take = (line: string) => {
-        if (over) return;
-        const event = parseEvent(line);
-        if (event === null) return garbled();
-        const version = textOf(objectOf(objectOf(event.object).metadata).resourceVersion);
-        switch (event.type) {
-          case 'BOOKMARK':
-            if (version === '') return garbled();
-            bookmarked = true;
-            told = true;
-            this.#advance(version);
-            return;
-          case 'ERROR': {
-            const status = objectOf(event.object);
-            const code = typeof status.code === 'number' ? status.code : 500;
-            finish(refusal(`watch ${this.resource.resource}`, code, status));
-            return;
-          }
-          case 'ADDED':
-          case 'MODIFIED':
-          case 'DELETED': {
-            const decoded = this.#sink.decode(event.object);
-            if (decoded === undefined || version === '') return garbled();
-            const deleted = event.type === 'DELETED';
-            // A repeated event of the past; a deletion is known by its uid, since servers differ in the version that it carries.
-            if (!deleted && decoded.version <= this.version) return;
-            told = true;
-            batch.push({ deleted, decoded });
-            this.#advance(version);
-            return;
-          }
-          default:
-            garbled();
-        }
-      };
-      const lines = new LineCutter(settings.longestEvent, take, garbled);
-
-      breakOff = client.watch(
-        this.#lister.path,
-        {
-          query: {
-            watch: 1,
-            resourceVersion: this.#version,
-            allowWatchBookmarks: true,
-            timeoutSeconds: Math.max(1, Math.round(watchTime / 1000)),
-          },
-          patience: settings.patience,
+  async #watch(): Promise<void> {
+    const { error, well, broken } = await new Promise<WatchEnd>((resolve) => {
+      const { client, settings, random, now } = this.#options;
+      const stream = new WatchStream({
+        client,
+        path: this.#lister.path,
+        what: `watch ${this.resource.resource}`,
+        settings,
+        random,
+        now,
+        after: this.#version,
+        decode: (value) => this.#sink.decode(value),
+        opened: () => {
+          this.#state = 'watching';
+          this.#sink.trouble(null);
         },
-        {
-          open: () => {
-            this.#heard();
-            this.#state = 'watching';
-            this.#sink.trouble(null);
-            listen();
-          },
-          data: (chunk) => {
-            this.#heard();
-            listen();
-            lines.push(chunk);
-            const changes = batch;
-            batch = [];
-            if (changes.length > 0) this.#sink.changed(changes);
-          },
-          end: finish,
+        heard: () => this.#heard(),
+        isOld: (version) => version <= this.version,
+        advance: (version) => this.#advance(version),
+        changed: (changes) => this.#sink.changed(changes),
+        garbled: () => {
+          this.#garbled++;
+          this.#mustList = true;
         },
-      );
+        // What comes after it is not held up for longer.
+        patienceWithGarbage: () => this.#backoff.next(),
+        ended: (end) => {
+          this.#interrupt = () => {};
+          resolve(end);
+        },
+      });
+      this.#interrupt = () => stream.end();
+      stream.begin();
     });
+    if (well) {
+      this.#backoff.reset();
+      this.#expiry.reset();
+    }
+    if (error !== null) throw error;
+    // A server that ends each stream at once must not be asked without a pause; a broken one has had it.
+    if (well || broken || this.#stopped || this.#waiters.length > 0) return;
+    await this.#pause(this.#backoff.next());
   }
 
   /** Never backwards, where versions can be compared. */
   #advance(version: string): void {
     if (versionNumber(version) < this.version) return;
     this.#version = version;
-  }
-}
-
-function parseEvent(line: string): { readonly type: string; readonly object: unknown } | null {
-  try {
-    const value: unknown = JSON.parse(line);
-    if (!isPlainObject(value) || typeof value.type !== 'string' || !isPlainObject(value.object)) return null;
-    return { type: value.type, object: value.object };
-  } catch {
-    return null;
   }
 }
