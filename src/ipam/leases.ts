@@ -1,10 +1,7 @@
 /**
- * Which pod has which addresses, remembered across restarts of the agent.
- *
- * A journal in the run directory, one JSON line a change, replayed at start: so a restarted agent gives out addresses in exactly the
- * order in which the old one would have. No fsync: the run directory is a tmpfs that a reboot empties together with the pods; what
- * a lost process has written is in the page cache all the same. A last line that is torn belongs to a request that was never
- * answered and is dropped. When the journal holds several times more lines than there is state, it is rewritten.
+ * Which pod has which addresses, remembered across restarts of the agent: every change is a line of a journal (journal.ts), replayed
+ * at start, so that a restarted agent gives out addresses in exactly the order in which the old one would have. When the journal holds
+ * several times more lines than there is state, it is rewritten.
  *
  * `details` is what the owner needs to bring the attachment back (namespace path, interface name): kept in the same line as the
  * addresses, so that the two cannot disagree. This module does not look into it.
@@ -12,14 +9,11 @@
  * The pools can change while there are leases: a node's CIDRs come late, or are replaced. They are written to the journal too, so
  * that a restart has them without the API. A lease of a pool that was replaced stays what it is until it is released; what is new
  * comes from the new pools.
- *
- * One process at a time; not for concurrent writers (the agent's socket is its lock).
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import type { Problem } from '../errors/problem.js';
 import { type Address, addressOf, parseAddress } from '../net/address.js';
 import { type Cidr, contains, parseCidr } from '../net/cidr.js';
+import { Journal } from './journal.js';
 import { AddressPool } from './pool.js';
 
 export interface Lease<Details = unknown> {
@@ -70,7 +64,7 @@ interface Pool {
 }
 
 export class Leases<Details = unknown> {
-  readonly #file: string;
+  readonly #journal: Journal<Line<Details>>;
   /** By the text of the CIDR; those that were replaced stay as long as they have leases, with their order. */
   readonly #pools = new Map<string, Pool>();
   /** Where new leases come from; at most one of each family. */
@@ -79,9 +73,6 @@ export class Leases<Details = unknown> {
   /** Lease id by address text, for addresses inside and outside of the pools. */
   readonly #holders = new Map<string, string>();
   readonly #isDetails: (value: unknown) => value is Details;
-  #lines = 0;
-  /** The last line could not be written to its end, as on a disk that is full. */
-  #cut = false;
 
   /**
    * Reads the journal if there is one. `cidrs`: at most one of each family; empty: those that the journal names last, or none.
@@ -93,11 +84,19 @@ export class Leases<Details = unknown> {
     report: (problem: Problem) => void = () => {},
     isDetails: (value: unknown) => value is Details = (_value): _value is Details => true,
   ) {
-    this.#file = file;
+    this.#journal = new Journal(file);
     this.#isDetails = isDetails;
     this.#activate(cidrs);
-    mkdirSync(dirname(file), { recursive: true });
-    this.#replay(report, cidrs.length === 0);
+    this.#journal.replay(
+      (line) => this.#replayLine(line, cidrs.length === 0),
+      (line, problem) =>
+        report({
+          code: 'leases-damaged',
+          severity: 'warning',
+          message: `A line of the lease journal cannot be read (${problem}); it is left out.`,
+          source: { file, line },
+        }),
+    );
   }
 
   get cidrs(): readonly Cidr[] {
@@ -109,7 +108,7 @@ export class Leases<Details = unknown> {
     if (sameTexts(this.cidrs, cidrs)) return false;
     this.#activate(cidrs);
     try {
-      this.#append({ cidrs: cidrs.map(({ text }) => text) });
+      this.#journal.append({ cidrs: cidrs.map(({ text }) => text) });
     } catch {
       // In force all the same. What is lost is lost at a restart only, and then the source tells it again.
     }
@@ -213,7 +212,7 @@ export class Leases<Details = unknown> {
   release(id: string): boolean {
     if (!this.#leases.has(id)) return false;
     try {
-      this.#append({ release: id });
+      this.#journal.append({ release: id });
     } catch {
       // Given back all the same. Should the agent restart, the lease is there again and ends when its namespace is found gone.
     }
@@ -225,11 +224,16 @@ export class Leases<Details = unknown> {
   #record(lease: Lease<Details>): LeaseResult<Details> {
     const { id, owner, addresses, details } = lease;
     try {
-      this.#append({ lease: id, owner, addresses: addresses.map((address) => address.text), details });
+      this.#journal.append({
+        lease: id,
+        owner,
+        addresses: addresses.map((address) => address.text),
+        details,
+      });
     } catch (error) {
       return refusal(
         'leases-write',
-        `The lease of ${owner} could not be written to ${this.#file} (${(error as NodeJS.ErrnoException).code}).`,
+        `The lease of ${owner} could not be written to ${this.#journal.file} (${(error as NodeJS.ErrnoException).code}).`,
         'Make room in the run directory.',
       );
     }
@@ -280,18 +284,9 @@ export class Leases<Details = unknown> {
     return made;
   }
 
-  #append(line: Line<Details>): void {
-    // What is left of a line that was cut off must not take this one with it.
-    const start = this.#cut ? '\n' : '';
-    this.#cut = true;
-    appendFileSync(this.#file, `${start}${JSON.stringify(line)}\n`, { mode: 0o600 });
-    this.#cut = false;
-    this.#lines++;
-  }
-
   #compact(): void {
     const state = this.#leases.size + this.#pools.size;
-    if (this.#lines <= 1024 + 4 * state) return;
+    if (this.#journal.length <= 1024 + 4 * state) return;
     for (const [text, pool] of this.#pools)
       if (pool.pool.used === 0 && !this.#active.includes(pool)) this.#pools.delete(text);
     const lines: Line<Details>[] = [...this.#pools.values()].map(({ cidr, pool }) => {
@@ -306,55 +301,14 @@ export class Leases<Details = unknown> {
     for (const { id, owner, addresses, details } of this.#leases.values())
       lines.push({ lease: id, owner, addresses: addresses.map((address) => address.text), details });
     try {
-      writeFileSync(`${this.#file}.new`, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), {
-        mode: 0o600,
-      });
-      renameSync(`${this.#file}.new`, this.#file);
-      this.#lines = lines.length;
-      this.#cut = false;
+      this.#journal.rewrite(lines);
     } catch {
       // The long journal is as good as the short one; the next change tries again.
     }
   }
 
-  #replay(report: (problem: Problem) => void, remembered: boolean): void {
-    let text: string;
-    try {
-      text = readFileSync(this.#file, 'utf8');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw error;
-    }
-    const whole = text.endsWith('\n');
-    const lines = text.split('\n');
-    const torn = lines.pop() ?? '';
-    for (const [index, line] of lines.entries()) {
-      const problem = line === '' ? null : this.#replayLine(line, remembered);
-      if (problem !== null)
-        report({
-          code: 'leases-damaged',
-          severity: 'warning',
-          message: `A line of the lease journal cannot be read (${problem}); it is left out.`,
-          source: { file: this.#file, line: index + 1 },
-        });
-    }
-    this.#lines = lines.length;
-    if (whole || torn === '') return;
-    // Cut the torn end off, or the next line would be glued to it.
-    writeFileSync(`${this.#file}.new`, `${lines.join('\n')}${lines.length > 0 ? '\n' : ''}`, { mode: 0o600 });
-    renameSync(`${this.#file}.new`, this.#file);
-  }
-
   /** null: fine. */
-  #replayLine(line: string, remembered: boolean): string | null {
-    let value: unknown;
-    try {
-      value = JSON.parse(line);
-    } catch {
-      return 'no JSON';
-    }
-    if (typeof value !== 'object' || value === null) return 'no object';
-    const fields = value as Readonly<Record<string, unknown>>;
+  #replayLine(fields: Readonly<Record<string, unknown>>, remembered: boolean): string | null {
     if (typeof fields.release === 'string') {
       this.#forget(fields.release);
       return null;
