@@ -8,7 +8,7 @@
  */
 import { Compiler } from '../../src/image/compile.js';
 import { decodeInto, noObjects } from '../../src/manifests/decode.js';
-import type { KubernetesObject } from '../../src/manifests/parse.js';
+import type { KubernetesObject } from '../../src/manifests/object.js';
 import { labelsOf } from '../../src/model/labels.js';
 import type { Pod } from '../../src/model/pod.js';
 import type { NetworkPolicy, PolicyPeer } from '../../src/model/policy.js';

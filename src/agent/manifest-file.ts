@@ -9,7 +9,8 @@ import { decodeInto, type ModelObjects, noObjects } from '../manifests/decode.js
 import { expandWorkload } from '../manifests/expand.js';
 import { recognise } from '../manifests/kinds.js';
 import { losses } from '../manifests/losses.js';
-import { type ManifestObject, parseManifests } from '../manifests/parse.js';
+import type { ManifestObject } from '../manifests/object.js';
+import { parseManifests } from '../manifests/parse.js';
 import { validateObjects } from '../manifests/validate.js';
 
 /** Two writes within the grain of the file system's clock can leave the same stamp. Milliseconds, well above any such grain. */

@@ -6,7 +6,8 @@
 import { readFileSync } from 'node:fs';
 import type { SourceRef } from '../errors/problem.js';
 import { noObjects } from '../manifests/decode.js';
-import { type ManifestObject, parseManifests } from '../manifests/parse.js';
+import type { ManifestObject } from '../manifests/object.js';
+import { parseManifests } from '../manifests/parse.js';
 import { definitionsOf } from './manifest-definitions.js';
 import { decodeObject } from './manifest-file.js';
 

@@ -8,7 +8,7 @@
 import type { Problem } from '../errors/problem.js';
 import { expandWorkload } from '../manifests/expand.js';
 import { recognise } from '../manifests/kinds.js';
-import type { KubernetesObject, ManifestObject } from '../manifests/parse.js';
+import type { KubernetesObject, ManifestObject } from '../manifests/object.js';
 import { addressesFrom, nameOf, objectOf, objectsOf, type PlainObject, textOf } from '../manifests/plain.js';
 import { isProtocol } from '../model/protocol.js';
 import { type Address, address } from '../net/address.js';

@@ -1,5 +1,5 @@
 /** The objects that a lab brings along: a DNS pod behind the Service kube-dns, as K3s names and labels them. */
-import type { KubernetesObject, ManifestObject } from '../manifests/parse.js';
+import type { KubernetesObject, ManifestObject } from '../manifests/object.js';
 import { address } from '../net/address.js';
 
 export const dnsPodKey = 'kube-system/coredns';

@@ -15,7 +15,7 @@
  */
 import type { Answer, DecodedPacket, Packet, Question } from 'dns-packet';
 import { decodeInto, noObjects } from '../manifests/decode.js';
-import type { KubernetesObject } from '../manifests/parse.js';
+import type { KubernetesObject } from '../manifests/object.js';
 import { objectOf, textOf } from '../manifests/plain.js';
 import { selects } from '../model/endpoints.js';
 import { isFinished, type Pod } from '../model/pod.js';

@@ -8,7 +8,7 @@ import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { maxLineBytes } from '../agent/protocol.js';
 import type { Problem } from '../errors/problem.js';
 import { WeftError } from '../errors/problem.js';
-import type { ManifestObject } from '../manifests/parse.js';
+import type { ManifestObject } from '../manifests/object.js';
 import { nameOf, objectOf } from '../manifests/plain.js';
 import { parseAddress } from '../net/address.js';
 import type { ReferenceOptions } from '../policy/evaluate.js';

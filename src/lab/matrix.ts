@@ -5,7 +5,7 @@
  * Pure: `planProbes` says what to send, `judgeProbes` puts outcome and expectation together; sending is the engine's.
  */
 import { decodeInto, noObjects } from '../manifests/decode.js';
-import type { KubernetesObject } from '../manifests/parse.js';
+import type { KubernetesObject } from '../manifests/object.js';
 import { selects } from '../model/endpoints.js';
 import { isFinished, type Pod } from '../model/pod.js';
 import { type Protocol, protocols } from '../model/protocol.js';

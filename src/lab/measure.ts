@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FlowRecord } from '../agent/protocol/events.js';
 import { WeftError } from '../errors/problem.js';
-import type { KubernetesObject } from '../manifests/parse.js';
+import type { KubernetesObject } from '../manifests/object.js';
 import { parseAddress } from '../net/address.js';
 import { sendProbes } from './engine.js';
 import type { LineClient } from './line-client.js';

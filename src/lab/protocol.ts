@@ -6,7 +6,7 @@
  * being the lab's first process. So a lab leaves no file behind on the host, whatever ends it.
  */
 import type { Problem } from '../errors/problem.js';
-import type { KubernetesObject } from '../manifests/parse.js';
+import type { KubernetesObject } from '../manifests/object.js';
 import type { Protocol } from '../model/protocol.js';
 import type { Change } from './cluster.js';
 import type { Cell } from './matrix.js';

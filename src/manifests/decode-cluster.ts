@@ -3,7 +3,7 @@ import { type Namespace, namespaceNameLabel } from '../model/namespace.js';
 import type { Node } from '../model/node.js';
 import { parseAddress } from '../net/address.js';
 import { parseCidr } from '../net/cidr.js';
-import type { KubernetesObject, ManifestObject } from './parse.js';
+import type { KubernetesObject, ManifestObject } from './object.js';
 import { labelsFrom, nameOf, objectOf, objectsOf, sourceAt, textOf } from './plain.js';
 
 /** A namespace whose labels cannot be read keeps only its name: no rule that asks for a label admits it. (NotIn would: see `losses`.) */

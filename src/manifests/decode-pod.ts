@@ -1,6 +1,6 @@
 /** Pod. Needs no more than a name: a world that is only asked about may leave out containers, node and status. */
 import type { ContainerPort, Pod, PodPhase } from '../model/pod.js';
-import type { KubernetesObject, ManifestObject } from './parse.js';
+import type { KubernetesObject, ManifestObject } from './object.js';
 import {
   addressesFrom,
   isPortNumber,

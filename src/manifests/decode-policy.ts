@@ -10,7 +10,7 @@ import type { Protocol } from '../model/protocol.js';
 import { everything, type Selector } from '../model/selector.js';
 import { type Cidr, parseCidr } from '../net/cidr.js';
 import { decodeSelector } from './decode-selector.js';
-import type { FieldPath, KubernetesObject, ManifestObject } from './parse.js';
+import type { FieldPath, KubernetesObject, ManifestObject } from './object.js';
 import {
   hasOnly,
   isAbsent,

@@ -3,7 +3,7 @@
 import type { EndpointSlice, Service, ServicePort, ServiceType, SliceEndpoint } from '../model/service.js';
 import { parseAddress } from '../net/address.js';
 import { type Cidr, cidr, parseCidr } from '../net/cidr.js';
-import type { KubernetesObject, ManifestObject } from './parse.js';
+import type { KubernetesObject, ManifestObject } from './object.js';
 import {
   addressesFrom,
   isAbsent,

@@ -21,7 +21,7 @@ import { decodePod } from './decode-pod.js';
 import { decodePolicy } from './decode-policy.js';
 import { decodeEndpointSlice, decodeEndpoints, decodeService } from './decode-service.js';
 import { recognise } from './kinds.js';
-import type { KubernetesObject, ManifestObject } from './parse.js';
+import type { KubernetesObject, ManifestObject } from './object.js';
 
 /** Typed objects in the order in which they were given; several of one name are all there, and the last one counts. */
 export interface ModelObjects {

@@ -4,7 +4,7 @@
  * are those that Kubernetes uses, so that a Deployment and a StatefulSet of one name do not collide.
  */
 import type { Problem } from '../errors/problem.js';
-import type { FieldPath, KubernetesObject, ManifestObject } from './parse.js';
+import type { FieldPath, KubernetesObject, ManifestObject } from './object.js';
 import { isAbsent, isPlainObject, nameOf, objectOf, type PlainObject } from './plain.js';
 
 /** More pods of one workload than anybody means; the rest is left out and said. */

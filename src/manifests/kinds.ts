@@ -2,7 +2,7 @@
  * Which objects weft reads. A kind is its name and its API group: projectcalico.org has a NetworkPolicy too, and knative a Service.
  */
 import { closestName } from '../errors/closest.js';
-import type { KubernetesObject } from './parse.js';
+import type { KubernetesObject } from './object.js';
 
 interface KnownKind {
   /** '' is the core group. */

@@ -7,7 +7,7 @@ import type { Problem } from '../errors/problem.js';
 import { decodeNamespace } from './decode-cluster.js';
 import { decodePolicy } from './decode-policy.js';
 import { recognise } from './kinds.js';
-import type { KubernetesObject, ManifestObject } from './parse.js';
+import type { KubernetesObject, ManifestObject } from './object.js';
 import { hasOnly, isAbsent, labelsFrom, objectOf } from './plain.js';
 import { metadataFields } from './shapes.js';
 import { policyFields, validateObjects } from './validate.js';

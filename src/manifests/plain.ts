@@ -3,7 +3,7 @@ import type { SourceRef } from '../errors/problem.js';
 import type { Labels } from '../model/labels.js';
 import { isProtocol, type Protocol } from '../model/protocol.js';
 import { type Address, parseAddress } from '../net/address.js';
-import type { FieldPath, ManifestObject } from './parse.js';
+import type { FieldPath, ManifestObject } from './object.js';
 
 export type PlainObject = Readonly<Record<string, unknown>>;
 

@@ -9,7 +9,8 @@ import type { Problem } from '../errors/problem.js';
 import { decodeObjects, type ModelObjects } from './decode.js';
 import { expandWorkload } from './expand.js';
 import { recognise } from './kinds.js';
-import { type ManifestObject, parseManifests } from './parse.js';
+import type { ManifestObject } from './object.js';
+import { parseManifests } from './parse.js';
 import { nameOf, textOf } from './plain.js';
 
 /** `-` as a path stands for standard input; its objects name this as their file. */

@@ -5,7 +5,7 @@
  */
 import { closestName } from '../errors/closest.js';
 import type { Problem, Severity } from '../errors/problem.js';
-import { type FieldPath, formatPath, type ManifestObject } from './parse.js';
+import { type FieldPath, formatPath, type ManifestObject } from './object.js';
 import { isAbsent, isPlainObject, type PlainObject } from './plain.js';
 
 export type Shape =

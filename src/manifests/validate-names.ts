@@ -1,7 +1,7 @@
 /** Names, namespaces and labels. */
 import { isDnsLabel, isLabelKey, isLabelValue, isSubdomain } from './decode-selector.js';
 import { knownKinds } from './kinds.js';
-import type { FieldPath, KubernetesObject } from './parse.js';
+import type { FieldPath, KubernetesObject } from './object.js';
 import { isAbsent, isPlainObject, objectOf } from './plain.js';
 import { describe, type Report } from './shape.js';
 

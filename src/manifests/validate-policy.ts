@@ -1,7 +1,7 @@
 /** The spec of a NetworkPolicy, as `ValidateNetworkPolicySpec` of kubernetes/pkg/apis/networking. */
 import { closestName } from '../errors/closest.js';
 import { containsBlock, parseCidr } from '../net/cidr.js';
-import { type FieldPath, formatPath } from './parse.js';
+import { type FieldPath, formatPath } from './object.js';
 import { isAbsent, isPlainObject, isPortName, isPortNumber, objectOf, type PlainObject } from './plain.js';
 import { describe, type Report } from './shape.js';
 import { reportEmptyEntry, validateSelector } from './validate-selector.js';

@@ -1,7 +1,7 @@
 /** Label selectors, as `ValidateLabelSelector` of apimachinery. */
 import { closestName } from '../errors/closest.js';
 import { isLabelKey, isLabelValue, operators } from './decode-selector.js';
-import { type FieldPath, formatPath } from './parse.js';
+import { type FieldPath, formatPath } from './object.js';
 import { isAbsent, isPlainObject, type PlainObject } from './plain.js';
 import { describe, type Report } from './shape.js';
 import { reportLabelKey, reportLabelValue, validateLabels } from './validate-names.js';

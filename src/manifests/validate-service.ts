@@ -1,6 +1,6 @@
 /** Services and their endpoints. */
 import { parseAddress } from '../net/address.js';
-import type { FieldPath, KubernetesObject } from './parse.js';
+import type { FieldPath, KubernetesObject } from './object.js';
 import { isAbsent, isPlainObject, isPortName, isPortNumber, objectsOf, type PlainObject } from './plain.js';
 import { describe, type Report } from './shape.js';
 import { validateLabels } from './validate-names.js';

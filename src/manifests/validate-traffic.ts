@@ -1,7 +1,7 @@
 /** What a Service says of where its traffic goes, and what a slice says of its endpoints: the fields that choose among endpoints. */
 import { parseAddress } from '../net/address.js';
 import { parseCidr } from '../net/cidr.js';
-import type { FieldPath } from './parse.js';
+import type { FieldPath } from './object.js';
 import { isAbsent, isPlainObject, isPortNumber, objectOf, objectsOf, type PlainObject } from './plain.js';
 import { describe, type Report } from './shape.js';
 

@@ -1,6 +1,6 @@
 /** Pods and the workloads that make them: what bears on policy, which is labels, ports and where the pod runs. */
 import { isLabelValue } from './decode-selector.js';
-import type { FieldPath } from './parse.js';
+import type { FieldPath } from './object.js';
 import { isAbsent, isPlainObject, isPortName, isPortNumber, objectOf, type PlainObject } from './plain.js';
 import { describe, type Report } from './shape.js';
 import { validateLabels } from './validate-names.js';

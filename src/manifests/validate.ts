@@ -6,7 +6,7 @@
  */
 import type { Problem } from '../errors/problem.js';
 import { groupOf, knownKinds, meantKind, recognise } from './kinds.js';
-import type { FieldPath, ManifestObject } from './parse.js';
+import type { FieldPath, ManifestObject } from './object.js';
 import { isPlainObject, objectOf } from './plain.js';
 import { checkShape, describe, type Report, reportInto } from './shape.js';
 import { shapes } from './shapes.js';

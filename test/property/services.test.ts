@@ -11,7 +11,7 @@ import { collide } from '../../src/host/host-port.js';
 import { compile } from '../../src/image/compile.js';
 import { decode } from '../../src/image/decode.js';
 import { decodeInto, noObjects } from '../../src/manifests/decode.js';
-import type { KubernetesObject } from '../../src/manifests/parse.js';
+import type { KubernetesObject } from '../../src/manifests/object.js';
 import type { Pod } from '../../src/model/pod.js';
 import { type Protocol, protocolNumber } from '../../src/model/protocol.js';
 import { type Address, address, addressBytes } from '../../src/net/address.js';

@@ -1,7 +1,7 @@
 /** Policy images for tests, from plain Kubernetes objects by the product's own compiler. */
 import { compile } from '../../src/image/compile.js';
 import { decodeInto, noObjects } from '../../src/manifests/decode.js';
-import type { KubernetesObject } from '../../src/manifests/parse.js';
+import type { KubernetesObject } from '../../src/manifests/object.js';
 import { World } from '../../src/model/world.js';
 
 export interface TestPod {

@@ -3,7 +3,7 @@
  * is by form (a selector with more requirements is narrower, a block inside another is smaller), so it never calls a rule covered that is not.
  */
 import { formatSource, type Problem } from '../../errors/problem.js';
-import { formatPath } from '../../manifests/parse.js';
+import { formatPath } from '../../manifests/object.js';
 import type { PolicyPeer, PolicyPort, PolicyRule } from '../../model/policy.js';
 import type { Selector } from '../../model/selector.js';
 import { containsBlock } from '../../net/cidr.js';

@@ -1,7 +1,7 @@
 /** Checks that look at objects as written: other products' policies, objects given twice, words that YAML 1.1 reads as booleans. */
 import type { Problem } from '../../errors/problem.js';
 import { groupOf, recognise } from '../../manifests/kinds.js';
-import { type FieldPath, formatPath, type ManifestObject } from '../../manifests/parse.js';
+import { type FieldPath, formatPath, type ManifestObject } from '../../manifests/object.js';
 import { isPlainObject, nameOf } from '../../manifests/plain.js';
 import { problemAt, type Scene } from './scene.js';
 

@@ -1,6 +1,6 @@
 /** Ports in rules that no pod they are about serves. Pods that declare no ports at all may serve any, and keep this check silent. */
 import type { Problem } from '../../errors/problem.js';
-import { formatPath } from '../../manifests/parse.js';
+import { formatPath } from '../../manifests/object.js';
 import type { Pod } from '../../model/pod.js';
 import type { PolicyPort } from '../../model/policy.js';
 import { matches, selector } from '../../model/selector.js';

@@ -1,6 +1,6 @@
 /** What the checks of meaning look at: the given objects with who selects whom worked out once. */
 import type { Problem } from '../../errors/problem.js';
-import type { FieldPath, ManifestObject } from '../../manifests/parse.js';
+import type { FieldPath, ManifestObject } from '../../manifests/object.js';
 import { nameOf, objectOf, type PlainObject } from '../../manifests/plain.js';
 import type { Manifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';

@@ -3,7 +3,7 @@
  * that every cluster has and these files do not describe.
  */
 import type { Problem } from '../../errors/problem.js';
-import type { FieldPath } from '../../manifests/parse.js';
+import type { FieldPath } from '../../manifests/object.js';
 import type { Labels } from '../../model/labels.js';
 import { namespaceNameLabel } from '../../model/namespace.js';
 import type { PolicyPeer } from '../../model/policy.js';

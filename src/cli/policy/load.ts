@@ -1,6 +1,6 @@
 /** Manifests → what the policy tools ask: plain objects for the reference, the typed world and its directory for all else. */
 import { decodeObjects, type ModelObjects } from '../../manifests/decode.js';
-import type { ManifestObject } from '../../manifests/parse.js';
+import type { ManifestObject } from '../../manifests/object.js';
 import { isPlainObject, objectOf } from '../../manifests/plain.js';
 import type { ResolvedManifests } from '../../manifests/read.js';
 import { World } from '../../model/world.js';

@@ -3,7 +3,7 @@ import type { Writable } from 'node:stream';
 import { caretFrame } from '../../errors/caret.js';
 import { formatSource, type Problem, WeftError } from '../../errors/problem.js';
 import { losses } from '../../manifests/losses.js';
-import type { ManifestObject } from '../../manifests/parse.js';
+import type { ManifestObject } from '../../manifests/object.js';
 
 const mostShown = 20;
 

@@ -15,7 +15,7 @@
 import path from 'node:path';
 import { closestName } from '../../errors/closest.js';
 import type { Problem } from '../../errors/problem.js';
-import { type FieldPath, formatPath, type ManifestObject } from '../../manifests/parse.js';
+import { type FieldPath, formatPath, type ManifestObject } from '../../manifests/object.js';
 import { isAbsent, isPlainObject } from '../../manifests/plain.js';
 
 export interface ExpectedVerdict {

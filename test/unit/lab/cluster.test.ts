@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Cluster, usualCluster } from '../../../src/lab/cluster.js';
-import { type KubernetesObject, parseManifests } from '../../../src/manifests/parse.js';
+import type { KubernetesObject } from '../../../src/manifests/object.js';
+import { parseManifests } from '../../../src/manifests/parse.js';
 import { cidr } from '../../../src/net/cidr.js';
 
 const objects = (text: string) => parseManifests(text, 'test.yaml').objects;

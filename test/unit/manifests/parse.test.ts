@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { formatPath, parseManifests } from '../../../src/manifests/parse.js';
+import { formatPath } from '../../../src/manifests/object.js';
+import { parseManifests } from '../../../src/manifests/parse.js';
 import { readManifests } from '../../../src/manifests/read.js';
 
 const twoObjects = `# a comment
