@@ -21,6 +21,8 @@ import {
 
 /** Kubernetes' default for sessionAffinityConfig.clientIP.timeoutSeconds: three hours. */
 const defaultAffinitySeconds = 10_800;
+/** With one of these labels a Service is none of kube-proxy's (its informers in cmd/kube-proxy), so it is none of ours. */
+const leftToOthers = ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless'];
 const types: ReadonlySet<unknown> = new Set(['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName']);
 
 export function decodeService(value: KubernetesObject, origin?: ManifestObject): Service | undefined {
@@ -30,7 +32,9 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
   const selector = isAbsent(spec.selector) ? null : labelsFrom(spec.selector);
   if (selector === undefined) return undefined;
   const type = (types.has(spec.type) ? spec.type : 'ClusterIP') as ServiceType;
-  const created = textOf(objectOf(value.metadata).creationTimestamp);
+  const { creationTimestamp, labels } = objectOf(value.metadata);
+  const created = textOf(creationTimestamp);
+  const otherProxy = leftToOthers.some((label) => Object.hasOwn(objectOf(labels), label));
   const distribution = distributions.get(spec.trafficDistribution);
   const sourceRanges = sourceRangesFrom(spec.loadBalancerSourceRanges);
   return {
@@ -41,6 +45,7 @@ export function decodeService(value: KubernetesObject, origin?: ManifestObject):
     ...(spec.clusterIP === 'None' || (Array.isArray(spec.clusterIPs) && spec.clusterIPs[0] === 'None')
       ? { headless: true }
       : {}),
+    ...(otherProxy ? { otherProxy } : {}),
     ...(Array.isArray(spec.ipFamilies) ? { ipFamilies: spec.ipFamilies.flatMap(familyOf) } : {}),
     externalIPs: addressesFrom(spec.externalIPs),
     loadBalancerIPs: addressesFrom(

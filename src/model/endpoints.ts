@@ -2,7 +2,7 @@
  * Where a Service's flows go, as the EndpointSlice controller would have it, or as explicit slices say. Slices win as soon as one names
  * the service, as in a cluster, where the controller's own slices are such.
  *
- * Left out: headless services (their name stands for the pods themselves) and ExternalName. A named target port is resolved pod by pod, so
+ * Left out: headless services (their name stands for the pods themselves), ExternalName, and what is another proxy's. A named target port is resolved pod by pod, so
  * that pods of one service may listen on different numbers; a pod without that name is no endpoint.
  *
  * Which of the endpoints get new flows follows kube-proxy (its CategorizeEndpoints, Kubernetes 1.33): the ready ones, and where none
@@ -41,7 +41,8 @@ export interface Place {
 
 /** Whether the service has addresses that are translated at all. */
 export function isTranslated(service: Service): boolean {
-  return service.type !== 'ExternalName' && service.headless !== true && service.clusterIPs.length > 0;
+  if (service.headless === true || service.otherProxy === true) return false;
+  return service.type !== 'ExternalName' && service.clusterIPs.length > 0;
 }
 
 /** Whether the service's selector means the pod. Services without a selector, or with an empty one, mean none. */

@@ -27,6 +27,8 @@ export interface Service {
   readonly clusterIPs: readonly Address[];
   /** clusterIP is `None`: the name stands for the pods themselves and nothing is translated. Absent: false. */
   readonly headless?: boolean;
+  /** A label leaves it to another service proxy, or to none, and nothing is translated. Absent: false. */
+  readonly otherProxy?: boolean;
   /** spec.ipFamilies; absent where the source has none, then the addresses tell. */
   readonly ipFamilies?: readonly Family[];
   readonly externalIPs: readonly Address[];

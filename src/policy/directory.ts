@@ -275,7 +275,7 @@ function frontendsOf(services: Service[]): ReadonlyMap<string, Frontend> {
   const places = new Map<string, Frontend>();
   const byName = services.sort((a, b) => (keyOf(a.namespace, a.name) < keyOf(b.namespace, b.name) ? -1 : 1));
   for (const service of byName) {
-    if (service.type === 'ExternalName' || service.headless === true) continue;
+    if (service.type === 'ExternalName' || service.headless === true || service.otherProxy === true) continue;
     const families = familiesOf(service);
     for (const port of service.ports) {
       const claim = (place: string, number: number) => {

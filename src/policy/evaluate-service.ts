@@ -326,9 +326,12 @@ function servicePorts(service: PlainRecord): Port[] {
     }));
 }
 
-/** Empty where nothing is translated: headless and ExternalName services. */
+/** Empty where nothing is translated: headless and ExternalName services, and those whose labels leave them to another proxy. */
 function clusterAddresses(service: PlainRecord): PlainAddress[] {
   const spec = record(service.spec);
+  const labels = Object.keys(record(metadataOf(service).labels));
+  if (labels.some((label) => /^service\.kubernetes\.io\/(service-proxy-name|headless)$/.test(label)))
+    return [];
   if (spec.type === 'ExternalName') return [];
   const list =
     Array.isArray(spec.clusterIPs) && spec.clusterIPs.length > 0 ? spec.clusterIPs : [spec.clusterIP];

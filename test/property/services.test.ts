@@ -157,13 +157,19 @@ const service = (name: 'a' | 'b') =>
           ],
         },
       },
-    ).map((status) => ({
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { namespace: 'x', name },
-      spec,
-      status,
-    })),
+    ).chain((status) =>
+      fc
+        .option(some('service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless', 'app'), {
+          nil: '',
+        })
+        .map((label) => ({
+          apiVersion: 'v1',
+          kind: 'Service',
+          metadata: { namespace: 'x', name, ...(label === '' ? {} : { labels: { [label]: '' } }) },
+          spec,
+          status,
+        })),
+    ),
   );
 
 const worlds = fc

@@ -129,6 +129,8 @@ function resolveService(
       `Service ${name} is a name for a host outside the cluster (ExternalName); ask about that host's address.`,
     );
   }
+  if (service.otherProxy === true)
+    return none(`A label leaves Service ${name} to another service proxy; ask about its endpoints.`);
   const families = serviceFamilies(directory, service);
   const from = source.find(
     (address) =>

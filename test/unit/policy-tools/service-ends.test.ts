@@ -156,6 +156,16 @@ describe('a Service', () => {
     assert.deepEqual([answer.allowed, answer.backends?.[0]?.port], [false, 80]);
   });
 
+  test('that a label leaves to another proxy has no answer by name, and is nowhere by address', () => {
+    for (const label of ['service.kubernetes.io/service-proxy-name', 'service.kubernetes.io/headless']) {
+      const other = { ...web, metadata: meta('web', { labels: { [label]: 'x' } }) };
+      const question = (to: string) => ask([one, client, other], { from: 'a/client', to, port: 80 });
+      assert.equal(question('svc:a/web').allowed, null);
+      assert.match(question('svc:a/web').reason ?? '', /another service proxy/);
+      assert.deepEqual([question('10.43.0.1').allowed, question('10.43.0.1').backends], [true, undefined]);
+    }
+  });
+
   test('that is headless and selects nothing stands for nobody', () => {
     for (const selector of [{}, undefined]) {
       const headless = service('web', { clusterIP: 'None', selector, ports: [{ port: 80 }] });

@@ -93,6 +93,11 @@ describe('where a service answers', () => {
         },
       ],
       [
+        'what a label leaves to another proxy is nobody’s here',
+        { ...exposed, otherProxy: true },
+        { '10.96.0.1:80': 'none', '203.0.113.1:80': 'none', '192.168.0.1:30080': 'none' },
+      ],
+      [
         'a service of the type ClusterIP has no node port, whatever its ports say',
         { ports: [{ ...port, nodePort: 30080 }] },
         { '192.168.0.1:30080': 'none', '10.96.0.1:80': both },
