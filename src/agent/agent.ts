@@ -13,8 +13,7 @@
  * with the attachments in them, the image in force, the epoch.
  */
 import type { Config } from '../config/options.js';
-import type { Acknowledge, ImageStatus, Welcome } from '../dataplane/protocol/answers.js';
-import type { ShadowSpec } from '../dataplane/protocol/desired-state.js';
+import type { Acknowledge, Welcome } from '../dataplane/protocol/answers.js';
 import { type Problem, problemError, WeftError } from '../errors/problem.js';
 import type { Leases } from '../ipam/leases.js';
 import type { WorldEvent } from '../model/event.js';
@@ -31,10 +30,12 @@ import { type CompileFigures, PolicyStage } from './policy-stage.js';
 import type { SourceStatus } from './protocol/answers.js';
 import type { AttachRequest, DetachRequest } from './protocol/requests.js';
 import { type Desired, Publisher } from './publisher.js';
+import { Shadow } from './shadow.js';
 import type { ShadowStage } from './shadow-stage.js';
 import { Sources } from './sources.js';
 import type { SwitchLink } from './switch-link.js';
 import { switchSettings } from './switch-settings.js';
+import { Tick } from './tick.js';
 import { Waiters } from './waiters.js';
 
 /** What the agent tells about itself; `log` lines and metrics hang on these. */
@@ -86,10 +87,7 @@ export class Agent {
   readonly #waiters = new Waiters();
   readonly #policy: PolicyStage;
   #config: Config;
-  /** What will take up the changes. */
-  #tick: { cancel(): void } | null = null;
-  /** When the last desired state was made, by the options' clock; a tick later the next change is taken up at once. */
-  #flushed = Number.NEGATIVE_INFINITY;
+  readonly #tick: Tick;
   /** Something changed that the next desired state has to carry. */
   #dirty = true;
   #revision = 0;
@@ -97,9 +95,7 @@ export class Agent {
   /** Image file that the switch has acknowledged last. */
   #imageInForce: string | null = null;
   #imageError: string | null = null;
-  #shadow: { readonly stage: ShadowStage; failed(error: WeftError): void } | null = null;
-  /** What the switch said of the trial's image at the revision acknowledged. */
-  #shadowStatus: ImageStatus | undefined;
+  readonly #shadow = new Shadow();
   #stopped = false;
 
   constructor(options: AgentOptions) {
@@ -108,6 +104,11 @@ export class Agent {
     this.state = new NodeState(options.network.node);
     this.attachments = new Attachments(options.leases, this.state, options.network);
     this.#policy = new PolicyStage(options.compile, options.images, options.now);
+    this.#tick = new Tick(
+      () => this.#flush(),
+      () => this.#config.agent.tick / 1000,
+      options.now,
+    );
     this.#sources = new Sources(options.sources, {
       apply: (events) => this.#apply(events),
       synced: () => this.#changed(),
@@ -148,7 +149,7 @@ export class Agent {
   stop(): void {
     this.#stopped = true;
     this.#sources.stop();
-    this.#tick?.cancel();
+    this.#tick.stop();
     this.#publisher.stop();
     this.#waiters.stop();
   }
@@ -237,18 +238,15 @@ export class Agent {
    * up. `failed` is told when there is no image any more, and then the trial is over.
    */
   async setShadow(stage: ShadowStage | null, failed: (error: WeftError) => void = () => {}): Promise<void> {
-    if (stage === null && this.#shadow === null) return;
+    if (stage === null && !this.#shadow.runs) return;
     let refused: WeftError | null = null;
-    this.#shadow =
-      stage === null
-        ? null
-        : {
-            stage,
-            failed: (error) => {
-              refused = error;
-              failed(error);
-            },
-          };
+    if (stage === null) this.#shadow.end();
+    else
+      this.#shadow.begin(stage, (error) => {
+        refused = error;
+        failed(error);
+        this.#waiters.settle();
+      });
     this.#changed();
     if (stage === null) return;
     const from = this.#revision + 1;
@@ -256,7 +254,7 @@ export class Agent {
       this.#config.agent.attachTimeout / 1000,
       () => {
         if (refused !== null) throw refused;
-        return this.#inForce.revision >= from && this.#shadowStatus !== undefined ? { value: null } : null;
+        return this.#inForce.revision >= from && this.#shadow.published ? { value: null } : null;
       },
       () => this.#syncComplaint(),
     );
@@ -392,20 +390,7 @@ export class Agent {
 
   #changed(): void {
     this.#dirty = true;
-    if (this.#tick !== null || this.#stopped) return;
-    const act = () => {
-      this.#tick = null;
-      this.#flush();
-    };
-    const wait = this.#flushed + this.#config.agent.tick / 1000 - this.#options.now();
-    if (wait > 0) {
-      const timer = setTimeout(act, wait);
-      this.#tick = { cancel: () => clearTimeout(timer) };
-    } else {
-      // Not from within: a source may have more to tell in this turn.
-      const turn = setImmediate(act);
-      this.#tick = { cancel: () => clearImmediate(turn) };
-    }
+    this.#tick.ask();
   }
 
   /** Makes the next desired state now, if there is something new and the switch has dealt with the last one. */
@@ -422,7 +407,7 @@ export class Agent {
       pods: this.state.localPods(),
       rules: this.#attaching.rulesSeen,
     });
-    const shadow = this.#nextShadow();
+    const shadow = this.#shadow.next(this.state, this.#config);
     this.#publisher.want({
       revision: this.#revision,
       image: this.#policy.image,
@@ -430,7 +415,7 @@ export class Agent {
       settings: switchSettings(this.#config),
       ...(shadow === null ? {} : { shadow }),
     });
-    this.#flushed = this.#options.now();
+    this.#tick.passed();
   }
 
   /** The node's pod CIDRs have come, or are others. */
@@ -441,21 +426,6 @@ export class Agent {
       podCIDRs: network.node.podCidrs.map(({ text }) => text),
     });
     for (const { code, message } of network.problems) observer.log('warn', message, { code });
-  }
-
-  #nextShadow(): ShadowSpec | null {
-    if (this.#shadow === null) return null;
-    const { stage } = this.#shadow;
-    stage.update(this.state, this.#config);
-    if (stage.error !== null) this.#shadowFailed(stage.error);
-    return stage.image === null ? null : { trial: stage.trial, image: stage.image };
-  }
-
-  #shadowFailed(error: WeftError): void {
-    const { failed } = this.#shadow!;
-    this.#shadow = null;
-    failed(error);
-    this.#waiters.settle();
   }
 
   // ---- switch → agent
@@ -486,19 +456,8 @@ export class Agent {
     if (refused)
       this.#options.observer.log('error', 'the switch refused the policy image', { error: image.error });
     else this.#imageInForce = desired.image;
-    this.#options.images.keepOnly([
-      this.#imageInForce,
-      this.#policy.image,
-      this.#shadow === null ? null : this.#shadow.stage.image,
-    ]);
-    this.#shadowStatus = acknowledge.shadow;
-    if (this.#shadow !== null && acknowledge.shadow?.status === 'refused')
-      this.#shadowFailed(
-        new WeftError(
-          'image-refused',
-          acknowledge.shadow.error?.message ?? 'The switch refused the image of the trial.',
-        ),
-      );
+    this.#options.images.keepOnly([this.#imageInForce, this.#policy.image, this.#shadow.image]);
+    this.#shadow.acknowledged(acknowledge.shadow);
     for (const port of acknowledge.ports) {
       if (port.status === 'failed')
         this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });
