@@ -154,7 +154,11 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
           heap.stirred();
           log.debug({ milliseconds: lastMilliseconds, bytes: imageBytes }, 'policy compiled');
         },
-        acknowledged: setUpHost,
+        acknowledged: () => {
+          setUpHost();
+          // Also when a trial has ended, which leaves a compiler behind.
+          heap.stirred();
+        },
         leaked: (count) => registry.increment('weft_ipam_leaked_total', {}, count),
         attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),
         connected: (link) => {

@@ -79,11 +79,13 @@ export async function capture(
   const sender = patientSender(id, client);
   let left = request.count ?? Number.POSITIVE_INFINITY;
   let stop = () => {};
+  let letGo = () => {};
   let ended = false;
   const end = () => {
     if (ended) return;
     ended = true;
     stop();
+    letGo();
     client.send({ type: 'event', id, event: 'end' });
   };
   const link = needLink(agent);
@@ -91,6 +93,7 @@ export async function capture(
   client.onClose(() => {
     ended = true;
     stop();
+    letGo();
   });
   stop = await link.capture(
     { port, drops: request.drops === true, snapLength: request.snapLength ?? 65535 },
@@ -121,8 +124,8 @@ export async function capture(
     },
   );
   client.send({ type: 'subscribed', id });
-  link.ended.then(end);
   if (ended) stop();
+  else letGo = link.whenEnded(end);
   return stop;
 }
 

@@ -45,6 +45,7 @@ export class SwitchLink {
   readonly #lines: Lines;
   readonly #waiting = new Map<number, Waiting>();
   readonly #subscriptions = new Map<number, (event: SwitchEvent) => void>();
+  readonly #endings = new Set<() => void>();
   #next = 1;
   #over = false;
   #end: (error: Error) => void = () => {};
@@ -109,6 +110,16 @@ export class SwitchLink {
     });
   }
 
+  /**
+   * Calls `act` once the connection has ended, soon where it has. The result lets go of it: what waits for `ended` is kept by the link as long
+   * as that lasts, which is months.
+   */
+  whenEnded(act: () => void): () => void {
+    if (this.#over) queueMicrotask(act);
+    else this.#endings.add(act);
+    return () => this.#endings.delete(act);
+  }
+
   close(): void {
     this.#lines.destroy();
   }
@@ -170,6 +181,9 @@ export class SwitchLink {
     this.#waiting.clear();
     this.#subscriptions.clear();
     this.#end(error);
+    const endings = [...this.#endings];
+    this.#endings.clear();
+    for (const act of endings) act();
   }
 }
 

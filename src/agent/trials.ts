@@ -94,6 +94,7 @@ export class Trials {
     const report = new TrialReport(names, (pod) => workload(agent, pod), agent.config.agent.trials.rows);
     const unsubscribe = await listen(link, report);
     let timers: NodeJS.Timeout[] = [];
+    let letGo = () => {};
     let over = false;
     const tell = () => {
       const rows = report.changed();
@@ -103,6 +104,7 @@ export class Trials {
       if (over) return;
       over = true;
       for (const timer of timers) clearInterval(timer);
+      letGo();
       unsubscribe();
       if (this.#running === running) this.#running = null;
       agent.setShadow(null);
@@ -132,7 +134,7 @@ export class Trials {
       setInterval(tell, tellEvery),
       setTimeout(() => end({ reason: 'time' }), request.seconds * 1000),
     ];
-    link.ended.then(() =>
+    letGo = link.whenEnded(() =>
       end({
         reason: 'switch',
         message:

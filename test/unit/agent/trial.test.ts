@@ -1,13 +1,23 @@
 /** A trial of policies in the agent: what is published beside the image in force, for how long, and what the client is told. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { AgentClient } from '../../../src/agent/client.js';
+import type { Compile } from '../../../src/agent/compile.js';
 import type { TrialRow } from '../../../src/agent/protocol/events.js';
 import type { TrialRequest } from '../../../src/agent/protocol/requests.js';
 import type { AgentEvent } from '../../../src/agent/protocol.js';
 import type { FlowEvent, TrialEvent } from '../../../src/dataplane/protocol/events.js';
 import type { WeftError } from '../../../src/errors/problem.js';
-import { eventually, fixture, podManifest, policyManifest } from '../../support/agent-fixture.js';
+import {
+  eventually,
+  fixture,
+  podManifest,
+  policyManifest,
+  readableCompile,
+} from '../../support/agent-fixture.js';
 
 const web = { namespace: 'shop', name: 'web', uid: '', netns: '/run/netns/web', ifname: 'eth0' };
 const service = `apiVersion: v1
@@ -268,4 +278,38 @@ test('a switch of an older version is named as what is in the way', async (t) =>
   await trial.end;
   assert.equal(trial.error?.code, 'switch-old');
   assert.equal(double.publications.length, publications);
+});
+
+test('what a trial has made goes with it, while agent and switch live on', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const seen: WeakRef<object>[] = [];
+  const compile: Compile = (request) => {
+    if (!seen.some((ref) => ref.deref() === request.world)) seen.push(new WeakRef(request.world));
+    return readableCompile(request);
+  };
+  const f = fixture(t);
+  f.write('all.yaml', podManifest('shop', 'web') + policyManifest('shop', 'deny'));
+  const double = await f.startSwitch();
+  await f.startAgent({ agent: { tick: 1000, reconnect: 20_000 } }, compile);
+  const client = await f.client();
+  await client.request('attach', web);
+  for (let i = 0; i < 2; i++) {
+    const own = await f.client();
+    const trial = tryOut(own, request());
+    await eventually('the trial runs', () => double.subscriptions.includes('trial'));
+    await eventually('its image is published', () => (double.last?.shadow?.trial ?? 0) === i + 1);
+    own.close();
+    await trial.end;
+    await eventually('the trial is over', () => !double.subscriptions.includes('trial'));
+    await eventually('and not published any more', () => double.last?.shadow === undefined);
+  }
+  assert.equal(seen.length, 3, 'the real world and one for each trial');
+  let held = seen.length;
+  for (let i = 0; i < 100 && held > 1; i++) {
+    await pause(10);
+    collect();
+    held = seen.filter((ref) => ref.deref() !== undefined).length;
+  }
+  assert.equal(held, 1, 'the real world');
 });
