@@ -186,6 +186,41 @@ test('a node that is away: the others answer, it is named, the exit status says 
   assert.match(status.err(), /weft: two: No agent answers at /);
 });
 
+test('drops of several nodes come by their time; a name that no node has is told, once', async (t) => {
+  const { weft, nodes } = await cluster(t);
+  const at = (second: number) => ({
+    time: Date.UTC(2026, 0, 1, 0, 0, second),
+    verdict: 'denied' as const,
+    reason: 'policy-ingress' as const,
+    protocol: 6,
+    family: 4 as const,
+    source: { address: '198.51.100.1', port: second },
+    destination: { address: '198.51.100.2', port: 80 },
+    isolatedBy: ['shop/deny'],
+  });
+  nodes.get('one')!.double.emitFlows([at(1), at(4), at(5)]);
+  nodes.get('two')!.double.emitFlows([at(2), at(3), at(6)]);
+  const lines = async () => {
+    const drops = weft('drops');
+    assert.equal(await drops.ended, 0, drops.err());
+    return drops.out().trim().split('\n');
+  };
+  let told = await lines();
+  // The agents may not have read all of it yet.
+  for (let i = 0; i < 20 && told.length < 6; i++) told = await lines();
+  assert.deepEqual(
+    told.map((line) => /^(one|two) 00:00:0(\d)/.exec(line)?.slice(1).join(' ')),
+    ['one 1', 'two 2', 'two 3', 'one 4', 'one 5', 'two 6'],
+  );
+  const nobody = weft('drops', 'shop/nobody');
+  const known = weft('drops', 'shop/web');
+  assert.equal(await nobody.ended, 2);
+  assert.equal(nobody.err().match(/knows no pod shop\/nobody/g)?.length, 1, nobody.err());
+  // One of the two nodes knows it, which is enough.
+  assert.equal(await known.ended, 0, known.err());
+  assert.equal(known.err(), '');
+});
+
 test('flows stream from every node until Ctrl-C, and no relay outlives the command', async (t) => {
   const { weft, nodes, endpoint } = await cluster(t);
   const flows = weft('flows', '-f', '-o', 'json');
