@@ -1,33 +1,27 @@
 /** A client of the agent's socket: requests with typed answers, and subscriptions. For the command line, the lab and the CNI server. */
+import { Conversation, type Message, refusalOf } from '../dataplane/conversation.js';
 import { type LineStream, Lines, type Unnumbered } from '../dataplane/lines.js';
 import { openSocket } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 import type { CaptureRequest, FlowsRequest, TrialRequest } from './protocol/requests.js';
-import {
-  type AgentAnswer,
-  type AgentAnswers,
-  type AgentEvent,
-  type AgentRequest,
-  maxLineBytes,
-} from './protocol.js';
+import { type AgentAnswers, type AgentEvent, type AgentRequest, maxLineBytes } from './protocol.js';
 
 type RequestOf<Type extends keyof AgentAnswers> = Omit<Extract<AgentRequest, { type: Type }>, 'type' | 'id'>;
 
-interface Waiting {
-  readonly resolve: (answer: AgentAnswer) => void;
-  readonly reject: (error: Error) => void;
-  /** Set for subscriptions: events go on coming under the id. */
-  readonly event: ((event: AgentEvent) => void) | null;
+interface Subscription {
+  event(event: AgentEvent): void;
+  /** null: by itself. */
+  over(error: Error | null): void;
 }
 
 export class AgentClient {
   readonly #lines: Lines;
-  readonly #waiting = new Map<number, Waiting>();
-  #next = 1;
-  #ended: Error | null = null;
+  readonly #conversation: Conversation;
+  readonly #subscriptions = new Map<number, Subscription>();
 
   private constructor(lines: (client: AgentClient) => Lines) {
     this.#lines = lines(this);
+    this.#conversation = new Conversation(this.#lines);
   }
 
   /** Throws `agent-away` with the remedy when no agent answers at the socket. */
@@ -43,7 +37,7 @@ export class AgentClient {
     return new AgentClient(
       (client) =>
         new Lines(stream, 16 * maxLineBytes, {
-          message: (value) => client.#message(value as unknown as AgentAnswer),
+          message: (message) => client.#message(message),
           garbage: () => client.close(),
           closed: (error) => client.#closed(away(error)),
         }),
@@ -55,8 +49,7 @@ export class AgentClient {
     type: Type,
     ...body: Record<string, never> extends RequestOf<Type> ? [RequestOf<Type>?] : [RequestOf<Type>]
   ): Promise<AgentAnswers[Type]> {
-    const answer = await this.#send({ type, ...body[0] } as unknown as Unnumbered<AgentRequest>, null);
-    return answer as unknown as AgentAnswers[Type];
+    return (await this.#conversation.ask({ type, ...body[0] })) as unknown as AgentAnswers[Type];
   }
 
   /** Resolves when the subscription has ended: by itself, or with the connection (`close`). Rejects when it is refused. */
@@ -64,66 +57,41 @@ export class AgentClient {
     request: Unnumbered<FlowsRequest | CaptureRequest | TrialRequest>,
     event: (event: AgentEvent) => void,
   ): Promise<void> {
-    let over: (error: Error | null) => void = () => {};
-    const end = new Promise<Error | null>((resolve) => {
-      over = resolve;
+    // The first events may stand right behind the answer, so their handler is there before the request leaves.
+    const id = this.#conversation.next;
+    const end = new Promise<void>((resolve, reject) => {
+      const over = (error: Error | null) => (error === null ? resolve() : reject(error));
+      this.#subscriptions.set(id, { event, over });
     });
-    const handle = (arrived: AgentEvent) => {
-      if (arrived.event === 'end') over(null);
-      else event(arrived);
-    };
-    await this.#send(request, handle, over);
-    const error = await end;
-    if (error !== null) throw error;
+    try {
+      await Promise.all([this.#conversation.ask(request), end]);
+    } finally {
+      this.#subscriptions.delete(id);
+    }
   }
 
   close(): void {
     this.#lines.destroy();
   }
 
-  #send(
-    request: Unnumbered<AgentRequest>,
-    event: ((event: AgentEvent) => void) | null,
-    over?: (error: Error) => void,
-  ): Promise<AgentAnswer> {
-    return new Promise((resolve, reject) => {
-      if (this.#ended !== null) {
-        reject(this.#ended);
-        return;
-      }
-      const id = this.#next++;
-      const rejectAll = (error: Error) => {
-        reject(error);
-        over?.(error);
-      };
-      this.#waiting.set(id, { resolve, reject: rejectAll, event });
-      this.#lines.send({ id, ...request });
-    });
+  #message(message: Message): void {
+    const id = Number(message.id);
+    // Said of the connection, not of a request: nobody here is served.
+    if (message.type === 'error' && id === 0) this.#closed(refusalOf(message));
+    else if (message.type === 'event') this.#event(id, message as unknown as AgentEvent);
+    else if (!this.#conversation.hear(message) && message.type === 'error')
+      this.#subscriptions.get(id)?.over(refusalOf(message));
   }
 
-  #message(message: AgentAnswer): void {
-    const waiting = this.#waiting.get(message.id);
-    if (message.type === 'event') {
-      waiting?.event?.(message);
-      return;
-    }
-    if (message.type === 'error' && message.id === 0) {
-      // Said of the connection, not of a request: nobody here is served.
-      this.#closed(new WeftError(message.code, message.message));
-      return;
-    }
-    if (waiting === undefined) return;
-    if (waiting.event === null || message.type === 'error') this.#waiting.delete(message.id);
-    if (message.type === 'error')
-      waiting.reject(new WeftError(message.code, message.message, { problems: message.problems ?? [] }));
-    else waiting.resolve(message);
+  #event(id: number, event: AgentEvent): void {
+    const subscription = this.#subscriptions.get(id);
+    if (event.event === 'end') subscription?.over(null);
+    else subscription?.event(event);
   }
 
   #closed(error: Error): void {
-    if (this.#ended !== null) return;
-    this.#ended = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+    if (!this.#conversation.end(error)) return;
+    for (const { over } of this.#subscriptions.values()) over(error);
   }
 }
 

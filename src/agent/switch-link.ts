@@ -2,6 +2,7 @@
  * One connection of the agent to the switch: requests with their answers, subscriptions with their events. A link does not
  * reconnect; when it ends, everything that waits on it fails with `switch-away` and its user opens another.
  */
+import { Conversation, type Message } from '../dataplane/conversation.js';
 import { Lines, type Unnumbered } from '../dataplane/lines.js';
 import type { Acknowledge, QueryAnswers, Welcome } from '../dataplane/protocol/answers.js';
 import type {
@@ -28,13 +29,6 @@ const queryPatience = 3000;
 type AnswerType = Exclude<SwitchAnswer['type'], 'error'>;
 type AnswerOf<Type extends AnswerType> = Extract<SwitchAnswer, { readonly type: Type }>;
 
-interface Waiting {
-  /** What the answer has to be. */
-  readonly type: AnswerType;
-  resolve(answer: SwitchAnswer): void;
-  reject(error: Error): void;
-}
-
 export interface SubscriptionHandlers<Event> {
   events(events: readonly Event[], lost: number): void;
 }
@@ -43,11 +37,9 @@ export class SwitchLink {
   /** Settles when the connection has ended, with the reason. */
   readonly ended: Promise<Error>;
   readonly #lines: Lines;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #conversation: Conversation;
   readonly #subscriptions = new Map<number, (event: SwitchEvent) => void>();
   readonly #endings = new Set<() => void>();
-  #next = 1;
-  #over = false;
   #end: (error: Error) => void = () => {};
 
   private constructor(lines: (link: SwitchLink) => Lines) {
@@ -55,6 +47,7 @@ export class SwitchLink {
       this.#end = resolve;
     });
     this.#lines = lines(this);
+    this.#conversation = new Conversation(this.#lines);
   }
 
   /** Connects; rejects with `switch-away` when there is no switch at that socket. */
@@ -115,7 +108,7 @@ export class SwitchLink {
    * as that lasts, which is months.
    */
   whenEnded(act: () => void): () => void {
-    if (this.#over) queueMicrotask(act);
+    if (this.#conversation.ended !== null) queueMicrotask(act);
     else this.#endings.add(act);
     return () => this.#endings.delete(act);
   }
@@ -129,7 +122,7 @@ export class SwitchLink {
     handle: (event: SwitchEvent) => void,
   ): Promise<() => void> {
     // The first events may stand right behind the answer, so the handler is there before the request leaves.
-    const id = this.#next;
+    const id = this.#conversation.next;
     this.#subscriptions.set(id, handle);
     try {
       await this.#request(request, 'done');
@@ -138,47 +131,32 @@ export class SwitchLink {
       throw error;
     }
     return () => {
-      if (!this.#subscriptions.delete(id) || this.#over) return;
+      if (!this.#subscriptions.delete(id)) return;
       this.#request({ type: 'unsubscribe', subscription: id }, 'done').catch(() => {});
     };
   }
 
-  #request<Type extends AnswerType>(request: Unnumbered<SwitchRequest>, type: Type): Promise<AnswerOf<Type>> {
-    return new Promise((resolve, reject) => {
-      if (this.#over || !this.#lines.open) {
-        reject(new WeftError('switch-away', 'The connection to the switch has ended.'));
-        return;
-      }
-      const id = this.#next++;
-      this.#waiting.set(id, { type, resolve: (answer) => resolve(answer as AnswerOf<Type>), reject });
-      this.#lines.send({ id, ...request });
-    });
+  async #request<Type extends AnswerType>(
+    request: Unnumbered<SwitchRequest>,
+    type: Type,
+  ): Promise<AnswerOf<Type>> {
+    const answer = await this.#conversation.ask(request);
+    if (answer.type !== type)
+      throw new WeftError(
+        'switch-old',
+        `The switch answered "${answer.type}" where "${type}" belongs. It is of another version: restart it.`,
+      );
+    return answer as unknown as AnswerOf<Type>;
   }
 
-  #message(value: Readonly<Record<string, unknown>>): void {
-    if (value.type === 'event') {
-      this.#subscriptions.get(value.subscription as number)?.(value as unknown as SwitchEvent);
-      return;
-    }
-    const answer = value as unknown as SwitchAnswer;
-    const waiting = answer.id === null ? undefined : this.#waiting.get(answer.id);
-    if (answer.id === null || waiting === undefined) return;
-    this.#waiting.delete(answer.id);
-    if (answer.type === 'error') waiting.reject(new WeftError(answer.code, answer.message));
-    else if (answer.type === waiting.type) waiting.resolve(answer);
-    else
-      waiting.reject(
-        new WeftError(
-          'switch-old',
-          `The switch answered "${answer.type}" where "${waiting.type}" belongs. It is of another version: restart it.`,
-        ),
-      );
+  #message(message: Message): void {
+    if (message.type === 'event')
+      this.#subscriptions.get(Number(message.subscription))?.(message as unknown as SwitchEvent);
+    else this.#conversation.hear(message);
   }
 
   #closed(error: WeftError): void {
-    this.#over = true;
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+    this.#conversation.end(error);
     this.#subscriptions.clear();
     this.#end(error);
     const endings = [...this.#endings];

@@ -4,16 +4,10 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { Conversation, type Message } from '../dataplane/conversation.js';
 import { Lines } from '../dataplane/lines.js';
 import { openSocket } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
-
-type Message = Readonly<Record<string, unknown>>;
-
-interface Waiting {
-  resolve(answer: Message): void;
-  reject(error: Error): void;
-}
 
 export interface ConnectOptions {
   /** Milliseconds for which to try again while nobody listens. */
@@ -23,10 +17,8 @@ export interface ConnectOptions {
 
 export class LineClient {
   readonly #lines: Lines;
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #conversation: Conversation;
   readonly #followed = new Map<number, (line: Message) => void>();
-  #next = 1;
-  #ended: Error | null = null;
 
   private constructor(socket: Socket, path: string, maximumLine: number) {
     this.#lines = new Lines(socket, maximumLine, {
@@ -34,13 +26,14 @@ export class LineClient {
       garbage: () => this.#lines.destroy(new Error(`${path} does not speak JSON lines`)),
       // A peer that was killed resets the connection: an end like any other.
       closed: (error) =>
-        this.#end(
+        this.#conversation.end(
           new WeftError(
             'lab-away',
             `The connection to ${path} has ended${error === null ? '' : ` (${error.message})`}.`,
           ),
         ),
     });
+    this.#conversation = new Conversation(this.#lines);
   }
 
   /** Throws what connecting threw, once patience is over. */
@@ -60,23 +53,17 @@ export class LineClient {
   }
 
   get open(): boolean {
-    return this.#ended === null;
+    return this.#conversation.ended === null;
   }
 
   /** The answer; rejects with a WeftError of the answer's code where it is an error. */
   request(type: string, fields: object): Promise<Message> {
-    if (this.#ended !== null) return Promise.reject(this.#ended);
-    const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#lines.send({ ...fields, type, id });
-    });
+    return this.#conversation.ask({ ...fields, type });
   }
 
   /** Asks for a subscription and hands over its events until the connection is closed. */
   async follow(type: string, fields: object, heard: (line: Message) => void): Promise<void> {
-    const id = this.#next;
-    this.#followed.set(id, heard);
+    this.#followed.set(this.#conversation.next, heard);
     await this.request(type, fields);
   }
 
@@ -85,20 +72,7 @@ export class LineClient {
   }
 
   #hear(line: Message): void {
-    const id = Number(line.id);
-    if (line.type === 'event') {
-      this.#followed.get(id)?.(line);
-      return;
-    }
-    const waiting = this.#waiting.get(id);
-    this.#waiting.delete(id);
-    if (line.type === 'error') waiting?.reject(new WeftError(String(line.code), String(line.message)));
-    else waiting?.resolve(line);
-  }
-
-  #end(error: Error): void {
-    this.#ended = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
+    if (line.type === 'event') this.#followed.get(Number(line.id))?.(line);
+    else this.#conversation.hear(line);
   }
 }
