@@ -2,7 +2,7 @@
  * Text of a configuration file → validated, frozen `Config`, or the problems with their positions. All problems of a file are
  * found in one pass. Nothing is ever half in force: with one error there is no configuration.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type Scalar } from 'yaml';
 import { caretFrame } from '../errors/caret.js';
 import { closestName } from '../errors/closest.js';
 import { formatSource, type Problem, type SourceRef } from '../errors/problem.js';
@@ -175,7 +175,7 @@ class Reader {
     const values: string[] = [];
     for (const [index, item] of node.items.entries()) {
       const element = item as Node;
-      const value = isScalar(element) ? element.value : undefined;
+      const value = isScalar(element) ? textOf(element) : undefined;
       const complaint = typeof value === 'string' ? (option.check?.(value) ?? null) : 'it is no text';
       if (typeof value === 'string' && complaint === null) values.push(value);
       else
@@ -238,6 +238,11 @@ export function* eachOption(
 
 function isNull(node: Node): boolean {
   return isScalar(node) && node.value === null;
+}
+
+/** An element of a list is text, and a number among them what was written: `[0, 1]` names cores as `["0", "1"]` does. */
+function textOf({ value, source }: Scalar): unknown {
+  return typeof value === 'number' ? source : value;
 }
 
 function describe(node: Node): string {

@@ -48,6 +48,14 @@ test('an empty text, a comment and empty sections are the defaults', () => {
     assert.deepEqual(parseConfig(text, 'x').config, defaultConfig(), JSON.stringify(text));
 });
 
+test('cores are numbers, with or without quotes', () => {
+  for (const text of ['switch: { cores: [0, 12] }', 'switch: { cores: ["0", "12"] }']) {
+    const { config, problems } = parseConfig(text, 'x');
+    assert.deepEqual(problems, [], text);
+    assert.deepEqual(config?.switch.cores, ['0', '12'], text);
+  }
+});
+
 const wrong: readonly {
   readonly what: string;
   readonly text: string;
@@ -131,6 +139,13 @@ const wrong: readonly {
     code: 'config-value',
     at: 'x:4:5',
     says: /podCIDRs\[1\].*at most 128/,
+  },
+  {
+    what: 'a core that is none',
+    text: 'switch: { cores: [-1] }\n',
+    code: 'config-value',
+    at: 'x:1:19',
+    says: /cores\[0\]: found -1; it has to be a number as in/,
   },
   {
     what: 'two CIDRs of one family',
