@@ -5,8 +5,8 @@
 // deadline, ports, TCP windows), and the other direction's tuple only if addresses are translated. The cold
 // line is for insert, judging, listing and recovery.
 //
-// A tuple's last word has 16 bits that are none of it. Where only one end is translated they hold what that
-// does to checksums, which is the same for every packet of a direction (see kTupleBits).
+// A tuple's last word has 16 bits that are none of it. Where only one end is translated (kChangesEnd) they
+// hold what that does to checksums, which is the same for every packet of a direction (see kTupleBits).
 //
 // The sequence word holds, in one 64-bit atomic: sequence (upper 32 bits; odd while the entry is being
 // written), flags, state. Every life of an entry has its own sequence, so a change of state is a
@@ -78,8 +78,16 @@ inline constexpr uint32_t kPickedUp =
     1u << 3;  // the first packet seen was not a beginning: original = that packet's direction
 inline constexpr uint32_t kReplied = 1u << 4;    // a packet of the reply direction was seen
 inline constexpr uint32_t kRecovered = 1u << 5;  // outlived a restart
+// One end of TCP's or UDP's packets is translated and nothing else: its tuples hold what that does to
+// checksums. Follows from the flags above and the protocol; a packet then asks one question instead of four.
+inline constexpr uint32_t kChangesEnd = 1u << 6;
 inline constexpr uint32_t kTranslated = kDestinationTranslated | kSourceTranslated;
-inline constexpr uint32_t kAllFlags = (1u << 6) - 1;
+inline constexpr uint32_t kAllFlags = (1u << 7) - 1;
+constexpr uint32_t changes_end(uint32_t flags, uint8_t protocol) {
+  const bool ports =
+      protocol == static_cast<uint8_t>(Protocol::tcp) || protocol == static_cast<uint8_t>(Protocol::udp);
+  return ports && (flags & kTranslated) == kDestinationTranslated ? kChangesEnd : 0;
+}
 
 // Which direction of a connection a packet belongs to; index into every two-element array of an entry.
 enum class Side : uint8_t { original = 0, reply = 1 };

@@ -54,6 +54,7 @@ struct RegionLayout {
 
 // What never changes in an entry's life, hashed: recovery believes an entry only if this fits.
 uint64_t entry_check(const HashKey& key, const Entry& entry, Word word);
-inline constexpr uint32_t kFixedFlags = kDestinationTranslated | kSourceTranslated | kHairpin | kPickedUp;
+inline constexpr uint32_t kFixedFlags =
+    kDestinationTranslated | kSourceTranslated | kHairpin | kPickedUp | kChangesEnd;
 
 }  // namespace weft

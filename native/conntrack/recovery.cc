@@ -182,6 +182,7 @@ class Recovery {
     if (!family_fits(original) || !family_fits(reply) || original.family != reply.family ||
         original.protocol != reply.protocol)
       return false;
+    if ((word.flags & kChangesEnd) != changes_end(word.flags, original.protocol)) return false;
     // What is beside the tuples, too, or packets would leave with wrong checksums.
     const std::array<TupleWords, 2> stored = with_changes(words[0], words[1], word.flags);
     for (size_t side = 0; side < 2; ++side)

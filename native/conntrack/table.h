@@ -141,12 +141,8 @@ struct Found {
   static constexpr uint32_t kNone = 0xffffffff;
   [[nodiscard]] bool hit() const { return entry != kNone; }
   [[nodiscard]] bool translates() const { return (flags & kTranslated) != 0; }
-  // One end of TCP's or UDP's packets is translated and nothing else: what end_change() is for.
-  [[nodiscard]] bool changes_end() const {
-    return (flags & kTranslated) == kDestinationTranslated &&
-           (protocol == static_cast<uint8_t>(Protocol::tcp) ||
-            protocol == static_cast<uint8_t>(Protocol::udp));
-  }
+  // What end_change() is for.
+  [[nodiscard]] bool changes_end() const { return (flags & kChangesEnd) != 0; }
 };
 
 // The same with the tuples.

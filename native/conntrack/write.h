@@ -35,12 +35,12 @@ class ConnectionTable::BucketLocks {
   Bucket* second_;
 };
 
-// The tuples as they are stored: with what translation does to the checksums of each direction's packets,
-// where only the destination is translated (see kTupleBits).
+// The tuples as they are stored: with what translation does to the checksums of each direction's packets
+// where it changes one end (see kTupleBits).
 inline std::array<TupleWords, 2> with_changes(const TupleWords& original, const TupleWords& reply,
                                               uint32_t flags) {
   std::array<TupleWords, 2> tuples{original, reply};
-  if ((flags & kTranslated) != kDestinationTranslated) return tuples;
+  if ((flags & kChangesEnd) == 0) return tuples;
   const EndChange change = change_of(from_words(original), from_words(reply).reversed(), 1);
   tuples[0][4] |= uint64_t{change.addresses} << kChangeShift;
   tuples[1][4] |= uint64_t{change.all} << kChangeShift;
@@ -61,6 +61,7 @@ Word write_entry(Entry& entry, const HashKey& key, const NewConnection& wanted, 
   word = {word.sequence + 1, 0, State::free};
   store(entry.word, word.raw());
   std::atomic_thread_fence(std::memory_order_release);  // nothing below is seen before the odd sequence
+  flags |= changes_end(flags, wanted.original.protocol);
   const std::array<TupleWords, 2> tuples = with_changes(original, reply, flags);
   for (size_t side = 0; side < 2; ++side) {
     for (size_t i = 0; i < original.size(); ++i) store(entry.half[side].tuple[i], tuples[side][i]);
@@ -195,7 +196,7 @@ InsertResult ConnectionTable::insert_stepping(const NewConnection& wanted, uint6
       lookup.entry = *taken;
       lookup.sequence = word.sequence;
       lookup.state = word.state;
-      lookup.flags = flags;
+      lookup.flags = word.flags;
       lookup.protocol = wanted.original.protocol;
       lookup.generation = wanted.generation;
       lookup.from = wanted.initiator;
