@@ -171,6 +171,11 @@ export const rows: readonly Row[] = [
     quick: [],
     full: ['limit', ...ends, ...scheduled, 'veth-bridge', 'kube-router-10000'],
   },
+  {
+    workload: 'busy-besteffort-tcp-rr',
+    quick: [],
+    full: ['limit', ...ends, ...scheduled, 'veth-bridge'],
+  },
 ];
 
 /** Node measures, by name; all of their subjects run. */
@@ -270,6 +275,7 @@ export const comparisons: readonly Comparison[] = [
   ...[loaded, ...scheduled].flatMap((of) => [
     compare('busy-tcp-bulk', 'rate', of, 'veth-bridge', least(0.7)),
     compare('busy-tcp-rr', 'p99', of, 'veth-bridge', most(3)),
+    compare('busy-besteffort-tcp-rr', 'p99', of, 'veth-bridge', most(3)),
   ]),
   absolute('policy-change', 'p99', 'weft-1000', most(20)),
   compare('policy-change', 'p99', 'weft-1000', 'kube-router-1000', most(0.1)),

@@ -1,5 +1,6 @@
 /**
- * Every core held by pods that never sleep, in the cgroups of a kubelet. Client and server are pods of their own with the same request. What
+ * Every core held by pods that never sleep, in the cgroups of a kubelet. Client and server are pods of their own with a request; the busy
+ * pods have the same one, or none: then the kernel owes them next to nothing while others want to run. What
  * the kernel does for a packet in softirq takes its time from whoever runs; a data plane in a process has to be scheduled, and where it is
  * (its cgroup, its weight, its class) decides. The data plane stays where its contender has put it.
  */
@@ -9,7 +10,7 @@ import { cgroupsMissing, PodCgroups } from './pod-cgroups.js';
 import { pick, traffic, trafficProgram } from './traffic.js';
 import type { Measure, Workload } from './workload.js';
 
-/** Thousandths of a processor that every pod asks for. */
+/** Thousandths of a processor that client and server ask for. */
 const request = 250;
 
 function busy(
@@ -18,6 +19,7 @@ function busy(
   measures: readonly Measure[],
   mode: string,
   args: Readonly<Record<string, number>>,
+  busyRequest = request,
 ): Workload {
   return {
     name,
@@ -26,9 +28,8 @@ function busy(
     unsuited: () => cgroupsMissing(),
     async sample(running, seconds) {
       const loops = Array.from({ length: availableParallelism() }, (_, index) => `busy${index}`);
-      const cgroups = new PodCgroups(
-        Object.fromEntries([...loops, 'client', 'server'].map((pod) => [pod, request])),
-      );
+      const busyPods = Object.fromEntries(loops.map((pod) => [pod, busyRequest]));
+      const cgroups = new PodCgroups({ ...busyPods, client: request, server: request });
       const programs: Program[] = [];
       try {
         for (const pod of loops) {
@@ -57,6 +58,13 @@ function busy(
   };
 }
 
+const times: readonly Measure[] = [
+  { name: 'p50', unit: 'us', better: 'lower' },
+  { name: 'p99', unit: 'us', better: 'lower' },
+  { name: 'p999', unit: 'us', better: 'lower' },
+  { name: 'rate', unit: 'transactions/s', better: 'higher' },
+];
+
 export const busyWorkloads: readonly Workload[] = [
   busy(
     'busy-tcp-bulk',
@@ -68,13 +76,16 @@ export const busyWorkloads: readonly Workload[] = [
   busy(
     'busy-tcp-rr',
     'Request and response over one TCP connection while a busy pod holds every core.',
-    [
-      { name: 'p50', unit: 'us', better: 'lower' },
-      { name: 'p99', unit: 'us', better: 'lower' },
-      { name: 'p999', unit: 'us', better: 'lower' },
-      { name: 'rate', unit: 'transactions/s', better: 'higher' },
-    ],
+    times,
     'tcp-rr',
     { size: 64, rate: 0 },
+  ),
+  busy(
+    'busy-besteffort-tcp-rr',
+    'The same while the busy pods have no requests, so that the kubelet makes them best effort.',
+    times,
+    'tcp-rr',
+    { size: 64, rate: 0 },
+    0,
   ),
 ];

@@ -1,6 +1,10 @@
 /**
- * The processor cgroups that a kubelet makes for burstable pods, `kubepods/burstable/podN/container`, with weights as it computes them from
- * requests; in either version of cgroups. The tree has a name of its own beside a real kubelet's, and is removed with its last user.
+ * The processor cgroups that a kubelet makes, `kubepods/burstable/podN/container` for pods with a request and `kubepods/besteffort/…` for those
+ * without, with weights as it computes them from requests; in either version of cgroups. The tree has a name of its own beside a real
+ * kubelet's, and is removed with its last user.
+ *
+ * The kubelet's rules (pkg/kubelet/cm: node allocatable, QOS and pod containers): all pods together have what the node can allocate, burstable
+ * ones together the sum of their requests, best-effort ones together, each of their pods and each of those containers the least there is.
  *
  * Version 1 has `cpu.shares` (1,024 for a processor); version 2 has `cpu.weight`, into which the kubelet maps shares by
  * 1 + (shares - 2) · 9999 / 262142 (KEP 2254).
@@ -54,8 +58,9 @@ export class PodCgroups {
   readonly #controller: CpuController;
   readonly #top: string;
   readonly #made: string[] = [];
+  readonly #containers = new Map<string, string>();
 
-  /** `pods` have requests in thousandths of a processor. */
+  /** `pods` have requests in thousandths of a processor; 0, none, makes a pod best effort. */
   constructor(pods: Readonly<Record<string, number>>) {
     const controller = findController();
     if (controller === null) throw new Error('no processor cgroups are mounted');
@@ -63,16 +68,15 @@ export class PodCgroups {
     this.#top = join(controller.root, prefix + process.pid);
     sweep(controller.root);
     try {
-      // The node's pods together get what the node can allocate; burstable ones the sum of their requests.
       this.#make(this.#top, 1000 * availableParallelism());
-      const burstable = join(this.#top, 'burstable');
-      this.#make(
-        burstable,
-        Object.values(pods).reduce((sum, milli) => sum + milli, 0),
-      );
+      const requests = Object.values(pods).reduce((sum, milli) => sum + milli, 0);
+      this.#make(join(this.#top, 'burstable'), requests);
+      this.#make(join(this.#top, 'besteffort'), 0);
       for (const [pod, milli] of Object.entries(pods)) {
-        this.#make(join(burstable, `pod${pod}`), milli);
-        this.#make(join(burstable, `pod${pod}`, 'container'), milli);
+        const folder = join(this.#top, milli > 0 ? 'burstable' : 'besteffort', `pod${pod}`);
+        this.#make(folder, milli);
+        this.#make(join(folder, 'container'), milli);
+        this.#containers.set(pod, join(folder, 'container'));
       }
     } catch (error) {
       for (const folder of this.#made.reverse()) rmdirSync(folder);
@@ -82,7 +86,9 @@ export class PodCgroups {
 
   /** A command in front of another: the other one runs in the pod's container. */
   inside(pod: string): readonly string[] {
-    const file = join(this.#top, 'burstable', `pod${pod}`, 'container', 'cgroup.procs');
+    const container = this.#containers.get(pod);
+    if (container === undefined) throw new Error(`there is no pod ${pod}`);
+    const file = join(container, 'cgroup.procs');
     return ['sh', '-c', 'echo $$ >"$0" && exec "$@"', file];
   }
 

@@ -112,14 +112,16 @@ describe('workloads over a plain veth', () => {
     assert.deepEqual(left, []);
   });
 
-  test('a program runs in the cgroup of its pod, with the weight of its request', async (context) => {
+  test('a program runs in the cgroup of its pod, among those with a request or those without', async (context) => {
     const missing = cgroupsMissing();
     if (missing !== null) return context.skip(missing);
-    const cgroups = new PodCgroups({ one: 250, two: 500 });
+    const cgroups = new PodCgroups({ one: 250, two: 500, idle: 0 });
     try {
-      const [command, ...args] = cgroups.inside('two') as [string, ...string[]];
-      const own = await run(command, [...args, 'cat', '/proc/self/cgroup']);
-      assert.match(own, new RegExp(`weft-bench-kubepods-${process.pid}/burstable/podtwo/container`));
+      for (const place of ['burstable/podtwo', 'besteffort/podidle']) {
+        const [command, ...args] = cgroups.inside(place.split('pod')[1] as string) as [string, ...string[]];
+        const own = await run(command, [...args, 'cat', '/proc/self/cgroup']);
+        assert.match(own, new RegExp(`weft-bench-kubepods-${process.pid}/${place}/container`));
+      }
     } finally {
       await cgroups.remove();
     }

@@ -127,6 +127,7 @@ test('the figures to reach are those of the suite', () => {
     ...['', '-prompt', '-fifo'].flatMap((scheduling): (readonly [string, string])[] => [
       [`busy-tcp-bulk.rate weft-10000${scheduling}/veth-bridge`, '≥ 0.7'],
       [`busy-tcp-rr.p99 weft-10000${scheduling}/veth-bridge`, '≤ 3'],
+      [`busy-besteffort-tcp-rr.p99 weft-10000${scheduling}/veth-bridge`, '≤ 3'],
     ]),
     ['policy-change.p99 weft-1000', '≤ 20.0 ms'],
     ['policy-change.p99 weft-1000/kube-router-1000', '≤ 0.1'],
