@@ -1,14 +1,20 @@
-// weft-supervise -- PROGRAM [ARGUMENT…]
+// weft-supervise [--restart-only] -- PROGRAM [ARGUMENT…]
 //
 // The parent of the switch, so small that it has nothing to die of. It starts the switch, starts it again
 // within milliseconds when it dies, and keeps duplicates of its TAP descriptors meanwhile, so that no pod
 // ever sees its carrier drop (the hand-over is described in base/handover_wire.h). The descriptor number of
 // the switch's end is appended to its arguments as `--supervised-fd N`.
 //
+// With --restart-only it is the parent of the agent, which has no descriptors to keep and gets no argument.
+// What starts services on a host, or a kubelet, waits 10 s and more before it starts again what has died
+// twice; for so long a node without an agent would not hear of a new policy. For the same reason it starts
+// with a nice value of -10 (where that is allowed) before it has read its configuration, which has another:
+// half a second of loading took up to six where pods that start held every core.
+//
 // Restarts: at once, unless two in a row lived less than a second; then 50 ms, doubled each time up to 5 s,
-// until one lives. Exit status 2 of the switch (bad usage) ends the supervisor too: starting it again cannot
+// until one lives. Exit status 2 of the program (bad usage) ends the supervisor too: starting it again cannot
 // help. SIGTERM, SIGINT, SIGHUP and SIGQUIT are handed on; after the first two the supervisor ends with the
-// switch. When the supervisor itself is killed, the kernel kills the switch (PR_SET_PDEATHSIG): whoever
+// program. When the supervisor itself is killed, the kernel kills the program (PR_SET_PDEATHSIG): whoever
 // starts the next supervisor must find the run directory's lock free.
 //
 // One thread, one loop: poll on the socket and on a signalfd. No allocation after the start but in the table
@@ -49,6 +55,7 @@ using weft::handover::send_record;
 constexpr int64_t kLivedNs = 1'000'000'000;
 constexpr int64_t kFirstDelayNs = 50'000'000;
 constexpr int64_t kLongestDelayNs = 5'000'000'000;
+constexpr int kStartNice = -10;
 
 [[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
   std::va_list values;
@@ -116,7 +123,8 @@ bool take_message(int socket, Kept& kept) {
 
 class Supervisor {
  public:
-  explicit Supervisor(std::vector<char*> arguments) : arguments_(std::move(arguments)) {}
+  Supervisor(std::vector<char*> arguments, bool keeps_descriptors)
+      : arguments_(std::move(arguments)), keeps_descriptors_(keeps_descriptors) {}
 
   int run() {
     sigset_t signals;
@@ -153,30 +161,35 @@ class Supervisor {
   }
 
   bool start() {
-    int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return fatal("socketpair"), false;
+    int pair[2] = {-1, -1};
+    if (keeps_descriptors_ && ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+      return fatal("socketpair"), false;
     const pid_t parent = ::getpid();
     const pid_t child = ::fork();
     if (child < 0) return fatal("fork"), false;
-    if (child == 0) exec_switch(pair[1], parent);
-    ::close(pair[1]);
+    if (child == 0) exec_program(pair[1], parent);
+    if (keeps_descriptors_) ::close(pair[1]);
     socket_ = pair[0];
     child_ = child;
     started_at_ = now_ns();
     return true;
   }
 
-  [[noreturn]] void exec_switch(int socket, pid_t parent) {
+  [[noreturn]] void exec_program(int socket, pid_t parent) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(1);  // it died before the line above
-    ::fcntl(socket, F_SETFD, 0);
     ::sigprocmask(SIG_SETMASK, &original_mask_, nullptr);
     char option[] = "--supervised-fd";
     char number[16];
-    std::snprintf(number, sizeof number, "%d", socket);
     std::vector<char*> arguments = arguments_;
-    arguments.push_back(option);
-    arguments.push_back(number);
+    if (socket >= 0) {
+      ::fcntl(socket, F_SETFD, 0);
+      std::snprintf(number, sizeof number, "%d", socket);
+      arguments.push_back(option);
+      arguments.push_back(number);
+    } else {
+      ::setpriority(PRIO_PROCESS, 0, kStartNice);
+    }
     arguments.push_back(nullptr);
     ::execvp(arguments[0], arguments.data());
     say("exec %s: %s", arguments[0], std::strerror(errno));  // NOLINT(concurrency-mt-unsafe): one thread
@@ -218,7 +231,7 @@ class Supervisor {
     exit_status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (ending_) return;
     if (WIFEXITED(status) && exit_status_ == 2) {
-      say("the switch refused its arguments or configuration (exit status 2); not starting it again");
+      say("the program refused its arguments or configuration (exit status 2); not starting it again");
       ending_ = true;
       return;
     }
@@ -229,7 +242,7 @@ class Supervisor {
       delay_ = delay_ == 0 ? kFirstDelayNs : std::min(delay_ * 2, kLongestDelayNs);
     }
     restart_at_ = now_ns() + delay_;
-    say("the switch ended (%s %d) after %lld ms; starting it again in %lld ms, keeping %zu descriptors",
+    say("the program ended (%s %d) after %lld ms; starting it again in %lld ms, keeping %zu descriptors",
         WIFEXITED(status) ? "exit status" : "signal", WIFEXITED(status) ? exit_status_ : WTERMSIG(status),
         static_cast<long long>(lived / 1'000'000), static_cast<long long>(delay_ / 1'000'000),
         kept_.all().size());
@@ -240,6 +253,7 @@ class Supervisor {
   }
 
   std::vector<char*> arguments_;
+  bool keeps_descriptors_;
   Kept kept_;
   sigset_t original_mask_{};
   int signal_fd_ = -1;
@@ -256,12 +270,14 @@ class Supervisor {
 }  // namespace
 
 int main(int count, char** values) {
-  if (count < 3 || std::strcmp(values[1], "--") != 0) {
+  const bool restart_only = count > 1 && std::strcmp(values[1], "--restart-only") == 0;
+  const int separator = restart_only ? 2 : 1;
+  if (count < separator + 2 || std::strcmp(values[separator], "--") != 0) {
     std::fprintf(stderr,
-                 "usage: weft-supervise -- PROGRAM [ARGUMENT...]\n"
+                 "usage: weft-supervise [--restart-only] -- PROGRAM [ARGUMENT...]\n"
                  "Starts the switch with `--supervised-fd N` appended, starts it again when it dies, keeps "
-                 "its descriptors.\n");
+                 "its descriptors; with --restart-only any program, as it is.\n");
     return 2;
   }
-  return Supervisor(std::vector<char*>(values + 2, values + count)).run();
+  return Supervisor(std::vector<char*>(values + separator + 1, values + count), !restart_only).run();
 }

@@ -1,4 +1,4 @@
-/** weft-supervise with small programs in the switch's place: restarts, signals, statuses. */
+/** weft-supervise with small programs in the place of switch and agent: restarts, signals, statuses. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,10 +10,11 @@ import { supervisorProgram } from '../../support/supervised.js';
 const skip = existsSync(supervisorProgram) ? false : `${supervisorProgram} is not built`;
 
 /** Runs `script` with sh under the supervisor; each start appends a line to the file that $1 names. */
-function supervise(t: { after(end: () => void): void }, script: string) {
+function supervise(t: { after(end: () => void): void }, script: string, options: readonly string[] = []) {
   const folder = mkdtempSync(join(tmpdir(), 'weft-supervise-'));
   const file = join(folder, 'starts');
-  const child = spawn(supervisorProgram, ['--', 'sh', '-c', `echo "$$ $*" >> ${file}; ${script}`, 'sh'], {
+  const program = ['sh', '-c', `echo "$$ $*" >> ${file}; ${script}`, 'sh'];
+  const child = spawn(supervisorProgram, [...options, '--', ...program], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let log = '';
@@ -53,6 +54,25 @@ test('a program that dies after a while is started again at once', { skip }, asy
   for (let i = 0; i < 100 && !run.log().includes('starting it again'); i++)
     await new Promise((r) => setTimeout(r, 20));
   assert.match(run.log(), /signal 9.*starting it again in 0 ms/s);
+});
+
+test('a program that is only started again goes first, and gets no socket and no argument', {
+  skip,
+}, async (t) => {
+  const run = supervise(t, 'echo "nice $(nice)" >&2; ls -l /proc/self/fd >&2; exec sleep 100', [
+    '--restart-only',
+  ]);
+  const [first] = await run.started(1);
+  assert.match(first ?? '', /^\d+ ?$/);
+  await new Promise((r) => setTimeout(r, 1100));
+  assert.doesNotMatch(run.log(), / (?:[3-9]|\d\d+) -> socket:/);
+  // Without the right to it, it runs as others do.
+  if (process.geteuid?.() === 0) assert.match(run.log(), /^nice -10$/m);
+  process.kill(Number(first), 'SIGKILL');
+  const [, second] = await run.started(2);
+  assert.match(second ?? '', /^\d+ ?$/);
+  run.child.kill('SIGTERM');
+  assert.equal(await run.ended, 128 + 15);
 });
 
 test('a program that dies at once is started again more and more slowly', { skip }, async (t) => {
@@ -117,5 +137,5 @@ test('without a program it says how it is used', { skip }, async () => {
   });
   const status = await new Promise((resolve) => child.once('close', resolve));
   assert.equal(status, 2);
-  assert.match(log, /usage: weft-supervise -- PROGRAM/);
+  assert.match(log, /usage: weft-supervise \[--restart-only\] -- PROGRAM/);
 });
