@@ -415,6 +415,7 @@ export class Agent {
       settings: switchSettings(this.#config),
       ...(shadow === null ? {} : { shadow }),
     });
+    this.#options.observer.log('debug', 'state published', { revision: this.#revision });
     this.#tick.passed();
   }
 
@@ -446,7 +447,9 @@ export class Agent {
   }
 
   #acknowledge(desired: Desired, acknowledge: Acknowledge): void {
+    const { revision } = acknowledge;
     this.#generation = acknowledge.generation;
+    this.#options.observer.log('debug', 'state acknowledged', { revision });
     this.attachments.acknowledged(acknowledge.ports);
     const { image } = acknowledge;
     const refused = image.status === 'refused' || image.status === 'none';
@@ -462,7 +465,7 @@ export class Agent {
       if (port.status === 'failed')
         this.#options.observer.log('warn', 'a port is not up', { port: port.id, error: port.error });
     }
-    this.#inForce.acknowledged(acknowledge.revision);
+    this.#inForce.acknowledged(revision);
     this.#waiters.settle();
     if (this.#dirty) this.#changed();
     this.#options.observer.acknowledged();

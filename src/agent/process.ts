@@ -130,6 +130,15 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       registry.set('weft_host_ports', state.hostPorts.length);
       host?.want(state);
     };
+    // Until then what the API said since the agent before this one died is not enforced.
+    let saidFirst = false;
+    const sayFirst = () => {
+      if (saidFirst || !agent.ready) return;
+      saidFirst = true;
+      const seconds = process.uptime();
+      registry.set('weft_agent_start_seconds', seconds);
+      log.info({ milliseconds: Math.round(seconds * 1000) }, 'what the sources tell is in force');
+    };
     let fence: (error: Error) => void = () => {};
     const fenced = new Promise<Error>((resolve) => {
       fence = resolve;
@@ -155,6 +164,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
           log.debug({ milliseconds: lastMilliseconds, bytes: imageBytes }, 'policy compiled');
         },
         acknowledged: () => {
+          sayFirst();
           setUpHost();
           // Also when a trial has ended, which leaves a compiler behind.
           heap.stirred();
@@ -249,7 +259,16 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
     reconciling.unref();
     const telling = setInterval(() => podEvents?.flush(), tellEvery);
     telling.unref();
-    log.info({ epoch, node: agent.state.node.name, run, manifests }, 'agent started');
+    log.info(
+      {
+        epoch,
+        node: agent.state.node.name,
+        run,
+        manifests,
+        milliseconds: Math.round(process.uptime() * 1000),
+      },
+      'agent started',
+    );
     return {
       agent,
       telemetryPort: telemetry.port,

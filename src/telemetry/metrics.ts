@@ -42,6 +42,9 @@ export const metrics = {
   weft_agent_revision_acknowledged: gauge(
     'The latest desired state that the switch has in force; lags behind weft_agent_revision while it is away.',
   ),
+  weft_agent_start_seconds: gauge(
+    'Time from the start of the agent process until what its sources told was in force.',
+  ),
   weft_agent_compile_seconds: histogram(
     'Time to compile the world into an image.',
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5],

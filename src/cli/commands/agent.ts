@@ -1,11 +1,10 @@
 /** `weft agent`: the control plane process of a node. */
 import { type Command, Option } from 'commander';
-import { imageCompiler } from '../../agent/compile-image.js';
-import { peerIdentity, startAgent } from '../../agent/process.js';
 import { keepLast, loadLastGood } from '../../config/last.js';
 import type { Config } from '../../config/options.js';
 import type { Overrides } from '../../config/parse.js';
 import { loadAddon } from '../../dataplane/addon.js';
+import { WeftError } from '../../errors/problem.js';
 import { openLog } from '../../telemetry/log.js';
 import { reniceMainThread } from '../../telemetry/nice.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
@@ -40,6 +39,13 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
   } satisfies Overrides<Config>;
   const { config, text, refused: mistake } = await loadLastGood(options.config, overrides);
   const log = openLog('agent', config.log);
+  // Before all that takes time: until the sources were read, what they told since the last agent died is not enforced.
+  const refused = reniceMainThread(config.agent.nice);
+  if (refused !== null) log.warn({ reason: refused }, 'the agent competes with pods as any process');
+  const [{ peerIdentity, startAgent }, { imageCompiler }] = await Promise.all([
+    import('../../agent/process.js'),
+    import('../../agent/compile-image.js'),
+  ]);
   if (mistake !== undefined)
     log.error(`the configuration file is not good; the last good one is in force: ${mistake.message}`);
   const addon = loadAddon();
@@ -53,11 +59,8 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     hasWriter: (path) => addon.hasWriter(path),
     log,
     version,
-  });
+  }).catch(cannotStart);
   await keepLast(config.paths.run, text);
-  // Once the sources were read: that takes as long as it takes, and nobody waits for it.
-  const refused = reniceMainThread(config.agent.nice);
-  if (refused !== null) log.warn({ reason: refused }, 'the agent competes with pods as any process');
   process.on('SIGHUP', () => {
     running.reload().catch((error: Error) => log.error(`the configuration stays as it is: ${error.message}`));
   });
@@ -69,4 +72,14 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
   await running.stop();
   if (typeof end === 'string') log.info({ signal: end }, 'agent ended; the switch goes on enforcing');
   else throw end;
+}
+
+/** A predecessor that is still dying, a full disk, a kubeconfig that is written later: worth another try. */
+const passingFailures = /^(agent-running|agent-listen|epoch-write|run-directory|kube-credentials)$/;
+
+/** Exit status 2 tells the supervisor to give up, which only a lasting failure is worth. */
+function cannotStart(error: Error): never {
+  if (!(error instanceof WeftError) || !passingFailures.test(error.code)) throw error;
+  process.stderr.write(`weft: ${error.message}\n`);
+  process.exit(1);
 }
