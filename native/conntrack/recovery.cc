@@ -137,6 +137,9 @@ class Recovery {
       const Word word = Word::of(entry.word.load(kRelaxed));
       if (word.live() && believable(entry, word) && link(index, entry)) {
         entry.generation.store(0, kRelaxed);
+        // The times may be shorter now than when it was written.
+        const uint64_t latest = now_ns_ + table_.options_.timeouts.longest();
+        if (entry.deadline_ns.load(kRelaxed) > latest) entry.deadline_ns.store(latest, kRelaxed);
         entry.word.store(Word{word.sequence, word.flags | kRecovered, word.state}.raw(),
                          std::memory_order_release);
         table_.ranks_[index].store(static_cast<uint8_t>(rank_of(word.state)), kRelaxed);
@@ -192,7 +195,6 @@ class Recovery {
     const uint64_t created = entry.created_ns.load(kRelaxed);
     const uint64_t deadline = entry.deadline_ns.load(kRelaxed);
     if (created > now_ns_ || deadline <= now_ns_) return false;
-    if (deadline - now_ns_ > table_.options_.timeouts.longest()) return false;
     for (size_t side = 0; side < 2; ++side) {
       if (!table_.port_live({entry.port[side].load(kRelaxed), entry.instance[side].load(kRelaxed)}))
         return false;

@@ -34,7 +34,7 @@ struct Timeouts {
   // sections 3.8.3 and 3.8.4).
   uint64_t denied = 7440 * kSecond;
 
-  // The longest of them: a recovered deadline that lies further ahead is implausible.
+  // The longest of them: a recovered deadline that lies further ahead is cut to it.
   [[nodiscard]] uint64_t longest() const;
 };
 

@@ -104,6 +104,23 @@ TEST_CASE("killed after any store of a removal, the entry is whole or gone") {
   }
 }
 
+TEST_CASE("a restart with shorter times costs no connection") {
+  Fixture f;
+  f.options.timeouts.tcp_established = 24 * 3600 * kSecond;
+  f.reopen(kStart);
+  f.a = f.table->open_port("pod-a").value();
+  f.b = f.table->open_port("pod-b").value();
+  const TcpSegment middle = segment(tcp_flag::kAck, 100, 100), back = segment(tcp_flag::kAck, 100, 100);
+  NewConnection wanted = connection(f, tuple(Protocol::tcp, 40000, 80));
+  wanted.tcp = &middle;
+  const Lookup made = f.table->insert(wanted, kStart).lookup;
+  f.table->update(f.table->find(wanted.original.reversed(), kStart), {60, 1, &back}, kStart);
+  REQUIRE(f.table->read(made.entry)->deadline_ns == kStart + 24 * 3600 * kSecond);
+  f.options.timeouts = {};
+  CHECK(f.reopen(kStart + kSecond).recovered == 1);
+  CHECK(f.table->read(made.entry)->deadline_ns == kStart + kSecond + f.options.timeouts.longest());
+}
+
 TEST_CASE("any damaged octet of an entry's identity drops it") {
   Fixture f;
   const TcpSegment syn = segment(tcp_flag::kSyn, 100);
