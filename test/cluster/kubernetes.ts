@@ -8,10 +8,11 @@ import { generateKeyPairSync } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Containerd, containerdSocket } from '../support/containerd.js';
-import { Machine } from '../support/machine.js';
+import { Machine, nodeAddress, nodeAddress6 } from '../support/machine.js';
 import { until } from '../support/weft.js';
 import { kubeProxyBinary, startKubeProxy } from './kube-proxy.js';
 import {
+  type ApiServer,
   clusterDns,
   type Families,
   familiesOf,
@@ -58,13 +59,16 @@ function etcdOf(path: string): string {
 
 export class Kubernetes extends OwnCluster {
   readonly kubeconfigFile = kubeconfigOf('admin');
-  /** What the API server makes for itself has the names of its Service and localhost in it. */
-  protected readonly api = { server: 'https://localhost:6443', authority: `${folder}/apiserver.crt` };
+  protected readonly api: ApiServer;
   readonly #folder: string;
 
   private constructor(machine: Machine, containerd: Containerd, path: string, families: Families) {
     super(machine, containerd, families);
     this.#folder = path;
+    const [family] = familiesOf(families);
+    // The certificate that the API server makes for itself has its own address in it, and no loopback one.
+    const host = family === 6 ? `[${nodeAddress6}]` : nodeAddress;
+    this.api = { server: `https://${host}:6443`, authority: `${folder}/apiserver.crt` };
   }
 
   /** Resolves when the API server answers and the node is registered; it is not Ready before it has a network. */
@@ -109,6 +113,7 @@ export class Kubernetes extends OwnCluster {
       ...['etcd-servers=http://127.0.0.1:2379', 'bind-address=::', `advertise-address=${primary}`],
       ...[`service-cluster-ip-range=${services}`, 'allow-privileged=true', `cert-dir=${folder}`],
       ...['authorization-mode=Node,RBAC', `token-auth-file=${folder}/tokens.csv`],
+      'kubelet-preferred-address-types=InternalIP',
       'service-account-issuer=https://kubernetes.default.svc.cluster.local',
       `service-account-key-file=${folder}/accounts.pub`,
       `service-account-signing-key-file=${folder}/accounts.key`,

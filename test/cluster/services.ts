@@ -141,7 +141,7 @@ export function services(cluster: () => Cluster, reason: string): void {
         }),
         service('empty', { app: 'nobody' }, [{ port: 80 }]),
       ]);
-      pods = await cluster().ready([namespace, other], family);
+      pods = await cluster().ready([namespace, other], 4);
     });
     after(async () => {
       if (reason !== '') return;
