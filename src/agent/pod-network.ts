@@ -76,10 +76,19 @@ export class PodNetwork {
       severity: 'error',
       message:
         (this.#state?.sourceNode ?? null) === null
-          ? `This node has no pod CIDR yet: no source has told of the Node ${name}.`
+          ? `This node has no pod CIDR yet: no source has told of the Node ${name}${this.#others()}.`
           : `This node has no pod CIDR yet: the Node ${name} has no spec.podCIDRs.`,
       fix: "Wait for the cluster's controller to give the Node its spec.podCIDRs, check node.name, or set network.podCIDRs.",
     };
+  }
+
+  /** A Node that is called otherwise than its host is most often why. */
+  #others(): string {
+    const names = [...(this.#state?.world.all('node').keys() ?? [])].filter(
+      (name) => name !== this.node.name,
+    );
+    const some = names.sort().slice(0, 5).join(', ') + (names.length > 5 ? ' …' : '');
+    return names.length === 0 ? '' : `, but of ${some}`;
   }
 
   get problems(): readonly Problem[] {

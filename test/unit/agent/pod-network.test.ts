@@ -50,7 +50,7 @@ test('pod CIDRs of the Node come late: until then a word names what is missing, 
   assert.deepEqual(port(), [[], []]);
   assert.match(pods.missing?.message ?? '', /no source has told of the Node here/);
   assert.equal(tell('other', '10.42.7.0/24'), false);
-  assert.match(pods.missing?.message ?? '', /no source has told/);
+  assert.match(pods.missing?.message ?? '', /no source has told of the Node here, but of other\./);
   assert.equal(tell('here'), false);
   assert.match(pods.missing?.message ?? '', /the Node here has no spec\.podCIDRs/);
   assert.deepEqual(codes(), ['pod-cidrs-missing']);
