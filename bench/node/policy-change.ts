@@ -3,10 +3,10 @@
  * node and attached, while bulk TCP and request/response run between two other pods.
  *
  * A change is what a person does: the file of one policy is written anew beside its place and renamed into it. The clock starts before
- * the rename. A stream of UDP packets shows what the change does: each one makes it allowed or denied. A denial is in force for the
- * packet after the last one that arrived: that packet cannot have been judged before it was sent, nor before the one ahead of it
- * was delivered, so the later of the two times counts. A permission is in force for the first one that arrives. The grain is the pause
- * between two packets, 50 µs.
+ * the rename. A stream of UDP packets shows what the change does: each one makes it allowed or denied. A permission is in force for the
+ * first packet that arrives. A denied packet arrives nowhere; what became of it had been decided when the one sent right behind it, by
+ * the same interface to a pod that nothing denies, arrives, so that is its time, a little too late rather than too early. The grain is
+ * the pause between two packets, 100 µs.
  */
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,8 @@ import { traffic } from '../workloads/traffic.js';
 import { ownNode } from '../worlds.js';
 import { policyCount, policyUnderTest, probePort, type Role, worldUnderTest } from './policy-world.js';
 
-const packetsPerSecond = 20_000;
+/** Each with its control. */
+const packetsPerSecond = 10_000;
 /** Changes of one sample. */
 const changesPerSample = 100;
 /** Between two changes at least this, and up to half as much again, so that nothing periodic on the machine stays in step. Milliseconds. */
@@ -46,37 +47,41 @@ interface Change {
 }
 
 interface Stream {
-  readonly sent: BigInt64Array;
   /** Pairs of number and time, in the order of arrival. */
   readonly arrivals: BigInt64Array;
+  /** The same of the control stream. */
+  readonly controls: BigInt64Array;
 }
 
 /** Milliseconds from each change to the first packet judged by it. Throws where one was not in force before the next. */
-export function latencies(changes: readonly Change[], { sent, arrivals }: Stream): number[] {
+export function latencies(changes: readonly Change[], { arrivals, controls }: Stream): number[] {
   const found: number[] = [];
   let next = 0;
+  let control = 0;
+  /** Of the last packet that arrived. */
+  let last = -1n;
   const count = arrivals.length / 2;
   changes.forEach(({ at, allows }, i) => {
     const until = changes[i + 1]?.at;
     let first = -1;
-    let last = -1;
     for (; next < count && (until === undefined || arrivals[2 * next + 1]! < until); next++) {
-      if (arrivals[2 * next + 1]! < at) continue;
-      if (first < 0) first = next;
-      last = next;
+      if (first < 0 && arrivals[2 * next + 1]! >= at) first = next;
+      last = arrivals[2 * next]!;
     }
     if (allows) {
       if (first < 0) throw new Error(`change ${i} allowed nothing before the next one`);
       found.push(Number(arrivals[2 * first + 1]! - at) / 1e6);
       return;
     }
-    // Nothing since the change: in force at once, as far as this clock can tell.
-    const number = last < 0 ? undefined : Number(arrivals[2 * last]!);
-    const following = number === undefined ? undefined : sent[number + 1];
-    if (number !== undefined && following === undefined)
+    // Of the first packet behind the last one that arrived. One that was lost before the change tells nothing of it.
+    while (
+      control < controls.length / 2 &&
+      (controls[2 * control]! <= last || controls[2 * control + 1]! < at)
+    )
+      control++;
+    const judged = controls[2 * control + 1];
+    if (judged === undefined)
       throw new Error(`packets still arrived at the end, after change ${i} had denied them`);
-    const delivered = last < 0 ? at : arrivals[2 * last + 1]!;
-    const judged = following !== undefined && following > delivered ? following : delivered;
     if (until !== undefined && judged >= until - 2_000_000n)
       throw new Error(`change ${i} did not deny before the next one`);
     found.push(Number(judged - at) / 1e6);
@@ -87,24 +92,31 @@ export function latencies(changes: readonly Change[], { sent, arrivals }: Stream
 function readStream(file: string): Stream {
   const { buffer, byteOffset, byteLength } = readFileSync(file);
   const words = new BigInt64Array(buffer.slice(byteOffset, byteOffset + byteLength));
-  const sent = words.subarray(1, 1 + Number(words[0]));
-  const arrivals = words.subarray(2 + sent.length);
-  if (arrivals.length !== 2 * Number(words[1 + sent.length])) throw new Error(`${file} is cut off`);
-  return { sent, arrivals };
+  let at = 0;
+  const take = () => {
+    const length = 2 * Number(words[at] ?? 0n);
+    const taken = words.subarray(at + 1, at + 1 + length);
+    at += 1 + length;
+    return taken;
+  };
+  const stream = { arrivals: take(), controls: take() };
+  if (at !== words.length) throw new Error(`${file} is cut off`);
+  return stream;
+}
+
+interface Standing {
+  readonly netns: string;
+  readonly pod: Pod;
 }
 
 class WeftSubject implements NodeSubject {
   readonly #stage: Stage;
   readonly #node: WeftNode;
-  readonly #pods: ReadonlyMap<Role, { readonly netns: string; readonly pod: Pod }>;
+  readonly #pods: ReadonlyMap<Role, Standing>;
   #turn = 0;
   #samples = 0;
 
-  constructor(
-    stage: Stage,
-    node: WeftNode,
-    pods: ReadonlyMap<Role, { readonly netns: string; readonly pod: Pod }>,
-  ) {
+  constructor(stage: Stage, node: WeftNode, pods: ReadonlyMap<Role, Standing>) {
     this.#stage = stage;
     this.#node = node;
     this.#pods = pods;
@@ -118,13 +130,17 @@ class WeftSubject implements NodeSubject {
     // Looked at when the changes have been made.
     load.catch(() => {});
     const output = join(this.#stage.site.folder, `stream-${this.#samples++}`);
-    const [client, server] = [this.#pods.get('client')!, this.#pods.get('server')!];
+    const [client, server, control] = (['client', 'server', 'bulk-server'] as const).map(
+      (role) => this.#pods.get(role)!,
+    ) as [Standing, Standing, Standing];
     const probe = await this.#stage.start(
       join(packageRoot(), 'build', 'bench', 'weft-policy-probe'),
       [
         client.netns,
         server.netns,
         server.pod.addresses[0]!.text,
+        control.netns,
+        control.pod.addresses[0]!.text,
         String(probePort),
         String(packetsPerSecond),
         output,

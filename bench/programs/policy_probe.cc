@@ -1,11 +1,16 @@
-// A stream of UDP packets from one pod to another that tells when a policy change met its first packet.
+// Streams of UDP packets from one pod that tell when a policy change met its first packet.
 //
-//   weft-policy-probe CLIENT-NETNS SERVER-NETNS SERVER-ADDRESS PORT PACKETS-PER-SECOND OUTPUT
+//   weft-policy-probe CLIENT-NETNS SERVER-NETNS SERVER-ADDRESS CONTROL-NETNS CONTROL-ADDRESS PORT
+//                     PACKETS-PER-SECOND OUTPUT
+//
+// Each packet to the server is followed at once by one with the same number to the control, which nothing
+// denies. Both leave by one interface and one queue, so whatever became of the first had been decided when
+// the second arrives: that is the time of a denial, which otherwise nobody could see.
 //
 // Says "ready" once packets are under way, and goes on until SIGTERM. Then OUTPUT holds little-endian 64-bit
-// words: the number of packets sent, the time of each, the number that arrived, and for
-// each of those its number and the time at which the kernel took it from the switch (so not the time of this
-// program's turn). Times are nanoseconds of CLOCK_MONOTONIC, which is what Node.js' process.hrtime tells.
+// words: for the server and then the control the number of packets that arrived, and for each of those its
+// number and the time at which the kernel took it from the switch (so not the time of this program's turn),
+// in nanoseconds of CLOCK_MONOTONIC, which is what Node.js' process.hrtime tells.
 //
 // The sender is a real-time thread where it may be: it is part of the ruler, not of what is measured. It
 // never catches up: deadlines that passed while it waited are left out, so that there are no bursts.
@@ -34,7 +39,7 @@
 namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
-constexpr size_t kLongest = 64'000'000;  // packets: most of an hour at the usual rate
+constexpr uint64_t kLongest = 64'000'000;  // pairs: more than an hour at the usual rate
 
 [[noreturn]] void fail(const std::string& what) {
   std::fprintf(stderr, "weft-policy-probe: %s: %s\n", what.c_str(), std::strerror(errno));
@@ -61,21 +66,20 @@ struct Arrival {
   int64_t time;
 };
 
-void send_stream(int socket, int64_t period, const std::atomic<bool>& ending, std::vector<int64_t>& sent) {
+void send_stream(const std::array<int, 2>& sockets, int64_t period, const std::atomic<bool>& ending) {
   sched_param first{};
   first.sched_priority = 2;
   pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);  // without the right to it, as any thread
   int64_t deadline = now(CLOCK_MONOTONIC);
-  while (!ending.load(std::memory_order_relaxed) && sent.size() < kLongest) {
+  for (uint64_t number = 0; !ending.load(std::memory_order_relaxed) && number < kLongest; ++number) {
     deadline += period;
     const timespec until{deadline / kSecond, deadline % kSecond};
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
     const int64_t at = now(CLOCK_MONOTONIC);
     if (at - deadline > period) deadline = at;
-    const std::array<uint64_t, 8> payload{sent.size()};
+    const std::array<uint64_t, 8> payload{number};
     // A full queue or a refusal on the way is one packet that does not arrive, like any other.
-    (void)!send(socket, payload.data(), sizeof(payload), 0);
-    sent.push_back(at);
+    for (const int socket : sockets) (void)!send(socket, payload.data(), sizeof(payload), 0);
   }
 }
 
@@ -115,57 +119,70 @@ void write_words(FILE* file, const void* words, size_t bytes) {
   if (bytes != 0 && std::fwrite(words, 1, bytes, file) != bytes) fail("write");
 }
 
+int receiver(const char* netns, uint16_t port) {
+  const int made = socket_in(netns);
+  const int on = 1;
+  const int buffer = 8 << 20;
+  setsockopt(made, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+  if (setsockopt(made, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) != 0) fail("SO_TIMESTAMPNS");
+  sockaddr_in any{};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(port);
+  if (bind(made, reinterpret_cast<const sockaddr*>(&any), sizeof(any)) != 0) fail("bind");
+  return made;
+}
+
+int sender(const char* netns, const char* to, uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  if (inet_pton(AF_INET, to, &address.sin_addr) != 1) fail(to);
+  const int made = socket_in(netns);
+  if (connect(made, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail("connect");
+  return made;
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count != 7) {
-    std::fprintf(
-        stderr,
-        "usage: weft-policy-probe CLIENT-NETNS SERVER-NETNS SERVER-ADDRESS PORT PACKETS-PER-SECOND OUTPUT\n");
+  const int rate = count == 9 ? std::atoi(arguments[7]) : 0;
+  if (rate <= 0 || rate > 1'000'000) {
+    std::fprintf(stderr,
+                 "usage: weft-policy-probe CLIENT-NETNS SERVER-NETNS SERVER-ADDRESS CONTROL-NETNS "
+                 "CONTROL-ADDRESS PORT PACKETS-PER-SECOND OUTPUT\n"
+                 "IPv4 addresses, and a rate up to 1,000,000.\n");
     return 2;
   }
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(std::atoi(arguments[4])));
-  const int rate = std::atoi(arguments[5]);
-  if (inet_pton(AF_INET, arguments[3], &address.sin_addr) != 1 || rate <= 0 || rate > 1'000'000) {
-    std::fprintf(stderr, "weft-policy-probe: an IPv4 address and a rate up to 1,000,000 are needed\n");
-    return 2;
-  }
-  const int server = socket_in(arguments[2]);
-  const int on = 1;
-  const int buffer = 8 << 20;
-  setsockopt(server, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
-  if (setsockopt(server, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) != 0) fail("SO_TIMESTAMPNS");
-  if (bind(server, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail("bind");
-  const int client = socket_in(arguments[1]);
-  if (connect(client, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail("connect");
+  const auto port = static_cast<uint16_t>(std::atoi(arguments[6]));
+  const std::array<int, 2> receivers{receiver(arguments[2], port), receiver(arguments[4], port)};
+  const std::array<int, 2> senders{sender(arguments[1], arguments[3], port),
+                                   sender(arguments[1], arguments[5], port)};
 
   sigset_t terminate;
   sigemptyset(&terminate);
   sigaddset(&terminate, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &terminate, nullptr);  // before the threads, which inherit it
-  std::vector<int64_t> sent;
-  std::vector<Arrival> arrivals;
-  sent.reserve(size_t{1} << 20);
-  arrivals.reserve(size_t{1} << 20);
+  std::array<std::vector<Arrival>, 2> arrivals;
+  for (auto& each : arrivals) each.reserve(size_t{1} << 20);
   std::atomic<bool> ending = false;
-  std::thread receiver([&] { receive_stream(server, ending, arrivals); });
-  std::thread sender([&] { send_stream(client, kSecond / rate, ending, sent); });
+  std::array<std::thread, 2> listening;
+  for (size_t i = 0; i < 2; ++i)
+    listening[i] = std::thread([&, i] { receive_stream(receivers[i], ending, arrivals[i]); });
+  std::thread sending([&] { send_stream(senders, kSecond / rate, ending); });
   std::printf("ready\n");
   std::fflush(stdout);
   int signal = 0;
   sigwait(&terminate, &signal);
   ending = true;
-  sender.join();
-  receiver.join();
+  sending.join();
+  for (std::thread& each : listening) each.join();
 
-  FILE* file = std::fopen(arguments[6], "wb");
-  if (file == nullptr) fail(arguments[6]);
-  const std::array<uint64_t, 2> numbers{sent.size(), arrivals.size()};
-  write_words(file, &numbers[0], sizeof(uint64_t));
-  write_words(file, sent.data(), sent.size() * sizeof(int64_t));
-  write_words(file, &numbers[1], sizeof(uint64_t));
-  write_words(file, arrivals.data(), arrivals.size() * sizeof(Arrival));
+  FILE* file = std::fopen(arguments[8], "wb");
+  if (file == nullptr) fail(arguments[8]);
+  for (const std::vector<Arrival>& each : arrivals) {
+    const uint64_t number = each.size();
+    write_words(file, &number, sizeof(number));
+    write_words(file, each.data(), each.size() * sizeof(Arrival));
+  }
   if (std::fclose(file) != 0) fail("close");
 }

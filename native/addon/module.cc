@@ -7,6 +7,7 @@
 #include "addon/raw_socket_binding.h"
 #include "addon/switch_binding.h"
 #include "addon/value.h"
+#include "io/control_schedule.h"
 #include "io/peer.h"
 #include "io/writer.h"
 
@@ -36,6 +37,14 @@ Napi::Value has_writer(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), *answer);
 }
 
+// (milliseconds of processor time, milliseconds in which that is the most): the thread that runs JavaScript
+void schedule_control_thread(const Napi::CallbackInfo& info) {
+  constexpr int64_t kMillisecond = 1'000'000;
+  const io::ControlBudget budget{info[0].ToNumber().Uint32Value() * kMillisecond,
+                                 info[1].ToNumber().Uint32Value() * kMillisecond};
+  if (const Status outcome = io::schedule_control(budget); !outcome.ok()) raise(info.Env(), outcome.error());
+}
+
 }  // namespace
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
@@ -44,6 +53,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("Image", define_image(env));
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));
   exports.Set("hasWriter", Napi::Function::New(env, has_writer, "hasWriter"));
+  exports.Set("scheduleControl", Napi::Function::New(env, schedule_control_thread, "scheduleControl"));
   register_raw_socket(env, exports);
   register_lab(env, exports);
   return exports;

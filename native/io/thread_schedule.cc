@@ -27,7 +27,7 @@ Status pin(uint32_t core) {
 
 Status run_before_pods() {
   sched_param param{};
-  param.sched_priority = 1;
+  param.sched_priority = 2;  // the control thread has 1 (control_schedule): a packet waits for no policy
   if (::sched_setscheduler(0, SCHED_FIFO, &param) != 0)
     return call_failed("thread-class", "sched_setscheduler", "SCHED_FIFO",
                        "give the switch CAP_SYS_NICE (and a real-time budget, where its cgroup has "

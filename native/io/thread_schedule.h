@@ -20,7 +20,7 @@ enum class ScheduleClass : uint8_t {
   normal,  // SCHED_OTHER
   // SCHED_OTHER with a slice of 100 µs, so that it preempts what has a longer one (Linux 6.12; else normal)
   prompt,
-  fifo,  // SCHED_FIFO at the lowest real-time priority, 1
+  fifo,  // SCHED_FIFO at real-time priority 2, before the control thread's
 };
 
 struct ThreadSchedule {

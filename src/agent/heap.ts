@@ -15,12 +15,19 @@ export interface HeapSource {
   /** Bytes that the heap holds, garbage included. */
   readonly size: () => number;
   readonly collect: () => void;
+  /** What is young only: about a millisecond. */
+  readonly collectYoung: () => void;
 }
 
 /** Null where Node.js was started without --expose-gc (deploy/node-flags has it): then V8 is left alone. */
 export function ownHeap(): HeapSource | null {
   const { gc } = globalThis;
-  return gc === undefined ? null : { size: () => getHeapStatistics().total_heap_size, collect: () => gc() };
+  if (gc === undefined) return null;
+  return {
+    size: () => getHeapStatistics().total_heap_size,
+    collect: () => gc(),
+    collectYoung: () => gc({ type: 'minor' }),
+  };
 }
 
 export class Heap {
@@ -39,6 +46,11 @@ export class Heap {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#rest(), quiet);
     this.#timer.unref?.();
+  }
+
+  /** A change is in force: what it left behind is collected now, while nobody waits, and not in the middle of the next one. */
+  settled(): void {
+    this.#source?.collectYoung();
   }
 
   stop(): void {

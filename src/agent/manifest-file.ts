@@ -37,6 +37,20 @@ export class ManifestFile {
     return this.#problems;
   }
 
+  /** Whether the file is another than the one that was read; what it holds stays as it is. */
+  isOther(): boolean {
+    try {
+      const stamp = stampOf(this.name);
+      if (stamp !== '' && stamp === this.#stamp) return false;
+      if (digestOf(readFileSync(this.name)) !== this.#digest) return true;
+      this.#stamp = stamp;
+      return false;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+      return true;
+    }
+  }
+
   /** Reads the file if it may be another than before. True: what it holds, or what is wrong with it, is different now. */
   refresh(): boolean {
     try {
@@ -44,7 +58,7 @@ export class ManifestFile {
       if (stamp !== '' && stamp === this.#stamp) return false;
       const bytes = readFileSync(this.name);
       this.#stamp = stamp;
-      const digest = createHash('sha1').update(bytes).digest('base64');
+      const digest = digestOf(bytes);
       if (digest === this.#digest) return false;
       this.#digest = digest;
       this.#parse(bytes.toString('utf8'));
@@ -88,6 +102,10 @@ export class ManifestFile {
       ? 'nothing is published before it can be read.'
       : 'what it last held stays in force.';
   }
+}
+
+function digestOf(bytes: Buffer): string {
+  return createHash('sha1').update(bytes).digest('base64');
 }
 
 /** Equal for equal contents; '' where the file is too young for that to be sure. */

@@ -25,6 +25,8 @@ const lookAgain = 5000;
 const patience = 1000;
 /** A timer may fire so much early by the other clock. Milliseconds. */
 const timerGrain = 1;
+/** The regular look takes no longer in one go: a change that comes meanwhile must not wait for thousands of files. Milliseconds. */
+const longestTurn = 1;
 
 /** Whether some process has the file open for writing; null: it is not there, or the system cannot tell. */
 export type HasWriter = (path: string) => boolean | null;
@@ -47,6 +49,8 @@ export class ManifestSource implements Source {
   #now: NodeJS.Immediate | null = null;
   #soon: NodeJS.Timeout | null = null;
   #regularly: NodeJS.Timeout | null = null;
+  /** What the regular look has still to do. */
+  #next: NodeJS.Immediate | null = null;
 
   constructor(folder: string, hasWriter: HasWriter = () => null) {
     this.#folder = folder;
@@ -67,7 +71,7 @@ export class ManifestSource implements Source {
   start(sink: SourceSink): void {
     this.#sink = sink;
     this.#look();
-    this.#regularly = setInterval(() => this.#look(), lookAgain);
+    this.#regularly = setInterval(() => this.#lookAround(), lookAgain);
     this.#regularly.unref();
   }
 
@@ -80,6 +84,7 @@ export class ManifestSource implements Source {
     this.#watch.close();
     if (this.#now !== null) clearImmediate(this.#now);
     if (this.#soon !== null) clearTimeout(this.#soon);
+    if (this.#next !== null) clearImmediate(this.#next);
     if (this.#regularly !== null) clearInterval(this.#regularly);
   }
 
@@ -125,10 +130,40 @@ export class ManifestSource implements Source {
     if (different) this.#tell();
   }
 
-  /** Looks at every file and folder. */
+  /**
+   * Asks every file, a few at a time, whether it is another than was read. Only then everything is looked at, at once: an object may have
+   * moved from one file to another, and must not be gone in between.
+   */
+  #lookAround(): void {
+    if (this.#sink === null || this.#next !== null) return;
+    const found = this.#list();
+    const known = found?.every((name) => this.#files.has(name)) && found.length === this.#files.size;
+    if (found === null || !known || !this.#listed) {
+      this.#look();
+      return;
+    }
+    let at = 0;
+    const turn = () => {
+      this.#next = null;
+      const end = performance.now() + longestTurn;
+      for (; at < found.length && performance.now() < end; at++) {
+        const name = found[at]!;
+        // What the watch has named is read when nobody writes it any more; what it has told to be gone is forgotten.
+        if (this.#touched.has(name) || this.#files.get(name)?.isOther() !== true) continue;
+        this.#look();
+        return;
+      }
+      if (at < found.length) this.#next = setImmediate(turn);
+    };
+    turn();
+  }
+
+  /** Looks at every file and folder, at once. */
   #look(): void {
     if (this.#sink === null) return;
     this.#lookAtAll = false;
+    if (this.#next !== null) clearImmediate(this.#next);
+    this.#next = null;
     const found = this.#list();
     if (found === null) {
       this.#sink.problems(this.#problems());

@@ -168,6 +168,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
           setUpHost();
           // Also when a trial has ended, which leaves a compiler behind.
           heap.stirred();
+          heap.settled();
         },
         leaked: (count) => registry.increment('weft_ipam_leaked_total', {}, count),
         attached: (milliseconds) => registry.observe('weft_agent_attach_seconds', milliseconds / 1000),

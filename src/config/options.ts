@@ -144,8 +144,14 @@ export const options = section('Configuration of weft: one file for the agent an
   }),
   switch: switchOptions,
   agent: section('The control plane process.', {
+    scheduling: choice({
+      help: 'Scheduling class of the threads that bring a policy change into force: the main threads of agent and switch, which sleep but for changes. `first`: before every pod (SCHED_RR, needs CAP_SYS_NICE), whatever its cgroup, for a quarter of a core at most: a thread that needs 50 ms of processor time within 200 ms is an ordinary one for the rest of them. Where all cores are busy, packets may wait for a change as long as it computes. `normal`: as any process, which makes changes slower and such waits shorter.',
+      choices: ['normal', 'first'],
+      default: 'first',
+      reload: 'restart',
+    }),
     nice: integer({
-      help: 'Nice value of the threads that bring a policy change into force: the main threads of agent and switch. Below 0 (needs CAP_SYS_NICE) a change need not wait while pods hold every core; both threads sleep but for changes. It counts against processes of the same cgroup only.',
+      help: 'Nice value of the same threads while they are ordinary ones. Below 0 it needs CAP_SYS_NICE. It counts against processes of the same cgroup only.',
       unit: 'nice',
       default: -10,
       minimum: -20,

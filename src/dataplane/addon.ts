@@ -245,6 +245,11 @@ export interface Addon {
   peerCredentials(descriptor: number): PeerCredentials;
   /** Whether some process has the file open for writing; null: there is no such file, or its file system cannot tell. */
   hasWriter(path: string): boolean | null;
+  /**
+   * From now on the JavaScript thread runs before every ordinary one (SCHED_RR), on a budget: `run` milliseconds of processor time that took less
+   * than `within` milliseconds make it an ordinary one for the rest of them. Once a process. Throws an AddonError where the kernel refuses.
+   */
+  scheduleControl(run: number, within: number): void;
   RawSocket: new (options: RawSocketOptions) => RawSocketHandle;
 }
 

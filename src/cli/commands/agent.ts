@@ -4,9 +4,9 @@ import { keepLast, loadLastGood } from '../../config/last.js';
 import type { Config } from '../../config/options.js';
 import type { Overrides } from '../../config/parse.js';
 import { loadAddon } from '../../dataplane/addon.js';
+import { scheduleControlThread } from '../../dataplane/control-thread.js';
 import { WeftError } from '../../errors/problem.js';
 import { openLog } from '../../telemetry/log.js';
-import { reniceMainThread } from '../../telemetry/nice.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
 
 interface AgentOptions extends RunOptions {
@@ -40,15 +40,15 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
   const { config, text, refused: mistake } = await loadLastGood(options.config, overrides);
   const log = openLog('agent', config.log);
   // Before all that takes time: until the sources were read, what they told since the last agent died is not enforced.
-  const refused = reniceMainThread(config.agent.nice);
-  if (refused !== null) log.warn({ reason: refused }, 'the agent competes with pods as any process');
+  const addon = loadAddon();
+  for (const reason of scheduleControlThread(addon, config.agent))
+    log.warn({ reason }, 'the agent competes with pods');
   const [{ peerIdentity, startAgent }, { imageCompiler }] = await Promise.all([
     import('../../agent/process.js'),
     import('../../agent/compile-image.js'),
   ]);
   if (mistake !== undefined)
     log.error(`the configuration file is not good; the last good one is in force: ${mistake.message}`);
-  const addon = loadAddon();
   const running = await startAgent({
     configPath: options.config,
     overrides,

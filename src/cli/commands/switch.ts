@@ -50,12 +50,14 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     options.config,
     options.runDir === undefined ? {} : { paths: { run: options.runDir } },
   );
-  const [{ SwitchProcess }, { switchSettings }, { reniceMainThread }, log] = await Promise.all([
-    import('../../dataplane/switch-process.js'),
-    import('../../agent/switch-settings.js'),
-    import('../../telemetry/nice.js'),
-    openSwitchLog(config.log),
-  ]);
+  const [{ SwitchProcess }, { switchSettings }, { scheduleControlThread }, { loadAddon }, log] =
+    await Promise.all([
+      import('../../dataplane/switch-process.js'),
+      import('../../agent/switch-settings.js'),
+      import('../../dataplane/control-thread.js'),
+      import('../../dataplane/addon.js'),
+      openSwitchLog(config.log),
+    ]);
   const { coalesce, connections, cores, drain, flows, fragments, nice, pollTime, scheduling, services } =
     config.switch;
   const workers = config.switch.workers || defaultWorkers(cores.length);
@@ -102,8 +104,8 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
   }).catch(cannotStart);
   await keepLast(config.paths.run, text);
   // After the workers were started, which have a nice value of their own.
-  const refused = reniceMainThread(config.agent.nice);
-  if (refused !== null) log('the control thread competes with pods as any process', { reason: refused });
+  for (const reason of scheduleControlThread(loadAddon(), config.agent))
+    log('the control thread competes with pods', { reason });
   await terminated;
   log('the switch is stopping', {});
   await started.stop();

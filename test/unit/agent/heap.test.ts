@@ -6,12 +6,15 @@ const megabyte = 1024 * 1024;
 
 function scene(context: TestContext) {
   context.mock.timers.enable({ apis: ['setTimeout'] });
-  const seen = { bytes: 100 * megabyte, collections: 0 };
+  const seen = { bytes: 100 * megabyte, collections: 0, young: 0 };
   const heap = new Heap({
     size: () => seen.bytes,
     collect: () => {
       seen.collections++;
       seen.bytes = 30 * megabyte;
+    },
+    collectYoung: () => {
+      seen.young++;
     },
   });
   return { seen, heap };
@@ -44,6 +47,13 @@ test('what has hardly grown since the last time is left alone', (t) => {
   assert.equal(settle(), 2);
 });
 
+test('what a change left behind is collected when it is in force', (t) => {
+  const { seen, heap } = scene(t);
+  heap.settled();
+  heap.settled();
+  assert.deepEqual([seen.young, seen.collections], [2, 0]);
+});
+
 test('a stopped one collects no more; without a way to collect nothing is tried', (t) => {
   const { seen, heap } = scene(t);
   heap.stirred();
@@ -51,4 +61,5 @@ test('a stopped one collects no more; without a way to collect nothing is tried'
   t.mock.timers.tick(5000);
   assert.equal(seen.collections, 0);
   new Heap(null).stirred();
+  new Heap(null).settled();
 });

@@ -94,6 +94,25 @@ test('only the file that was named is read; a look finds the rest', async (t) =>
   assert.equal(w.told.includes('+policy shop/b1'), true);
 });
 
+test('the regular look finds what no watch has seen, and what has moved between files is never gone', async (t) => {
+  const outside = mkdtempSync(join(tmpdir(), 'weft-outside-'));
+  t.after(() => rmSync(outside, { recursive: true }));
+  const write = (name: string, ...names: string[]) =>
+    writeFileSync(join(outside, name), names.map(policy).join(''));
+  write('a.yaml', 'stays', 'moves');
+  write('z.yaml', 'other');
+  const between = Array.from({ length: 2000 }, (_, i) => [`m${i}.yaml`, ''] as const);
+  const w = watched(t, Object.fromEntries(between), nobodyWrites);
+  for (const name of ['a.yaml', 'z.yaml']) symlinkSync(join(outside, name), join(w.folder, name));
+  await eventually('the links are told', () => w.told.length === 3, 8000);
+  w.told.length = 0;
+  write('z.yaml', 'other', 'moves', 'new');
+  write('a.yaml', 'stays');
+  await eventually('the look has found it', () => w.told.length > 0, 12_000);
+  assert.deepEqual(w.told, ['+policy shop/new']);
+  assert.equal(w.source.size, 4);
+});
+
 test('a file that somebody writes is read once it is whole', async (t) => {
   let writing = true;
   const asked: string[] = [];
