@@ -63,15 +63,19 @@ export function endpoints(cluster: () => Cluster, reason: string): void {
     const clusterIp = async (name: string) =>
       (await cluster().get<{ spec: { clusterIP: string } }>('service', name, '-n', namespace)).spec.clusterIP;
 
-    /** Who answers at the target, asked often, or once: kernels limit how often they say that they refuse. */
+    /**
+     * Who answers at the target, asked often; or once and with patience, where it is to refuse: kernels limit how often they say so, and may
+     * hear it only at their second packet, a second later, where the answer comes within the system call that sent the first.
+     */
     async function answering(target: string, from: 'pod' | 'outside', times = 16): Promise<string[]> {
       const targets = Array<string>(times).fill(target);
+      const patience = times === 1 ? '2500' : '700';
       const said =
         from === 'pod'
           ? await cluster().probe(client, targets)
           : (
               await machine().ran([
-                ...['ip', 'netns', 'exec', 'outside', '/run/machine/pod', 'probe', '700', ...targets],
+                ...['ip', 'netns', 'exec', 'outside', '/run/machine/pod', 'probe', patience, ...targets],
               ])
             ).stdout
               .trim()
