@@ -5,7 +5,7 @@
  */
 import fc from 'fast-check';
 import { Reference } from '../../src/policy/evaluate.js';
-import { type KubeObject, namespaceObject, podObject, type RunningPod } from './cluster.js';
+import { type KubeObject, namespaceObject, podObject, policyObject, type RunningPod } from './cluster.js';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -100,12 +100,8 @@ export function podOf(state: State, key: string): KubeObject {
 }
 
 export function policyOf(state: State, key: string): KubeObject {
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: split(key),
-    spec: state.policies[key],
-  };
+  const { namespace, name } = split(key);
+  return policyObject(namespace, name, state.policies[key]);
 }
 
 /** For each cell, whether it is allowed. */

@@ -22,6 +22,7 @@ import { far } from './far.js';
 import { hostPorts } from './host-ports.js';
 import { K3s, k3sBinary, kernelHasSctp } from './k3s.js';
 import { Kubernetes, kubernetesFolder } from './kubernetes.js';
+import { nodes } from './nodes.js';
 import { familiesOf, lacksNode, type OwnCluster, wantedFamilies } from './own-cluster.js';
 import { restarts } from './restarts.js';
 import { services } from './services.js';
@@ -80,7 +81,7 @@ test('The node is ready with weft as its network', { skip: reason === '' ? false
 
 const parts = (
   process.env.WEFT_TEST_PARTS ??
-  'conformance,changes,services,external,endpoints,dns,families,host-ports,commands,far,restarts'
+  'conformance,changes,services,external,endpoints,dns,families,host-ports,commands,far,restarts,nodes'
 ).split(',');
 // First: what the other parts deny uses up what the node may write of Events for a while.
 if (parts.includes('commands'))
@@ -120,3 +121,5 @@ if (parts.includes('restarts'))
     () => started(weft),
     reason,
   );
+// Last: pods of other parts belong on the first node.
+if (parts.includes('nodes')) nodes(() => started(cluster), reason, config, agentKubeconfig);

@@ -81,12 +81,22 @@ export const serviceObject = (namespace: string, name: string, spec: object): Ku
   spec,
 });
 
-export const denyAll = (namespace: string): KubeObject => ({
+export const policyObject = (namespace: string, name: string, spec: unknown): KubeObject => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',
-  metadata: { namespace, name: 'deny-all' },
-  spec: { podSelector: {}, policyTypes: ['Ingress'] },
+  metadata: { namespace, name },
+  spec,
 });
+
+export const denyAll = (namespace: string): KubeObject =>
+  policyObject(namespace, 'deny-all', { podSelector: {}, policyTypes: ['Ingress'] });
+
+/** Lets these peers in to the pods of an app. */
+export const admit = (namespace: string, name: string, app: string, ...from: object[]): KubeObject =>
+  policyObject(namespace, name, { podSelector: { matchLabels: { app } }, ingress: [{ from }] });
+
+/** A peer. */
+export const podsOf = (app: string): object => ({ podSelector: { matchLabels: { app } } });
 
 /** The pod's address of the family; throws where it has none. */
 export function addressOf(pod: RunningPod | undefined, family: Family): string {

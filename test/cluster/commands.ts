@@ -11,10 +11,12 @@ import type { NodeWeft } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
 import {
   addressOf,
+  admit,
   type Cluster,
   denyAll,
   namespaceObject,
   podObject,
+  podsOf,
   type RunningPod,
   serviceObject,
 } from './cluster.js';
@@ -181,17 +183,7 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
         assert.doesNotMatch(answer.stdout, /TCP\/[46]/);
       }
       assert.match((await weft().weft(['why', 'node/node', `${namespace}/db:80`])).stdout, /^ALLOWED: /);
-      await cluster().apply([
-        {
-          apiVersion: 'networking.k8s.io/v1',
-          kind: 'NetworkPolicy',
-          metadata: { namespace, name: 'web' },
-          spec: {
-            podSelector: { matchLabels: { app: 'db' } },
-            ingress: [{ from: [{ podSelector: { matchLabels: { app: 'web' } } }] }],
-          },
-        },
-      ]);
+      await cluster().apply([admit(namespace, 'web', 'db', podsOf('web'))]);
       try {
         await cluster().probesUntil('it is allowed', web, target(), (text) => text.startsWith('ok db'));
         const allowed = await said('why', `${namespace}/web`, `${namespace}/db:80`);

@@ -9,10 +9,12 @@ import type { NodeWeft } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
 import {
   addressOf,
+  admit,
   type Cluster,
   denyAll,
   namespaceObject,
   podObject,
+  podsOf,
   type RunningPod,
   serviceObject,
 } from './cluster.js';
@@ -141,18 +143,7 @@ export function families(
         ...web.ips.map((ip) => `tcp/${ip}/80`),
         ...[nodeAddress, nodeAddress6].flatMap((node) => [`tcp/${node}/30090`, `tcp/${node}/8090`]),
       ];
-      await cluster().apply([
-        denyAll(namespace),
-        {
-          apiVersion: 'networking.k8s.io/v1',
-          kind: 'NetworkPolicy',
-          metadata: { namespace, name: 'friend' },
-          spec: {
-            podSelector: { matchLabels: { app: 'web' } },
-            ingress: [{ from: [{ podSelector: { matchLabels: { app: 'friend' } } }] }],
-          },
-        },
-      ]);
+      await cluster().apply([denyAll(namespace), admit(namespace, 'friend', 'web', podsOf('friend'))]);
       try {
         for (const target of targets) {
           await cluster().probesUntil('a pod is denied', client, target, (text) => text === 'timeout');
@@ -165,15 +156,7 @@ export function families(
         for (const ip of web.ips)
           assert.match(await probeFrom([], `tcp/${ip}/80`), /^ok web /, 'from the node');
         await cluster().apply([
-          {
-            apiVersion: 'networking.k8s.io/v1',
-            kind: 'NetworkPolicy',
-            metadata: { namespace, name: 'outside' },
-            spec: {
-              podSelector: { matchLabels: { app: 'web' } },
-              ingress: [{ from: [{ ipBlock: { cidr: `${outsideAddress6}/128` } }] }],
-            },
-          },
+          admit(namespace, 'outside', 'web', { ipBlock: { cidr: `${outsideAddress6}/128` } }),
         ]);
         await becomes(
           'outside is allowed',

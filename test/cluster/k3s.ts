@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { buildPodProgram, type ImageWish, pauseImage, podProgram } from '../support/container-image.js';
 import { Containerd, containerdSocket } from '../support/containerd.js';
-import { Machine, nodeAddress6 } from '../support/machine.js';
+import { Machine, nodeAddress, nodeAddress6 } from '../support/machine.js';
 import { conntrackSettings, kubeProxyBinary, startKubeProxy } from './kube-proxy.js';
 import {
   clusterDns,
@@ -95,7 +95,6 @@ export class K3s extends OwnCluster {
     const { services, node } = networkOf(familiesOf(this.families === 'dual6' ? 'dual' : this.families));
     const kubeProxy = kubeProxyBinary();
     const server = [
-      ...['--node-name', nodeName, '--node-ip', node],
       ...['--cluster-cidr', pods, '--service-cidr', services],
       ...[
         '--flannel-backend=none',
@@ -104,15 +103,8 @@ export class K3s extends OwnCluster {
         '--disable-helm-controller',
       ],
       ...['--disable', 'traefik,metrics-server,coredns,local-storage'],
-      ...['--container-runtime-endpoint', containerdSocket, '--pause-image', pauseImage],
-      ...(kubeProxy === undefined
-        ? conntrackSettings.flatMap((setting) => ['--kube-proxy-arg', setting])
-        : ['--disable-kube-proxy']),
-      ...[
-        ...['fail-swap-on=false', 'cgroup-driver=cgroupfs', 'max-pods=250', 'sync-frequency=10s'],
-        // The kubelet takes for a pod's primary address the one of this one's family.
-        ...(this.families === 'dual6' ? [`node-ip=${nodeAddress6}`, `cluster-dns=${clusterDns[6]}`] : []),
-      ].flatMap((setting) => ['--kubelet-arg', setting]),
+      ...(kubeProxy === undefined ? [] : ['--disable-kube-proxy']),
+      ...this.#nodeFlags(nodeName, node, nodeAddress6),
     ];
     this.machine.spawn('k3s', [this.#binary, 'server', ...server]);
     try {
@@ -123,6 +115,34 @@ export class K3s extends OwnCluster {
       throw new Error(`${(error as Error).message}\n${this.machine.words('k3s', 30)}`);
     }
     if (kubeProxy !== undefined) await startKubeProxy(this.machine, kubeProxy, this.kubeconfigFile, pods);
+  }
+
+  /** Starts an agent on another machine, with a containerd of its own. `addresses`: of the node, IPv4 first. */
+  join(machine: Machine, name: string, addresses: readonly string[]): void {
+    // A link, which leads to the right file only from within.
+    const token = this.machine.run('cat', '/var/lib/rancher/k3s/server/node-token').trim();
+    const [sixth = ''] = addresses.filter((address) => address.includes(':'));
+    const server = ['--server', `https://${nodeAddress}:6443`, '--token', token];
+    machine.spawn('k3s', [
+      ...[this.#binary, 'agent', ...server],
+      ...this.#nodeFlags(name, addresses.join(','), sixth),
+    ]);
+  }
+
+  /** What a server and an agent have in common. `address6`: the node's own of that family. */
+  #nodeFlags(name: string, addresses: string, address6: string): readonly string[] {
+    return [
+      ...['--node-name', name, '--node-ip', addresses],
+      ...['--container-runtime-endpoint', containerdSocket, '--pause-image', pauseImage],
+      ...(kubeProxyBinary() === undefined
+        ? conntrackSettings.flatMap((setting) => ['--kube-proxy-arg', setting])
+        : []),
+      ...[
+        ...['fail-swap-on=false', 'cgroup-driver=cgroupfs', 'max-pods=250', 'sync-frequency=10s'],
+        // The kubelet takes for a pod's primary address the one of this one's family.
+        ...(this.families === 'dual6' ? [`node-ip=${address6}`, `cluster-dns=${clusterDns[6]}`] : []),
+      ].flatMap((setting) => ['--kubelet-arg', setting]),
+    ];
   }
 
   async kill(): Promise<void> {

@@ -4,7 +4,15 @@ import { after, before, describe, test } from 'node:test';
 import { podProgram } from '../support/container-image.js';
 import type { NodeWeft } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
-import { type Cluster, denyAll, namespaceObject, podObject, type RunningPod } from './cluster.js';
+import {
+  admit,
+  type Cluster,
+  denyAll,
+  namespaceObject,
+  podObject,
+  podsOf,
+  type RunningPod,
+} from './cluster.js';
 import { lacksNode } from './own-cluster.js';
 
 const namespace = 'restarts';
@@ -25,15 +33,7 @@ export function restarts(cluster: () => Cluster, weft: () => NodeWeft, reason: s
         podObject({ namespace, name: 'client', labels: { app: 'client' } }),
         podObject({ namespace, name: 'denied' }),
         denyAll(namespace),
-        {
-          apiVersion: 'networking.k8s.io/v1',
-          kind: 'NetworkPolicy',
-          metadata: { namespace, name: 'client' },
-          spec: {
-            podSelector: { matchLabels: { app: 'server' } },
-            ingress: [{ from: [{ podSelector: { matchLabels: { app: 'client' } } }] }],
-          },
-        },
+        admit(namespace, 'client', 'server', podsOf('client')),
       ]);
       const pods = await cluster().ready([namespace], 3);
       server = pods.get(`${namespace}/server`)!;

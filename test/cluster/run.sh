@@ -12,7 +12,7 @@
 #   WEFT_TEST_COREDNS        a CoreDNS (static) in place of a stand-in
 #   WEFT_TEST_KLIPPER        the `entry` script of K3s' load balancer, run with this machine's iptables instead of a stand-in
 # With any:
-#   WEFT_TEST_PARTS          of conformance,changes,services,external,endpoints,dns,families,host-ports,commands,far,restarts; all by default
+#   WEFT_TEST_PARTS          of conformance,changes,services,external,endpoints,dns,families,host-ports,commands,far,restarts,nodes; all by default
 #   WEFT_TEST_PODS           how many pods come and go at once (200)
 #   WEFT_TEST_CHANGES        how many changes of policies and labels (12); WEFT_TEST_SEED: which (1); WEFT_TEST_CHURN: how many pods come and
 #                            go beside them (8)

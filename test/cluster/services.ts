@@ -7,11 +7,14 @@ import { type Machine, nodeAddressOf, outsideAddressOf } from '../support/machin
 import { until } from '../support/weft.js';
 import {
   addressOf,
+  admit,
   type Cluster,
   denyAll,
   type KubeObject,
   namespaceObject,
   podObject,
+  podsOf,
+  policyObject,
   type RunningPod,
   serviceObject,
 } from './cluster.js';
@@ -25,15 +28,6 @@ const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 
 function service(name: string, selector: object, ports: readonly object[], spec: object = {}): KubeObject {
   return serviceObject(namespace, name, { selector, ports, ...spec });
-}
-
-function allow(name: string, podSelector: object, from: readonly object[]): KubeObject {
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: { namespace, name },
-    spec: { podSelector, policyTypes: ['Ingress'], ingress: [{ from }] },
-  };
 }
 
 /** What an outside host gets, once `fits` or the time is over. */
@@ -282,12 +276,8 @@ export function services(cluster: () => Cluster, reason: string): void {
     }, async () => {
       await cluster().apply([
         denyAll(namespace),
-        allow('outside', { matchLabels: { app: 'web' } }, [
-          { ipBlock: { cidr: `${outsider()}/${family === 4 ? 32 : 128}` } },
-        ]),
-        allow('friend', { matchLabels: { app: 'web' } }, [
-          { podSelector: { matchLabels: { app: 'friend' } } },
-        ]),
+        admit(namespace, 'outside', 'web', { ipBlock: { cidr: `${outsider()}/${family === 4 ? 32 : 128}` } }),
+        admit(namespace, 'friend', 'web', podsOf('friend')),
       ]);
       try {
         for (const target of [`tcp/${node()}/30080`, `tcp/${node()}/30081`]) {
@@ -371,12 +361,10 @@ export function services(cluster: () => Cluster, reason: string): void {
         );
         // Open to the balancer alone: it is let in, and what it passes on is denied where it leads to.
         await cluster().apply([
-          {
-            apiVersion: 'networking.k8s.io/v1',
-            kind: 'NetworkPolicy',
-            metadata: { namespace, name: 'balancer' },
-            spec: { podSelector: { matchLabels: { app: 'svclb-balanced' } }, ingress: [{}] },
-          },
+          policyObject(namespace, 'balancer', {
+            podSelector: { matchLabels: { app: 'svclb-balanced' } },
+            ingress: [{}],
+          }),
         ]);
         await pause(1500);
         assert.doesNotMatch(
@@ -384,11 +372,7 @@ export function services(cluster: () => Cluster, reason: string): void {
           /^ok/,
           'the balancer is no way around',
         );
-        await cluster().apply([
-          allow('by-balancer', { matchLabels: { app: 'web' } }, [
-            { podSelector: { matchLabels: { app: 'svclb-balanced' } } },
-          ]),
-        ]);
+        await cluster().apply([admit(namespace, 'by-balancer', 'web', podsOf('svclb-balanced'))]);
         const named = await fromOutside(machine(), second, isWeb);
         assert.ok(isWeb(named), `who allows the balancer allows all its clients: ${named}`);
         const closed = await fromOutside(machine(), target, isDenied);

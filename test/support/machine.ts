@@ -286,6 +286,12 @@ export class Machine {
     return lines.filter((line) => line !== '').map(Number);
   }
 
+  /** Whether a process of the machine, by its id there, has not ended. */
+  lives(pid: number): boolean {
+    const state = this.try(['ps', '-o', 'state=', '-p', String(pid)]).stdout.trim();
+    return state !== '' && state !== 'Z';
+  }
+
   /** Ends everything in it; safe to call twice. */
   async end(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {

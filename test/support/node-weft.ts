@@ -17,6 +17,7 @@ import { repositoryRoot } from './repository.js';
 import { until } from './weft.js';
 
 const entry = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const supervisor = join(repositoryRoot, 'build', 'bin', 'weft-supervise');
 const configFile = '/etc/weft/config.yaml';
 const runFolder = '/run/weft';
 
@@ -68,21 +69,48 @@ export class NodeWeft {
   // -------------------------------------------------------------------------------------------------------- processes
 
   startSwitch(): void {
-    const supervisor = join(repositoryRoot, 'build', 'bin', 'weft-supervise');
     this.machine.spawn('switch', [supervisor, '--', ...this.#command('switch')]);
   }
 
   async startAgent(): Promise<void> {
-    this.machine.spawn('agent', this.#command('agent'));
+    this.machine.spawn('agent', [supervisor, '--restart-only', '--', ...this.#command('agent')]);
     await until('the agent answers', 20, async () => {
       if (!this.machine.runs('agent')) throw new Error(`the agent ended: ${this.machine.words('agent')}`);
       return (await this.status().catch(() => undefined)) !== undefined;
     });
   }
 
-  /** SIGKILL. */
+  /** SIGKILL of the agent's supervisor, and with it of the agent: none runs when this resolves. */
   async killAgent(): Promise<void> {
+    const agent = this.#child('agent');
     await this.machine.kill('agent');
+    await until('the agent is gone', 20, () => agent === 0 || !this.machine.lives(agent));
+  }
+
+  /** SIGKILL of the agent; its supervisor starts another. Resolves when that has everything from its sources in force. */
+  async crashAgent(): Promise<void> {
+    const { epoch } = await this.status();
+    this.machine.run('kill', '-KILL', String(this.#child('agent')));
+    await until('another agent answers', 30, async () => {
+      const now = await this.status().catch(() => undefined);
+      return now !== undefined && now.epoch !== epoch && now.ready && now.revision === now.acknowledged;
+    });
+  }
+
+  /** SIGKILL of the switch's supervisor, and with it of the switch; both are started again. */
+  async crashSupervisor(): Promise<void> {
+    const child = this.#child('switch');
+    await this.machine.kill('switch');
+    await until('the switch is gone', 20, () => child === 0 || !this.machine.lives(child));
+    this.startSwitch();
+    await this.switchUp();
+  }
+
+  /** Of a supervisor, as the machine numbers it; 0: there is none. */
+  #child(of: 'agent' | 'switch'): number {
+    if (!this.machine.runs(of)) return 0;
+    const parent = this.machine.read(`/run/machine/${of}.pid`).trim();
+    return Number(this.machine.try(['pgrep', '-P', parent]).stdout.trim());
   }
 
   /** SIGKILL of the switch; its supervisor starts another. Resolves when the first is gone. */
