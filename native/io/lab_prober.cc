@@ -22,7 +22,7 @@
 
 #include "io/lab_icmp_error.h"
 #include "io/lab_netns.h"
-#include "io/lab_sctp.h"
+#include "io/lab_sctp_socket.h"
 
 namespace weft::lab {
 namespace {
@@ -51,14 +51,8 @@ struct Try {
   uint32_t tag = 0;  // SCTP
 };
 
-// A raw socket for all SCTP probes of one namespace and family.
-struct RawSocket {
-  Descriptor fd;
-  uint8_t family = 4;
-  uint32_t netns = 0;
-};
-
-constexpr uint64_t kRawBit = uint64_t{1} << 63;
+constexpr uint64_t kSctpBit = uint64_t{1} << 63;  // of the ids of SCTP sockets among those of tries
+constexpr int kBurst = 256;                       // arrivals of one socket before the others have their turn
 
 class Engine {
  public:
@@ -131,8 +125,8 @@ class Engine {
       poll(next_timeout());
       tick();
     }
-    raw_.clear();
-    raw_ids_.clear();
+    sctp_sockets_.clear();
+    sctp_ids_.clear();
   }
 
   void start(size_t index, milliseconds wait) {
@@ -214,11 +208,11 @@ class Engine {
   }
 
   bool start_sctp(Try& attempt, const Probe& probe, ProbeResult& result) {
-    RawSocket* raw = raw_socket(probe.netns, probe.family, result);
-    if (raw == nullptr) return false;
+    const SctpSocket* socket = sctp_socket(probe.netns, probe.family, result);
+    if (socket == nullptr) return false;
     result.source_port = probe.source_port != 0 ? probe.source_port : next_sctp_port();
     attempt.tag = 0x10000u | result.source_port;
-    if (send_init(*raw, probe, result, attempt.tag)) return true;
+    if (send_init(*socket, probe, result, attempt.tag)) return true;
     fail_connect(attempt, result);
     return false;
   }
@@ -229,35 +223,23 @@ class Engine {
     return port;
   }
 
-  RawSocket* raw_socket(uint32_t netns, uint8_t family, ProbeResult& result) {
+  const SctpSocket* sctp_socket(uint32_t netns, uint8_t family, ProbeResult& result) {
     const auto key = std::make_pair(netns, family);
-    if (const auto found = raw_ids_.find(key); found != raw_ids_.end()) return &raw_.at(found->second);
-    const bool four = family == 4;
-    RawSocket raw{Descriptor(::socket(four ? AF_INET : AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                                      IPPROTO_SCTP)),
-                  family, netns};
-    if (!raw.fd.valid()) return fail(result, "socket(SOCK_RAW)"), nullptr;
-    const int on = 1;
-    ::setsockopt(raw.fd.get(), four ? static_cast<int>(IPPROTO_IP) : static_cast<int>(IPPROTO_IPV6),
-                 four ? IP_RECVERR : IPV6_RECVERR, &on, sizeof on);
-    const uint64_t id = kRawBit | next_id_++;
+    if (const auto found = sctp_ids_.find(key); found != sctp_ids_.end())
+      return &sctp_sockets_.at(found->second);
+    SctpSocket socket(netns, family);
+    if (!socket.valid()) return fail(result, "socket(SOCK_RAW)"), nullptr;
+    const uint64_t id = kSctpBit | next_id_++;
     epoll_event event{.events = EPOLLIN, .data = {.u64 = id}};
-    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, raw.fd.get(), &event) != 0) {
+    if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.fd(), &event) != 0)
       return fail(result, "epoll_ctl"), nullptr;
-    }
-    raw_ids_[key] = id;
-    return &raw_.emplace(id, std::move(raw)).first->second;
+    sctp_ids_[key] = id;
+    return &sctp_sockets_.emplace(id, std::move(socket)).first->second;
   }
 
-  static bool send_packet(const RawSocket& raw, const Probe& probe, std::span<const uint8_t> packet) {
-    sockaddr_storage to{};
-    const socklen_t length = to_sockaddr(probe.destination, probe.family, 0, to);  // raw sockets take no port
-    return ::sendto(raw.fd.get(), packet.data(), packet.size(), MSG_NOSIGNAL,
-                    reinterpret_cast<sockaddr*>(&to), length) >= 0;
-  }
-
-  static bool send_init(const RawSocket& raw, const Probe& probe, const ProbeResult& result, uint32_t tag) {
-    return send_packet(raw, probe, build_init(result.source_port, probe.port, tag));
+  static bool send_init(const SctpSocket& socket, const Probe& probe, const ProbeResult& result,
+                        uint32_t tag) {
+    return socket.send(probe.destination, build_init(result.source_port, probe.port, tag));
   }
 
   void poll(int timeout) {
@@ -265,8 +247,9 @@ class Engine {
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
     for (int i = 0; i < count; ++i) {
       const uint64_t id = events[static_cast<size_t>(i)].data.u64;
-      if ((id & kRawBit) != 0) {
-        if (const auto raw = raw_.find(id); raw != raw_.end()) on_raw(raw->second);
+      if ((id & kSctpBit) != 0) {
+        if (const auto socket = sctp_sockets_.find(id); socket != sctp_sockets_.end())
+          on_sctp_socket(socket->second);
         continue;
       }
       const auto found = tries_.find(id);
@@ -309,8 +292,9 @@ class Engine {
     if (probe.protocol == kUdp) {
       ::send(attempt.fd.get(), kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL);
     } else if (probe.protocol == kSctp) {
-      const auto id = raw_ids_.find(std::make_pair(probe.netns, probe.family));
-      if (id != raw_ids_.end()) send_init(raw_.at(id->second), probe, results_[attempt.probe], attempt.tag);
+      const auto id = sctp_ids_.find(std::make_pair(probe.netns, probe.family));
+      if (id != sctp_ids_.end())
+        send_init(sctp_sockets_.at(id->second), probe, results_[attempt.probe], attempt.tag);
     }
   }
 
@@ -394,28 +378,14 @@ class Engine {
     return answered(attempt, std::string(bytes.data(), static_cast<size_t>(got))), true;
   }
 
-  void on_raw(const RawSocket& raw) {
-    std::array<uint8_t, 2048> buffer;
-    for (int i = 0; i < 256; ++i) {
-      const ssize_t got = ::recv(raw.fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-      if (got < 0) {
-        if (errno == EAGAIN) break;
-        continue;  // an ICMP error: the queue has it
-      }
-      std::span<const uint8_t> bytes(buffer.data(), static_cast<size_t>(got));
-      if (raw.family == 4) {
-        const size_t header = bytes.empty() ? 0 : static_cast<size_t>(bytes[0] & 0x0f) * 4;
-        if (header < 20 || header > bytes.size()) continue;
-        bytes = bytes.subspan(header);
-      }
-      if (const auto packet = parse_sctp(bytes)) on_sctp(raw, *packet);
-    }
+  void on_sctp_socket(const SctpSocket& socket) {
+    std::optional<SctpPacket> packet;
+    for (int i = 0; i < kBurst && socket.receive(packet); ++i)
+      if (packet) on_sctp(socket, *packet);
     IcmpError error;
-    for (int i = 0; i < 256 && take_icmp_error(raw.fd.get(), error); ++i) {
-      if (error.quoted.size() < 2) continue;
-      const auto port = static_cast<uint16_t>(static_cast<uint8_t>(error.quoted[0]) << 8 |
-                                              static_cast<uint8_t>(error.quoted[1]));
-      const auto found = find_sctp(raw.netns, port);
+    uint16_t port = 0;
+    for (int i = 0; i < kBurst && socket.take_error(error, port); ++i) {
+      const auto found = find_sctp(socket.netns(), port);
       if (found == tries_.end()) continue;
       ProbeResult& result = results_[found->second.probe];
       result.icmp_type = error.type;
@@ -434,12 +404,12 @@ class Engine {
     return id == sctp_ports_.end() ? tries_.end() : tries_.find(id->second);
   }
 
-  void on_sctp(const RawSocket& raw, const SctpPacket& packet) {
-    const auto found = find_sctp(raw.netns, packet.destination_port);
+  void on_sctp(const SctpSocket& socket, const SctpPacket& packet) {
+    const auto found = find_sctp(socket.netns(), packet.destination_port);
     if (found == tries_.end() || packet.verification_tag != found->second.tag) return;
     Try& attempt = found->second;
     const Probe& probe = run_.probes[attempt.probe];
-    if (probe.family != raw.family || packet.source_port != probe.port) return;
+    if (probe.family != socket.family() || packet.source_port != probe.port) return;
     ProbeResult& result = results_[attempt.probe];
     if (!packet.checksum_ok) {
       result.outcome = Outcome::failed;
@@ -447,7 +417,7 @@ class Engine {
     } else if (packet.chunk == static_cast<uint8_t>(SctpChunk::init_ack)) {
       answered(attempt, packet.cookie);
       // The server keeps no state before the cookie comes back; on the way it may.
-      send_packet(raw, probe, build_abort(result.source_port, probe.port, packet.initiate_tag));
+      (void)socket.send(probe.destination, build_abort(result.source_port, probe.port, packet.initiate_tag));
     } else if (packet.chunk == static_cast<uint8_t>(SctpChunk::abort)) {
       result.outcome = Outcome::refused;
       result.microseconds = elapsed(attempt);
@@ -465,9 +435,9 @@ class Engine {
   std::priority_queue<std::pair<Clock::time_point, uint64_t>,
                       std::vector<std::pair<Clock::time_point, uint64_t>>, std::greater<>>
       timers_;
-  std::unordered_map<uint64_t, RawSocket> raw_;
-  std::map<std::pair<uint32_t, uint8_t>, uint64_t> raw_ids_;
-  std::unordered_map<uint64_t, uint64_t> sctp_ports_;  // sctp_key → try
+  std::unordered_map<uint64_t, SctpSocket> sctp_sockets_;
+  std::map<std::pair<uint32_t, uint8_t>, uint64_t> sctp_ids_;  // namespace and family → socket
+  std::unordered_map<uint64_t, uint64_t> sctp_ports_;          // sctp_key → try
   uint64_t next_id_ = 1;
   uint16_t sctp_port_ = kFirstSctpPort;
   uint32_t slowest_ = 0;  // microseconds
