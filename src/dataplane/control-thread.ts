@@ -8,10 +8,10 @@ export interface ControlSchedule {
 }
 
 /**
- * Of the class `first`, milliseconds: several changes of a large cluster, and a quarter of a core. What takes longer (a first compile, a list
- * of everything) is not worth the cores of pods and packets, which wait meanwhile.
+ * Of the class `first`, milliseconds: two changes of a large cluster, and a quarter of a core. What takes longer (a first compile, a list of
+ * everything, a collection of the whole heap) is not worth the cores of pods and packets, which wait meanwhile.
  */
-const budget = { run: 50, within: 200 };
+const budget = { run: 25, within: 100 };
 
 /**
  * For the calling thread. The nice value is also that of threads that it starts later in the class `normal` (setpriority(2) of Linux means
