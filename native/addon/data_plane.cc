@@ -162,9 +162,36 @@ Status DataPlane::update_addresses(const PortConfig& config, StatusCompletion do
   if (Status status = switch_->update_addresses(found->second.handle, addresses); !status.ok()) return status;
   found->second.config = config;
   namespaces_->post([config, done = std::move(done)](const io::NamespaceContext& context) {
-    done(io::configure_tap(context, config.tap));
+    auto configured = io::configure_tap(context, config.tap);
+    done(configured.ok() ? Status(Ok{}) : Status(configured.error()));
   });
   return Ok{};
+}
+
+void DataPlane::restore(const PortConfig& config, ChangesCompletion done) {
+  if (!namespaces_) {
+    done(stopped());
+    return;
+  }
+  namespaces_->post([config, done = std::move(done)](const io::NamespaceContext& context) {
+    done(io::configure_tap(context, config.tap));
+  });
+}
+
+Result<int> DataPlane::watch_host() {
+  auto watch = io::LinkWatch::open();
+  if (!watch.ok()) return watch.error();
+  watch_.emplace(std::move(watch).value());
+  return watch_->descriptor();
+}
+
+bool DataPlane::host_touched() {
+  if (!watch_) return false;
+  static const io::TapConfig none;
+  const io::TapConfig* host = &none;
+  for (const auto& [id, port] : ports_)
+    if (port.config.tap.host) host = &port.config.tap;
+  return watch_->touched(*host) && host != &none;
 }
 
 std::vector<BrokenPort> DataPlane::broken_ports() {

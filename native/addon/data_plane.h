@@ -17,6 +17,7 @@
 
 #include "conntrack/table.h"
 #include "io/handover.h"
+#include "io/link_watch.h"
 #include "io/netns.h"
 #include "io/shared_memory.h"
 #include "io/tap.h"
@@ -94,6 +95,15 @@ class DataPlane {
   // New addresses of a live port, inside its namespace and in the switch.
   Status update_addresses(const PortConfig& config, StatusCompletion done);
 
+  using ChangesCompletion = std::function<void(Result<io::Changes>)>;
+  // Brings the interface of a live port to what its config says, and tells what was not.
+  void restore(const PortConfig& config, ChangesCompletion done);
+
+  // Begins to watch the host port's interface; a descriptor that is readable when there is something to hear.
+  Result<int> watch_host();
+  // Takes what was heard. Whether the host port's interface may be another than it should be.
+  bool host_touched();
+
   std::vector<BrokenPort> broken_ports();
   // After the first desired state: removes devices that the supervisor kept and nobody claimed, and ends
   // their connections.
@@ -148,6 +158,7 @@ class DataPlane {
   std::map<uint32_t, Capture> captures_;
   uint32_t last_capture_ = 0;
   bool udp_segmentation_ = false;
+  std::optional<io::LinkWatch> watch_;
   io::Handover handover_;
   std::map<std::string, io::Descriptor> kept_;
   std::unique_ptr<io::NamespaceThread> namespaces_;  // last: its tasks use what is above

@@ -8,6 +8,8 @@
 #include "addon/switch_binding.h"
 #include "addon/value.h"
 #include "io/control_schedule.h"
+#include "io/file_lock.h"
+#include "io/nft_table.h"
 #include "io/peer.h"
 #include "io/writer.h"
 
@@ -45,6 +47,28 @@ void schedule_control_thread(const Napi::CallbackInfo& info) {
   if (const Status outcome = io::schedule_control(budget); !outcome.ok()) raise(info.Env(), outcome.error());
 }
 
+// (path) → descriptor, or null where another process has the lock
+Napi::Value lock_file(const Napi::CallbackInfo& info) {
+  auto locked = io::lock_file(info[0].ToString().Utf8Value());
+  if (!locked.ok()) {
+    raise(info.Env(), locked.error());
+    return info.Env().Undefined();
+  }
+  if (!locked.value()) return info.Env().Null();
+  return to_number(info.Env(), locked.value()->release());
+}
+
+// (table, chains) → text
+Napi::Value nft_table_mark(const Napi::CallbackInfo& info) {
+  std::vector<std::string> chains;
+  const auto list = info[1].As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); ++i) chains.push_back(list.Get(i).ToString().Utf8Value());
+  const auto mark = io::nft_table_mark(info[0].ToString().Utf8Value(), chains);
+  if (mark.ok()) return to_text(info.Env(), mark.value());
+  raise(info.Env(), mark.error());
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
@@ -54,6 +78,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("peerCredentials", Napi::Function::New(env, peer_credentials, "peerCredentials"));
   exports.Set("hasWriter", Napi::Function::New(env, has_writer, "hasWriter"));
   exports.Set("scheduleControl", Napi::Function::New(env, schedule_control_thread, "scheduleControl"));
+  exports.Set("lockFile", Napi::Function::New(env, lock_file, "lockFile"));
+  exports.Set("nftTableMark", Napi::Function::New(env, nft_table_mark, "nftTableMark"));
   register_raw_socket(env, exports);
   register_lab(env, exports);
   return exports;

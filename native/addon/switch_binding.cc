@@ -1,5 +1,7 @@
 #include "addon/switch_binding.h"
 
+#include <uv.h>
+
 #include <chrono>
 #include <memory>
 
@@ -50,6 +52,8 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
                         InstanceMethod<&SwitchBinding::attach>("attach"),
                         InstanceMethod<&SwitchBinding::detach>("detach"),
                         InstanceMethod<&SwitchBinding::update_addresses>("updateAddresses"),
+                        InstanceMethod<&SwitchBinding::restore>("restore"),
+                        InstanceMethod<&SwitchBinding::watch_host>("watchHost"),
                         InstanceMethod<&SwitchBinding::set_bandwidth>("setBandwidth"),
                         InstanceMethod<&SwitchBinding::load_image>("loadImage"),
                         InstanceMethod<&SwitchBinding::configure>("configure"),
@@ -87,6 +91,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   }
 
   Napi::Value stop(const Napi::CallbackInfo& info) {
+    end_watch();
     if (running_) Unref();
     running_ = false;
     plane_->stop();
@@ -150,6 +155,59 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
         config.value(), [settlement](Status inside) { settle_status(settlement, std::move(inside)); });
     if (!status.ok()) settle_status(settlement, std::move(status));
     return settlement->promise();
+  }
+
+  // (spec) → promise of what was not as it should be
+  Napi::Value restore(const Napi::CallbackInfo& info) {
+    auto settlement = Settlement::create(info.Env());
+    auto config = read_port(info[0].As<Napi::Object>(), options_);
+    if (!config.ok()) {
+      settle_status(settlement, config.error());
+      return settlement->promise();
+    }
+    plane_->restore(config.value(), [settlement](Result<io::Changes> result) {
+      settlement->settle(
+          [result = std::move(result)](Napi::Env env, const Napi::Promise::Deferred& deferred) {
+            if (!result.ok()) {
+              deferred.Reject(to_error(env, result.error()).Value());
+              return;
+            }
+            Napi::Array list = Napi::Array::New(env);
+            uint32_t next = 0;
+            for (const std::string& change : result.value()) list.Set(next++, change);
+            deferred.Resolve(list);
+          });
+    });
+    return settlement->promise();
+  }
+
+  // (callback, which must not throw). The loop owns the handle until it is closed; it keeps no process alive.
+  Napi::Value watch_host(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    end_watch();
+    auto descriptor = plane_->watch_host();
+    uv_loop_s* loop = nullptr;
+    if (!descriptor.ok()) {
+      raise(env, descriptor.error());
+    } else if (napi_get_uv_event_loop(env, &loop) == napi_ok) {
+      host_touched_ = Napi::Persistent(info[0].As<Napi::Function>());
+      watch_ = new uv_poll_t{};
+      watch_->data = this;
+      uv_poll_init(loop, watch_, descriptor.value());
+      uv_unref(reinterpret_cast<uv_handle_t*>(watch_));
+      uv_poll_start(watch_, UV_READABLE, [](uv_poll_t* handle, int, int) {
+        auto* self = static_cast<SwitchBinding*>(handle->data);
+        const Napi::HandleScope scope(self->Env());
+        if (self->plane_->host_touched()) self->host_touched_.MakeCallback(self->Env().Global(), {});
+      });
+    }
+    return env.Undefined();
+  }
+
+  void end_watch() {
+    if (watch_ == nullptr) return;
+    uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(watch_, nullptr)),
+             [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
   }
 
   // Of a live port; of one that has just gone there is nothing to limit.
@@ -422,6 +480,8 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   DataPlaneOptions options_;
   std::unique_ptr<DataPlane> plane_;
   bool running_ = true;
+  uv_poll_t* watch_ = nullptr;
+  Napi::FunctionReference host_touched_;
   size_t image_bytes_ = 0;
   uint64_t flows_lost_ = 0;
 };

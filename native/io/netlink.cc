@@ -14,6 +14,8 @@
 #include <cstring>
 #include <functional>
 
+#include "io/netlink_attributes.h"
+
 namespace weft::io {
 
 namespace {
@@ -31,24 +33,11 @@ std::span<const uint8_t> wire_bytes(const NetworkAddress& address) {
 uint8_t full_prefix(const NetworkAddress& address) {
   return address.family == 4 ? 32 : 128;
 }
-
-template <class T>
-T load(const void* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
-// Calls `visit` with type and payload of each attribute.
-void for_each_attribute(std::span<const uint8_t> bytes,
-                        const std::function<void(uint16_t, std::span<const uint8_t>)>& visit) {
-  while (bytes.size() >= sizeof(rtattr)) {
-    const auto attribute = load<rtattr>(bytes.data());
-    if (attribute.rta_len < sizeof(rtattr) || attribute.rta_len > bytes.size()) return;
-    visit(attribute.rta_type & NLA_TYPE_MASK,
-          bytes.subspan(sizeof(rtattr), attribute.rta_len - sizeof(rtattr)));
-    bytes = bytes.subspan(std::min<size_t>(RTA_ALIGN(attribute.rta_len), bytes.size()));
-  }
+// Nothing where the octets are not of that family.
+std::optional<NetworkAddress> address_from(std::span<const uint8_t> value, uint8_t family) {
+  if (family == 4 && value.size() == 4) return NetworkAddress{Address::v4_from(value.data()), 4};
+  if (family == 6 && value.size() == 16) return NetworkAddress{Address::v6_from(value.data()), 6};
+  return {};
 }
 
 std::string text_of(std::span<const uint8_t> payload) {
@@ -381,10 +370,10 @@ Status Netlink::add_route(int index, const std::string& name, const Route& route
   return done(error == EEXIST ? 0 : error, "route-add", object);
 }
 
-Result<std::vector<Network>> Netlink::list_routes(int index) {
+Result<std::vector<Route>> Netlink::list_routes(int index) {
   Request request(RTM_GETROUTE, NLM_F_DUMP);
   request.body(rtmsg{});
-  std::vector<Network> networks;
+  std::vector<Route> routes;
   request.on_answer = [&](uint16_t type, std::span<const uint8_t> payload) {
     if (type != RTM_NEWROUTE || payload.size() < sizeof(rtmsg)) return;
     const auto body = load<rtmsg>(payload.data());
@@ -392,24 +381,23 @@ Result<std::vector<Network>> Netlink::list_routes(int index) {
       return;
     if (body.rtm_family != AF_INET && body.rtm_family != AF_INET6) return;
     const uint8_t family = body.rtm_family == AF_INET ? 4 : 6;
-    Network network{{family == 4 ? Address::v4(0) : Address{}, family}, body.rtm_dst_len};
+    Route route{{{family == 4 ? Address::v4(0) : Address{}, family}, body.rtm_dst_len}, {}, {}};
     bool here = false;
-    bool gateway = false;
     for_each_attribute(payload.subspan(NLMSG_ALIGN(sizeof body)),
                        [&](uint16_t kind, std::span<const uint8_t> value) {
                          if (kind == RTA_OIF && value.size() == 4)
                            here = load<int32_t>(value.data()) == index;
-                         if (kind == RTA_GATEWAY) gateway = true;
-                         if (kind == RTA_DST && family == 4 && value.size() == 4)
-                           network.address.address = Address::v4_from(value.data());
-                         if (kind == RTA_DST && family == 6 && value.size() == 16)
-                           network.address.address = Address::v6_from(value.data());
+                         const auto address = address_from(value, family);
+                         if (!address) return;
+                         if (kind == RTA_DST) route.destination.address = *address;
+                         if (kind == RTA_GATEWAY) route.gateway = *address;
+                         if (kind == RTA_PREFSRC) route.source = *address;
                        });
-    if (here && gateway) networks.push_back(network);
+    if (here) routes.push_back(route);
   };
   if (const int error = transact(request); error != 0)
     return call_failed_with(error, "netlink-route-list", "route-list", std::to_string(index));
-  return networks;
+  return routes;
 }
 
 Status Netlink::remove_route(int index, const std::string& name, const Network& destination) {

@@ -87,9 +87,8 @@ class Netlink {
   Status remove_address(int index, const std::string& name, const NetworkAddress& address);
   // Without IPv6's link-local ones, which are the kernel's.
   Result<std::vector<NetworkAddress>> list_addresses(int index);
-  // Routes of the main table by way of a gateway on this interface that protocol `static` owns: those that
-  // add_route makes.
-  Result<std::vector<Network>> list_routes(int index);
+  // Routes of the main table on this interface that protocol `static` owns: those that add_route makes.
+  Result<std::vector<Route>> list_routes(int index);
   Status remove_route(int index, const std::string& name, const Network& destination);
   // `onlink`: the gateway need not be reachable by another route first.
   Status add_route(int index, const std::string& name, const Route& route, bool onlink);

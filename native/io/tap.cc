@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 
+#include "io/tap_configure.h"
 #include "switch/device.h"
 
 // Newer than the headers of the oldest distributions that weft is built on.
@@ -60,134 +61,6 @@ Result<bool> set_offloads(int descriptor, const std::string& object) {
   if (::ioctl(descriptor, TUNSETOFFLOAD, kBasic) != 0)
     return call_failed("tap-create", "ioctl(TUNSETOFFLOAD)", object);
   return false;
-}
-
-// Leaves a value alone that is right already: in some containers /proc/sys cannot be written.
-Status write_sysctl(const std::string& path, char value) {
-  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return call_failed("sysctl-write", "open", path);
-  char found = 0;
-  if (::read(file.get(), &found, 1) == 1 && found == value) return Ok{};
-  file = Descriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file.valid())
-    return call_failed("sysctl-write", "open", path, "the switch has to be able to write /proc/sys/net");
-  if (::write(file.get(), &value, 1) < 0)
-    return call_failed("sysctl-write", std::string("write ") + value + " to", path);
-  return Ok{};
-}
-
-bool has_family(const TapConfig& config, uint8_t family) {
-  for (const NetworkAddress& address : config.addresses)
-    if (address.family == family) return true;
-  return false;
-}
-
-// /proc/sys/net shows the calling thread's network namespace, so this runs inside the pod's. Before the link
-// is up, since that is when the kernel starts duplicate address detection and router solicitation.
-Status set_ipv6_sysctls(const TapConfig& config) {
-  const std::string folder = "/proc/sys/net/ipv6/conf/" + config.ifname;
-  const bool wanted = has_family(config, 6);
-  if (::access(folder.c_str(), F_OK) != 0) {
-    if (!wanted) return Ok{};
-    return call_failed("sysctl-write", "access", folder,
-                       "the kernel has no IPv6, so the pod cannot have an IPv6 address");
-  }
-  if (!wanted) return write_sysctl(folder + "/disable_ipv6", '1');
-  for (const char* name : {"/accept_ra", "/accept_dad", "/disable_ipv6"})
-    if (Status status = write_sysctl(folder + name, '0'); !status.ok()) return status;
-  return Ok{};
-}
-
-bool contains(const std::vector<NetworkAddress>& addresses, const NetworkAddress& wanted) {
-  for (const NetworkAddress& address : addresses)
-    if (address.address == wanted.address) return true;
-  return false;
-}
-
-Status set_addresses(Netlink& netlink, int index, const TapConfig& config) {
-  auto present = netlink.list_addresses(index);
-  if (!present.ok()) return present.error();
-  for (const NetworkAddress& address : present.value())
-    if (!contains(config.addresses, address) && !contains(config.sources, address))
-      if (Status status = netlink.remove_address(index, config.ifname, address); !status.ok()) return status;
-  for (const NetworkAddress& address : config.addresses)
-    if (Status status = netlink.add_address(index, config.ifname, address); !status.ok()) return status;
-  for (const NetworkAddress& address : config.sources)
-    if (Status status = netlink.add_address(index, config.ifname, address, Preferred::no); !status.ok())
-      return status;
-  return Ok{};
-}
-
-// A host port's routes of before that are not wanted any more.
-Status remove_stale_routes(Netlink& netlink, int index, const TapConfig& config) {
-  auto present = netlink.list_routes(index);
-  if (!present.ok()) return present.error();
-  for (const Network& network : present.value()) {
-    bool wanted = false;
-    for (const Route& route : config.routes)
-      wanted = wanted || (route.destination.address.address == network.address.address &&
-                          route.destination.prefix_length == network.prefix_length);
-    if (wanted) continue;
-    if (Status status = netlink.remove_route(index, config.ifname, network); !status.ok()) return status;
-  }
-  return Ok{};
-}
-
-// The gateway is reachable on the link and is never resolved; everything else goes by way of it.
-Status set_routes(Netlink& netlink, int index, const TapConfig& config) {
-  for (const uint8_t family : {uint8_t{4}, uint8_t{6}}) {
-    if (!has_family(config, family) && !config.host) continue;
-    const NetworkAddress gateway = gateway_address(family);
-    bool needed = !config.host;
-    for (const Route& route : config.routes) needed = needed || route.destination.address.family == family;
-    if (!needed) continue;
-    const uint8_t full = family == 4 ? 32 : 128;
-    // IPv6 takes a link-local gateway without this route, but a pod may lack the fe80::/64 that its address
-    // would bring.
-    if (Status status = netlink.add_route(index, config.ifname, {{gateway, full}, {}, {}}, false);
-        !status.ok())
-      return status;
-    if (!config.host) {
-      const Route route{{{Address{}, family}, 0}, gateway, {}};
-      if (Status status = netlink.add_route(index, config.ifname, route, false); !status.ok()) return status;
-    }
-    if (Status status = netlink.add_permanent_neighbour(index, config.ifname, gateway, config.gateway_mac);
-        !status.ok())
-      return status;
-  }
-  if (config.host)
-    if (Status status = remove_stale_routes(netlink, index, config); !status.ok()) return status;
-  for (Route route : config.routes) {
-    route.gateway = gateway_address(route.destination.address.family);
-    if (Status status = netlink.add_route(index, config.ifname, route, true); !status.ok()) return status;
-  }
-  return Ok{};
-}
-
-// In the namespace of the interface, as the calling thread is.
-Status configure_here(Netlink& netlink, const TapConfig& config) {
-  auto found = netlink.get_link(config.ifname);
-  if (!found.ok()) return found.error();
-  const Link& link = found.value();
-  if (link.mtu != config.mtu)
-    if (Status status = netlink.set_mtu(link.index, config.ifname, config.mtu); !status.ok()) return status;
-  if (link.queue_length != config.queue_length)
-    if (Status status = netlink.set_queue_length(link.index, config.ifname, config.queue_length);
-        !status.ok())
-      return status;
-  if (Status status = set_ipv6_sysctls(config); !status.ok()) return status;
-  if (Status status = netlink.set_queue_discipline(link.index, config.ifname, config.queue_discipline);
-      !status.ok())
-    return status;
-  if (!config.host) {
-    auto loopback = netlink.get_link("lo");
-    if (!loopback.ok()) return loopback.error();
-    if (!loopback.value().up)
-      if (Status status = netlink.set_up(loopback.value().index, "lo", true); !status.ok()) return status;
-  }
-  if (Status status = set_addresses(netlink, link.index, config); !status.ok()) return status;
-  if (Status status = netlink.set_up(link.index, config.ifname, true); !status.ok()) return status;
-  return set_routes(netlink, link.index, config);
 }
 
 // A stay in the config's namespace with a netlink socket of it.
@@ -255,7 +128,7 @@ Result<Tap> create(const NamespaceContext& context, const TapConfig& config) {
   auto offloads = set_offloads(tap.descriptor.get(), where(config));
   if (!offloads.ok()) return offloads.error();
   tap.udp_segmentation = offloads.value();
-  if (Status status = configure_here(inside->netlink, config); !status.ok()) return status.error();
+  if (auto configured = configure_here(inside->netlink, config); !configured.ok()) return configured.error();
   if (::ioctl(tap.descriptor.get(), TUNSETPERSIST, 1UL) != 0)
     return call_failed("tap-create", "ioctl(TUNSETPERSIST)", where(config));
   return tap;
@@ -297,7 +170,7 @@ Result<Tap> reattach(Inside& inside, const TapConfig& config, const Link& link) 
   auto offloads = set_offloads(tap.descriptor.get(), where(config));
   if (!offloads.ok()) return offloads.error();
   tap.udp_segmentation = offloads.value();
-  if (Status status = configure_here(inside.netlink, config); !status.ok()) return status.error();
+  if (auto configured = configure_here(inside.netlink, config); !configured.ok()) return configured.error();
   if (::ioctl(tap.descriptor.get(), TUNSETPERSIST, 1UL) != 0)
     return call_failed("tap-create", "ioctl(TUNSETPERSIST)", where(config));
   return tap;
@@ -309,11 +182,6 @@ Error gone(int errno_value, const std::string& object) {
 }
 
 }  // namespace
-
-NetworkAddress gateway_address(uint8_t family) {
-  if (family == 4) return {Address::v4(0xa9fe0101), 4};
-  return {Address{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}, 6};
-}
 
 Result<Tap> attach_tap(const NamespaceContext& context, const TapConfig& config) {
   {
@@ -356,7 +224,7 @@ Result<Tap> adopt_tap(const TapConfig& config, Descriptor descriptor) {
   return tap;
 }
 
-Status configure_tap(const NamespaceContext& context, const TapConfig& config) {
+Result<Changes> configure_tap(const NamespaceContext& context, const TapConfig& config) {
   auto inside = Inside::enter(context, config.netns);
   if (!inside.ok()) return inside.error();
   return configure_here(inside.value().netlink, config);

@@ -63,9 +63,14 @@ Result<Tap> attach_tap(const NamespaceContext& context, const TapConfig& config)
 // namespace, MAC and flags. Errors: tap-gone, tap-flags, tap-taken; the descriptor is closed then.
 Result<Tap> adopt_tap(const TapConfig& config, Descriptor descriptor);
 
+// What was not as a config says and was brought to it, a few words each, such as `address 10.42.0.1`. Of an
+// interface that was as it should be: nothing.
+using Changes = std::vector<std::string>;
+
 // Brings addresses, MTU, routes and neighbours inside the namespace to the config: adds what is missing,
-// removes other global addresses of this interface.
-Status configure_tap(const NamespaceContext& context, const TapConfig& config);
+// removes other global addresses of this interface. What is right already is left alone, so that whoever
+// watches the interface and calls this hears nothing of it. Error link-gone: there is no such interface.
+Result<Changes> configure_tap(const NamespaceContext& context, const TapConfig& config);
 
 // Deletes the device, wherever it was moved or renamed to, and closes the descriptor. Without a descriptor (a
 // port that failed) it deletes the interface that the config names, if it is this port's. Success when

@@ -99,6 +99,7 @@ function collectAgent(registry: MetricsRegistry, agent: Agent, pools: readonly P
 function collectSwitch(registry: MetricsRegistry, status: SwitchStatus): void {
   registry.set('weft_switch_starts_total', status.starts);
   registry.set('weft_switch_workers', status.workers);
+  registry.set('weft_switch_interface_touched_total', status.hostRestored?.times ?? 0);
   registry.set('weft_switch_lost_events_total', status.lostEvents);
   registry.replace('weft_switch_ports', [
     { labels: { status: 'live' }, value: status.ports.live },

@@ -1,7 +1,7 @@
 /**
  * The agent as a process: one configuration, one run directory, one socket; wires the parts together and takes signals.
  *
- * Order at start: the socket first (it is the lock against a second agent), then the epoch, then leases and attachments, then the
+ * Order at start: the socket first (its lock is the one against a second agent), then the epoch, then leases and attachments, then the
  * sources; the switch is only told something once all of that is known.
  */
 import { mkdirSync } from 'node:fs';
@@ -14,6 +14,7 @@ import type { Overrides } from '../config/parse.js';
 import { switchSocketName } from '../dataplane/protocol.js';
 import { WeftError } from '../errors/problem.js';
 import { Host } from '../host/host.js';
+import type { AskMark } from '../host/nft.js';
 import { Leases } from '../ipam/leases.js';
 import { keyOf } from '../model/event.js';
 import { Directory } from '../policy/directory.js';
@@ -37,13 +38,14 @@ import { PodNetwork } from './pod-network.js';
 import type { FlowRecord } from './protocol/events.js';
 import { agentSocketName } from './protocol.js';
 import { requestHandler } from './requests.js';
-import { AgentServer, type HandleMessage, type IdentifyPeer } from './server.js';
+import { AgentServer, type HandleMessage, type IdentifyPeer, type TakeLock } from './server.js';
 import { SwitchLink } from './switch-link.js';
 import { podCidrs } from './this-node.js';
 import { Trials } from './trials.js';
 
 /** Milliseconds. */
 const reconcileEvery = 30_000;
+const glanceEvery = 1000;
 const tellEvery = 5_000;
 const eventPatience = 10_000;
 /** A pod whose namespace has been gone for so long is not coming to its DEL any more. Milliseconds. */
@@ -58,8 +60,11 @@ export interface AgentProcessOptions {
   /** A compiler of its own for a trial, which follows another World. Absent: `compile`, which then serves both. */
   readonly trialCompiler?: () => Compile;
   readonly identifyPeer: IdentifyPeer;
+  readonly takeLock: TakeLock;
   /** Absent: unknown of every file, which then waits a moment before it is read. */
   readonly hasWriter?: HasWriter;
+  /** Absent: a table that somebody has removed from the host is found at the next thorough look. */
+  readonly askMark?: AskMark;
   /** The process's own where absent; it says whether this is a pod of a cluster. */
   readonly environment?: Environment;
   readonly log: Logger;
@@ -85,8 +90,11 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
   if (config.paths.manifests === '') makeDirectory(manifests);
 
   let handle: HandleMessage = () => {};
-  const server = new AgentServer(join(run, agentSocketName), options.identifyPeer, (message, client) =>
-    handle(message, client),
+  const server = new AgentServer(
+    join(run, agentSocketName),
+    options.identifyPeer,
+    options.takeLock,
+    (message, client) => handle(message, client),
   );
   await server.listen();
   const telemetry = { server: null as TelemetryServer | null, port: null as number | null };
@@ -116,7 +124,9 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       ? new Host({
           runDirectory: run,
           root: config.host.root,
+          ...(options.askMark === undefined ? {} : { askMark: options.askMark }),
           log: (level, message, fields) => log[level](fields ?? {}, message),
+          touched: (what) => registry.increment('weft_host_touched_total', { what }),
           applied: (seconds, failures) => {
             registry.observe('weft_host_apply_seconds', seconds);
             registry.set('weft_host_applied', failures === 0 ? 1 : 0);
@@ -258,6 +268,8 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         .catch((error: Error) => log.warn({ error: error.message }, 'reconciling failed'));
     }, reconcileEvery);
     reconciling.unref();
+    const glancing = setInterval(() => host?.glance(), glanceEvery);
+    glancing.unref();
     const telling = setInterval(() => podEvents?.flush(), tellEvery);
     telling.unref();
     log.info(
@@ -277,6 +289,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       fenced,
       stop: async () => {
         clearInterval(reconciling);
+        clearInterval(glancing);
         clearInterval(telling);
         heap.stop();
         agent.stop();

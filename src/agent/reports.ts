@@ -1,5 +1,7 @@
 /** What the agent reports of itself and of the switch when it is asked: status, ports, connections. */
 
+import type { SwitchStatus } from '../dataplane/protocol/answers.js';
+import type { Problem } from '../errors/problem.js';
 import type { Directory } from '../policy/directory.js';
 import type { Agent } from './agent.js';
 import { limitsInUse } from './limits.js';
@@ -55,9 +57,31 @@ export async function statusReport(services: ReportServices): Promise<Omit<Statu
     limits: limitsInUse(agent, switchStatus ?? null),
     pending: agent.pending,
     ...(agent.ready ? {} : { unready: agent.unreadyReason }),
-    problems: agent.problems,
+    problems: [
+      ...agent.problems,
+      ...(switchStatus?.hostRestored === undefined ? [] : interfaceChanged(switchStatus.hostRestored)),
+    ],
     ...(switchStatus === undefined ? {} : { switch: switchStatus }),
   };
+}
+
+/** For so long it is a problem that somebody changes the host port's interface. Seconds. */
+const changedFor = 600;
+
+function interfaceChanged({
+  times,
+  changes,
+  secondsAgo,
+}: NonNullable<SwitchStatus['hostRestored']>): readonly Problem[] {
+  if (secondsAgo > changedFor) return [];
+  return [
+    {
+      code: 'host-changed',
+      severity: 'warning',
+      message: `Somebody changes the interface of this node on the switch: ${times} times so far, the last time ${changes.join(', ')}. It was brought back each time; in between the node did not reach its pods.`,
+      fix: 'Find out who: `ip monitor link address route`, a network manager, a script.',
+    },
+  ];
 }
 
 export async function portRows(

@@ -1,8 +1,11 @@
 /**
- * The agent's socket: `RUN/agent.sock`, mode 0600, peers checked. It is the agent's lock too: a socket that answers belongs to a
- * living agent, and a second one refuses to start.
+ * The agent's socket: `RUN/agent.sock`, mode 0600, peers checked.
+ *
+ * One agent at a time has it. Two that start at the same moment would both find that nobody answers, take the same epoch and give out the same
+ * addresses; so whoever listens holds a lock, which the kernel releases however its holder ends. Whether somebody answers is asked all the
+ * same: an agent of a version without the lock may run.
  */
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, closeSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { Lines } from '../dataplane/lines.js';
 import { somebodyListens } from '../dataplane/socket.js';
@@ -25,6 +28,9 @@ export interface Client {
   onClose(run: () => void): void;
 }
 
+/** Takes a file's lock: a descriptor that holds it until it is closed; null: another process has it. */
+export type TakeLock = (path: string) => number | null;
+
 export type HandleMessage = (message: Readonly<Record<string, unknown>>, client: Client) => void;
 
 export class AgentServer {
@@ -32,22 +38,38 @@ export class AgentServer {
   readonly #identify: IdentifyPeer;
   readonly #handle: HandleMessage;
   readonly #server: Server;
+  readonly #takeLock: TakeLock;
   readonly #open = new Set<Lines>();
+  #lock: number | null = null;
 
-  constructor(path: string, identify: IdentifyPeer, handle: HandleMessage) {
+  constructor(path: string, identify: IdentifyPeer, takeLock: TakeLock, handle: HandleMessage) {
     this.#path = path;
+    this.#takeLock = takeLock;
     this.#identify = identify;
     this.#handle = handle;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  /** Throws `agent-running` when another agent answers at the socket. */
+  /** Throws `agent-running` when there is another agent, or the lock cannot be taken. */
   async listen(): Promise<void> {
-    if (await somebodyListens(this.#path))
-      throw new WeftError(
-        'agent-running',
-        `Another agent answers at ${this.#path}. Stop it first, or use another run directory (--run-dir).`,
-      );
+    const lock = `${this.#path}.lock`;
+    this.#lock = this.#takeLock(lock);
+    if (this.#lock === null) throw running(`has ${lock}`);
+    try {
+      await this.#listen();
+    } catch (error) {
+      this.#unlock();
+      throw error;
+    }
+  }
+
+  #unlock(): void {
+    if (this.#lock !== null) closeSync(this.#lock);
+    this.#lock = null;
+  }
+
+  async #listen(): Promise<void> {
+    if (await somebodyListens(this.#path)) throw running(`answers at ${this.#path}`);
     rmSync(this.#path, { force: true });
     // The socket must never be there with another mode, not even for a moment.
     const mask = process.umask(0o177);
@@ -72,6 +94,7 @@ export class AgentServer {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const lines of this.#open) lines.destroy();
     await closed;
+    this.#unlock();
   }
 
   #accept(socket: Socket): void {
@@ -118,4 +141,11 @@ export class AgentServer {
     });
     this.#open.add(lines);
   }
+}
+
+function running(how: string): WeftError {
+  return new WeftError(
+    'agent-running',
+    `Another agent ${how}. Stop it first, or use another run directory (--run-dir).`,
+  );
 }

@@ -113,7 +113,7 @@ export interface NativeSwitch {
   start(): void;
   /** Stops workers, closes descriptors; TAPs stay (they are persistent). Idempotent. */
   stop(): void;
-  /** Settles in the order of the calls; the same for detach and updateAddresses. */
+  /** Settles in the order of the calls; the same for detach, updateAddresses and restore. */
   attach(spec: PortSpec): Promise<AttachedPort>;
   /**
    * Takes the port out of the switch before it returns, ends its connections, then deletes its TAP. Resolves also when interface or
@@ -122,6 +122,13 @@ export interface NativeSwitch {
   detach(spec: PortSpec): Promise<void>;
   /** Addresses and routes of a live port, for the next packet; the device stays. */
   updateAddresses(spec: PortSpec): Promise<void>;
+  /**
+   * Brings the interface of a live port to what its specification says: link, MTU, addresses, routes. Resolves with what was not as it should
+   * be, a few words each. Rejects with link-gone where it has another name or namespace by now.
+   */
+  restore(spec: PortSpec): Promise<readonly string[]>;
+  /** From now on calls when somebody, weft too, has touched the host port's interface. Until stop(); `touched` must not throw. */
+  watchHost(touched: () => void): void;
   /** The bandwidth of a live port, for the next packet. */
   setBandwidth(spec: PortSpec): void;
   /**
@@ -250,6 +257,13 @@ export interface Addon {
    * than `within` milliseconds make it an ordinary one for the rest of them. Once a process. Throws an AddonError where the kernel refuses.
    */
   scheduleControl(run: number, within: number): void;
+  /** Takes the lock of a file, made where there is none: a descriptor that holds it until it is closed; null: another process has it. */
+  lockFile(path: string): number | null;
+  /**
+   * Of a table of family inet and those of its chains: text that is another once one of them was removed, made again or flushed; empty: there
+   * is no such table. A few system calls. Throws an AddonError where the kernel does not say.
+   */
+  nftTableMark(table: string, chains: readonly string[]): string;
   RawSocket: new (options: RawSocketOptions) => RawSocketHandle;
 }
 

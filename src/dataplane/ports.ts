@@ -4,6 +4,8 @@
  * everything that would need another device (namespace path, interface name, MAC, MTU, kind); addresses, routes and bandwidth change in place.
  *
  * One port's failure is its own: it is reported in its status and costs no other port anything.
+ *
+ * The host port's interface lies where everybody on the host can change it (`restoreHost`); a pod's is the pod's own to spoil.
  */
 import type { AddonError, NativeSwitch } from './addon.js';
 import { type NamespaceState, namespaceAt } from './namespace-path.js';
@@ -23,20 +25,36 @@ interface Entry {
 /** What the reconciler needs of the switch. */
 export type PortDriver = Pick<
   NativeSwitch,
-  'attach' | 'detach' | 'updateAddresses' | 'setBandwidth' | 'brokenPorts'
+  'attach' | 'detach' | 'updateAddresses' | 'restore' | 'setBandwidth' | 'brokenPorts'
 >;
+
+/** What others did to the host port's interface and the switch undid. */
+export interface Restored {
+  readonly times: number;
+  /** The last time: what was not as it should be. */
+  readonly changes: readonly string[];
+  /** Milliseconds, of the caller's clock. */
+  readonly at: number;
+}
 
 export class Ports {
   readonly #driver: PortDriver;
   readonly #log: (message: string, fields: object) => void;
   readonly #namespaceAt: (path: string) => NamespaceState;
+  readonly #now: () => number;
   readonly #entries = new Map<string, Entry>();
+  /** Settles when what was begun before is done: application, checks and restoration do not overlap. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #restored: Restored | null = null;
 
+  /** `now`: milliseconds of a clock that only goes forward. */
   constructor(
     driver: PortDriver,
     log: (message: string, fields: object) => void,
     namespace: (path: string) => NamespaceState = namespaceAt,
+    now: () => number = () => performance.now(),
   ) {
+    this.#now = now;
     this.#namespaceAt = namespace;
     this.#driver = driver;
     this.#log = log;
@@ -63,11 +81,20 @@ export class Ports {
     });
   }
 
+  /** null: nobody has changed anything yet. */
+  get restored(): Restored | null {
+    return this.#restored;
+  }
+
   /**
-   * Calls must not overlap. Removals are begun before anything is added, so that an address can pass from one port to another in one
-   * step. Resolves when every port has a status.
+   * Removals are begun before anything is added, so that an address can pass from one port to another in one step. Resolves when every
+   * port has a status.
    */
-  async apply(desired: readonly PortSpec[]): Promise<readonly PortStatus[]> {
+  apply(desired: readonly PortSpec[]): Promise<readonly PortStatus[]> {
+    return this.#inTurn(() => this.#apply(desired));
+  }
+
+  async #apply(desired: readonly PortSpec[]): Promise<readonly PortStatus[]> {
     const removals = this.leaving(desired).map((spec) => this.#remove(spec));
     const additions = desired.map((spec) => this.#bring(spec));
     await Promise.all(removals);
@@ -80,8 +107,33 @@ export class Ports {
     await Promise.all(specs.map((spec) => this.#remove(spec)));
   }
 
-  /** Finds ports whose interface or namespace has gone, and takes them out; they stay listed as failed until they are removed or come back. */
-  async check(): Promise<void> {
+  /**
+   * Finds ports whose interface or namespace has gone, and takes them out; they stay listed as failed until they are removed or come back.
+   * The host's is made again at once: the node's own traffic to its pods, probes first of all, waits for no agent.
+   */
+  check(): Promise<void> {
+    return this.#inTurn(() => this.#check());
+  }
+
+  /** As check, and brings the interface of the host port to what it should be. */
+  restoreHost(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#check();
+      const entry = this.#host();
+      if (entry?.status !== 'live') return;
+      try {
+        const changes = await this.#driver.restore(entry.spec);
+        if (changes.length > 0) this.#undone(entry.spec, changes);
+      } catch (error) {
+        // It has another name, or is in another namespace: removed wherever it is, and made anew.
+        fail(entry, failureOf(error));
+        await this.#detach(entry.spec);
+        await this.#remake(entry, [entry.error?.message ?? '']);
+      }
+    });
+  }
+
+  async #check(): Promise<void> {
     await Promise.all(
       this.#driver.brokenPorts().map(async ({ id, code, message }) => {
         const entry = this.#entries.get(id);
@@ -91,6 +143,32 @@ export class Ports {
         await this.#detach(entry.spec);
       }),
     );
+    const host = this.#host();
+    if (host?.status === 'failed') await this.#remake(host, ['interface gone']);
+  }
+
+  #host(): Entry | undefined {
+    return [...this.#entries.values()].find(({ spec }) => spec.kind === 'host');
+  }
+
+  async #remake({ spec }: Entry, changes: readonly string[]): Promise<void> {
+    await this.#attach(spec);
+    if (this.#entries.get(spec.id)?.status === 'live') this.#undone(spec, changes);
+  }
+
+  #undone({ id, ifname }: PortSpec, changes: readonly string[]): void {
+    this.#restored = { times: (this.#restored?.times ?? 0) + 1, changes, at: this.#now() };
+    this.#log("somebody changed the host port's interface; it was brought back", {
+      port: id,
+      interface: ifname,
+      changes,
+    });
+  }
+
+  #inTurn<Value>(work: () => Promise<Value>): Promise<Value> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   reports(): PortReport[] {
@@ -123,6 +201,7 @@ export class Ports {
   }
 
   async #attach(spec: PortSpec): Promise<void> {
+    const before = this.#entries.get(spec.id)?.error?.message;
     const entry: Entry = { spec, status: null, instance: 0 };
     this.#entries.set(spec.id, entry);
     try {
@@ -133,7 +212,9 @@ export class Ports {
       this.#log('port attached', { port: spec.id, origin: attached.origin, netns: spec.netns });
     } catch (error) {
       fail(entry, failureOf(error));
-      this.#log('a port could not be attached', { port: spec.id, ...entry.error });
+      // It is tried again and again; one that fails as before is not told again.
+      if (entry.error?.message !== before)
+        this.#log('a port could not be attached', { port: spec.id, ...entry.error });
     }
   }
 

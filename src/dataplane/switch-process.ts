@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { addressBytes, parseAddress } from '../net/address.js';
 import { type Addon, type LoadedImage, loadAddon, type NativeSwitch, type SwitchLimits } from './addon.js';
+import { HostWatch } from './host-watch.js';
 import { Ports } from './ports.js';
 import type {
   Acknowledge,
@@ -46,6 +47,7 @@ export class SwitchProcess implements SwitchService {
   readonly #native: NativeSwitch;
   readonly #folder: StateFolder;
   readonly #ports: Ports;
+  readonly #hostWatch: HostWatch;
   readonly #subscriptions: Subscriptions;
   readonly #server: SwitchServer;
   readonly #startedAt = process.hrtime.bigint();
@@ -69,6 +71,11 @@ export class SwitchProcess implements SwitchService {
       settings: { ...options.settings, ...state.settings },
     });
     this.#ports = new Ports(this.#native, options.log);
+    this.#hostWatch = new HostWatch(() =>
+      this.#ports
+        .restoreHost()
+        .catch((error: Error) => options.log('looking at the host port failed', { error: error.message })),
+    );
     this.#subscriptions = new Subscriptions(this.#native, (address) => this.#podAt(address));
     this.#server = new SwitchServer({
       path: join(options.runDirectory, switchSocketName),
@@ -159,6 +166,7 @@ export class SwitchProcess implements SwitchService {
   stop(): Promise<void> {
     this.#stopped ??= (async () => {
       clearInterval(this.#checking);
+      this.#hostWatch.stop();
       await this.#server.close();
       this.#subscriptions.close();
       this.#native.stop();
@@ -182,6 +190,9 @@ export class SwitchProcess implements SwitchService {
     this.#tryToRemember({ leaving: [] });
     await this.#server.listen();
     this.#checking = setInterval(() => void this.#ports.check(), checkMilliseconds);
+    this.#native.watchHost(() => this.#hostWatch.touched());
+    // Who changed it while no switch watched was told to nobody.
+    this.#hostWatch.touched();
     const figures = this.#native.figures();
     if (!figures.onTmpfs)
       log('the run directory is not on tmpfs: state outlives a reboot and costs disk writes', {
@@ -296,6 +307,7 @@ export class SwitchProcess implements SwitchService {
     const figures = this.#native.figures();
     const reports = this.#ports.reports();
     const live = reports.filter(({ status }) => status === 'live').length;
+    const { restored } = this.#ports;
     return {
       version: this.#options.version,
       pid: process.pid,
@@ -305,6 +317,15 @@ export class SwitchProcess implements SwitchService {
       generation: figures.generation,
       imageBytes: figures.imageBytes,
       ports: { live, failed: reports.length - live },
+      ...(restored === null
+        ? {}
+        : {
+            hostRestored: {
+              times: restored.times,
+              changes: restored.changes,
+              secondsAgo: (performance.now() - restored.at) / 1000,
+            },
+          }),
       connections: { used: figures.connectionsUsed, capacity: figures.connectionsCapacity },
       workers: figures.workers,
       trial: figures.trial,

@@ -72,6 +72,7 @@ export const errorCodes = {
   'host-sysctl': 'A kernel setting that pods need cannot be made.',
   'host-forward-blocked': "Somebody else's firewall drops what is forwarded for pods.",
   'host-forward-unknown': "Somebody else's firewall cannot be read.",
+  'host-changed': 'Somebody changed what weft has set on the host, and it was brought back.',
   'host-manager-file': 'A network manager cannot be told to leave the interface alone.',
   'host-failed': 'The host could not be set up for a reason that nobody foresaw.',
   'leases-write': 'A lease cannot be written to the run directory.',

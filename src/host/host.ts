@@ -3,7 +3,8 @@
  * wait for nft, and what is missing here denies (a masqueraded client is a stranger) or does not reach, and opens nothing.
  *
  * One application at a time; what was wanted meanwhile is applied next, only the latest. What fails is tried again in growing steps, and
- * everything is looked at anew at `reconcile`.
+ * everything is looked at anew at `reconcile`. Most of what others undo, the table and the settings, is found by `glance`, which costs so
+ * little that it can be asked every second; some of it nobody would tell of (accept_ra and route_localnet have no notification).
  */
 import type { Problem } from '../errors/problem.js';
 import { type Run, runCommand } from './command.js';
@@ -11,9 +12,9 @@ import { endUdp } from './conntrack.js';
 import { acceptForwarded } from './forward.js';
 import { type HostPort, unreachable } from './host-port.js';
 import { tellManagers } from './managers.js';
-import { Nft } from './nft.js';
+import { type AskMark, Nft } from './nft.js';
 import { Sysctls } from './sysctl.js';
-import { type HostState, tableText } from './table.js';
+import { type HostState, tableName, tableText } from './table.js';
 
 export interface HostOptions {
   readonly runDirectory: string;
@@ -22,14 +23,24 @@ export interface HostOptions {
   readonly log: (level: 'info' | 'warn', message: string, fields?: Readonly<Record<string, unknown>>) => void;
   /** An application has ended, after so many seconds, with so many failures in a row by now. */
   readonly applied?: (seconds: number, failures: number) => void;
+  /** Somebody had changed this, and it is brought back. */
+  readonly touched?: (what: 'table' | 'setting') => void;
   readonly run?: Run;
+  /** Absent: only the thorough look finds a table that somebody has removed. */
+  readonly askMark?: AskMark;
   /** Where /proc/sys is. */
   readonly settings?: string;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now?: () => number;
 }
 
 /** Milliseconds. */
 const firstPause = 1000;
 const longestPause = 30_000;
+/** For so long it is a problem that somebody changes what was set. Milliseconds. */
+const touchedFor = 600_000;
+/** Whoever does it every second is told of so often. Milliseconds. */
+const tellEvery = 60_000;
 
 export class Host {
   readonly #options: HostOptions;
@@ -44,17 +55,45 @@ export class Host {
   #failures = 0;
   #timer: NodeJS.Timeout | null = null;
   #problems: readonly Problem[] = [];
+  /** What others have changed of what was set, the last time. */
+  #touched: { readonly times: number; readonly what: readonly string[]; readonly at: number } | null = null;
+  #told = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   constructor(options: HostOptions) {
     this.#options = options;
     this.#run = options.run ?? runCommand;
-    this.#nft = new Nft(this.#run);
+    this.#nft = new Nft(this.#run, options.askMark);
     this.#sysctls = new Sysctls(options.runDirectory, this.#run, options.settings);
   }
 
   get problems(): readonly Problem[] {
-    return this.#problems;
+    const touched = this.#touched;
+    if (touched === null || this.#now() - touched.at > touchedFor) return this.#problems;
+    return [...this.#problems, changedByOthers(touched.times, touched.what)];
+  }
+
+  #now(): number {
+    return this.#options.now?.() ?? performance.now();
+  }
+
+  /** Looks, cheaply, whether somebody has changed what was set, and if so brings everything back. */
+  glance(): void {
+    if (this.#inForce === null || this.#working !== null || this.#timer !== null || this.#stopped) return;
+    const settings = this.#sysctls.touched;
+    const table = this.#nft.touched;
+    if (settings.length === 0 && !table) return;
+    const what = [...settings, ...(table ? [`the nft table ${tableName}`] : [])];
+    if (settings.length > 0) this.#options.touched?.('setting');
+    if (table) this.#options.touched?.('table');
+    const now = this.#now();
+    this.#touched = { times: (this.#touched?.times ?? 0) + 1, what, at: now };
+    if (now - this.#told >= tellEvery) {
+      this.#told = now;
+      this.#options.log('warn', 'somebody changed what was set on this host; it is brought back', { what });
+    }
+    this.#look = true;
+    this.#start();
   }
 
   /** Applied soon; cheap where it is what was wanted before. */
@@ -146,6 +185,15 @@ export class Host {
     problems.push(...told.problems);
     return problems.filter((problem) => problem !== null);
   }
+}
+
+function changedByOthers(times: number, what: readonly string[]): Problem {
+  return {
+    code: 'host-changed',
+    severity: 'warning',
+    message: `Somebody changes what weft has set on this host: ${times} times so far, the last time ${what.join(', ')}. It was brought back each time; in between pods reached less than they should.`,
+    fix: 'Find out who: a firewall that flushes the ruleset when it is reloaded, files of sysctl.d, a hardening script.',
+  };
 }
 
 function missing(device: string): Problem {

@@ -20,6 +20,8 @@ export class Sysctls {
   readonly #root: string;
   readonly #file: string;
   readonly #run: Run;
+  /** What is to be, by name, of those that were there. */
+  readonly #wanted = new Map<string, string>();
 
   /** `run`: the run directory. `root`: where /proc/sys is. */
   constructor(runDirectory: string, run: Run, root = '/proc/sys') {
@@ -33,6 +35,13 @@ export class Sysctls {
     return this.#read(`net/ipv4/conf/${name}/forwarding`) !== null;
   }
 
+  /** Names, with dots, of the settings that are not any more what `apply` left. */
+  get touched(): readonly string[] {
+    return [...this.#wanted]
+      .filter(([name, value]) => ![value, null].includes(this.#read(name)))
+      .map(([name]) => name.replaceAll('/', '.'));
+  }
+
   async apply(state: HostState): Promise<readonly Problem[]> {
     const problems: Problem[] = [];
     const set = (name: string, value: string) => {
@@ -44,15 +53,19 @@ export class Sysctls {
       const all = 'net/ipv6/conf/all/forwarding';
       // Where somebody else has turned forwarding on, uplinks are as he wants them.
       if (this.#read(all) === '0' || this.#remembered()[all] !== undefined)
-        for (const name of await this.#uplinks())
-          if (this.#read(`net/ipv6/conf/${name}/accept_ra`) === '1')
-            set(`net/ipv6/conf/${name}/accept_ra`, '2');
+        for (const uplink of await this.#uplinks()) {
+          const name = `net/ipv6/conf/${uplink}/accept_ra`;
+          const found = this.#read(name);
+          // A 2 that is ours, from this life or a former one, is kept so.
+          if (found === '1' || (found === '2' && this.#remembered()[name] !== undefined)) set(name, '2');
+        }
       set(all, '1');
     }
     // Goes with the interface; nothing to remember.
     const localnet = `net/ipv4/conf/${state.interface}/route_localnet`;
     const current = this.#read(localnet);
     const wanted = needsLocalnet(state) ? '1' : '0';
+    this.#wanted.set(localnet, wanted);
     if (current !== null && current !== wanted) {
       const problem = this.#write(localnet, wanted);
       if (problem !== null) problems.push(problem);
@@ -76,6 +89,7 @@ export class Sysctls {
 
   #set(name: string, value: string): Problem | null {
     const before = this.#read(name);
+    if (before !== null) this.#wanted.set(name, value);
     if (before === value) return null;
     if (before === null) return null; // no such setting: the kernel has no IPv6, or the interface is gone
     const known = this.#remembered();

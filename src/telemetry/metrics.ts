@@ -98,10 +98,17 @@ export const metrics = {
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10],
   ),
   weft_host_failures_total: counter('Attempts to set up the host that failed in part.'),
+  weft_host_touched_total: counter(
+    'Times that somebody had changed what weft set on the host, and it was brought back: the nft `table`, a kernel `setting`.',
+    ['what'],
+  ),
   weft_host_ports: gauge('Ports of the host that lead to pods, each address family by itself.'),
   weft_switch_starts_total: counter('Starts of the switch since boot; grows with each restart.'),
   weft_switch_workers: gauge('Threads that move packets.'),
   weft_switch_ports: gauge('Ports of the switch: live or failed.', ['status']),
+  weft_switch_interface_touched_total: counter(
+    "Times that somebody had changed the host port's interface, its addresses or its routes, and the switch brought it back.",
+  ),
   weft_switch_lost_events_total: counter('Flow events that nobody read in time.'),
   weft_flow_events_total: counter('Flow events that the agent has taken, by verdict.', ['verdict']),
   weft_pod_events_total: counter(

@@ -3,6 +3,7 @@
  * the pods. Ports and addresses come back, and none before the others were given. The switch is a process; the agent is in this one,
  * since the test calls what it does every half minute.
  */
+
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,6 +14,7 @@ import { AgentClient } from '../../src/agent/client.js';
 import { imageCompiler } from '../../src/agent/compile-image.js';
 import { type RunningAgent, startAgent } from '../../src/agent/process.js';
 import { defaultConfig, overrideConfig } from '../../src/config/parse.js';
+import { loadAddon } from '../../src/dataplane/addon.js';
 import { createNamespace, removeNamespace } from '../../src/lab/engine.js';
 import { openLog } from '../../src/telemetry/log.js';
 import { TestNode } from '../support/node.js';
@@ -53,6 +55,7 @@ async function begin(): Promise<void> {
     overrides,
     config: overrideConfig(defaultConfig(), overrides),
     compile: imageCompiler(),
+    takeLock: loadAddon().lockFile,
     identifyPeer: () => ({ pid: process.pid, uid: 0 }),
     log: openLog('agent', { level: 'silent', format: 'json' }),
     version: 'test',

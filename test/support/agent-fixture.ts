@@ -1,4 +1,5 @@
 /** An agent in this process with a switch double beside it, in a directory of its own; everything ends with the test. */
+
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +9,7 @@ import type { Compile } from '../../src/agent/compile.js';
 import { type RunningAgent, startAgent } from '../../src/agent/process.js';
 import type { Config } from '../../src/config/options.js';
 import { defaultConfig, type Overrides, overrideConfig } from '../../src/config/parse.js';
+import { loadAddon } from '../../src/dataplane/addon.js';
 import { openLog } from '../../src/telemetry/log.js';
 import { SwitchDouble } from './switch-double.js';
 
@@ -76,6 +78,7 @@ export function fixture(context: TestContext): Fixture {
         overrides: all,
         config: overrideConfig(defaultConfig(), all),
         compile,
+        takeLock: loadAddon().lockFile,
         identifyPeer: () => ({ pid: process.pid, uid: process.getuid?.() ?? 0 }),
         log: openLog('agent', { level: process.env.WEFT_TEST_LOG ?? 'silent', format: 'json' }),
         version: 'test',

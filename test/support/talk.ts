@@ -52,18 +52,17 @@ export class Talker {
   }
 
   /** Resolves when the role is ready, or at once where `wait` is false (a connection that may never come about). */
-  static async start(
-    node: TestNode,
-    pod: string,
-    role: string,
-    ...args: (string | number)[]
-  ): Promise<Talker> {
-    const command = [`--net=${node.pod(pod).netns}`, process.execPath, program, role, ...args.map(String)];
+  static start(node: TestNode, pod: string, role: string, ...args: (string | number)[]): Promise<Talker> {
+    return Talker.startIn(node.pod(pod).netns, role, ...args);
+  }
+
+  static async startIn(netns: string, role: string, ...args: (string | number)[]): Promise<Talker> {
+    const command = [`--net=${netns}`, process.execPath, program, role, ...args.map(String)];
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', 'nsenter', ...command]);
     const talker = new Talker(child);
     talkers.add(talker);
     const first = await talker.#line(10_000);
-    assert.deepEqual(JSON.parse(first), { ready: true }, `${role} in ${pod}`);
+    assert.deepEqual(JSON.parse(first), { ready: true }, `${role} in ${netns}`);
     return talker;
   }
 

@@ -56,7 +56,9 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     compile: imageCompiler(),
     trialCompiler: imageCompiler,
     identifyPeer: peerIdentity((descriptor) => addon.peerCredentials(descriptor)),
+    takeLock: (path) => addon.lockFile(path),
     hasWriter: (path) => addon.hasWriter(path),
+    askMark: (table, chains) => addon.nftTableMark(table, chains),
     log,
     version,
   }).catch(cannotStart);

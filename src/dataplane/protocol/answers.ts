@@ -55,6 +55,13 @@ export interface SwitchStatus {
   readonly generation: string;
   readonly imageBytes: number;
   readonly ports: { readonly live: number; readonly failed: number };
+  /** Others changed the interface of the host port, and the switch brought it back; absent: nobody did since this switch started. */
+  readonly hostRestored?: {
+    readonly times: number;
+    /** The last time: what was not as it should be. */
+    readonly changes: readonly string[];
+    readonly secondsAgo: number;
+  };
   readonly connections: { readonly used: number; readonly capacity: number };
   readonly workers: number;
   /** Number of the trial that runs; 0: none. */

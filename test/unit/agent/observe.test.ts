@@ -7,6 +7,7 @@ import type { FlowRecord } from '../../../src/agent/protocol/events.js';
 import type { AgentEvent } from '../../../src/agent/protocol.js';
 import { formatFlow } from '../../../src/cli/flow-lines.js';
 import { loadConfig } from '../../../src/config/load.js';
+import { loadAddon } from '../../../src/dataplane/addon.js';
 import type { FlowEvent } from '../../../src/dataplane/protocol/events.js';
 import type { WeftError } from '../../../src/errors/problem.js';
 import { openLog } from '../../../src/telemetry/log.js';
@@ -315,6 +316,7 @@ test('a reload takes live options over, names the others, and a broken file chan
       seen.push(request.policy.ownNodeEgress);
       return readableCompile(request);
     },
+    takeLock: loadAddon().lockFile,
     identifyPeer: () => ({ pid: 0, uid: 0 }),
     log: openLog('agent', { level: 'silent', format: 'json' }),
     version: 'test',
@@ -344,6 +346,7 @@ test("a peer that is neither root nor the agent's user is refused", async (t) =>
     overrides,
     config: await loadConfig(undefined, overrides),
     compile: readableCompile,
+    takeLock: loadAddon().lockFile,
     identifyPeer: () => ({ pid: 1, uid: 12_345 }),
     log: openLog('agent', { level: 'silent', format: 'json' }),
     version: 'test',

@@ -39,6 +39,13 @@ class Script implements PortDriver {
     this.calls.push(`update ${id}`);
     this.#fail(`update ${id}`);
   };
+  /** What `restore` finds, once. */
+  changes: string[] = [];
+  restore = async ({ id }: PortSpec) => {
+    this.calls.push(`restore ${id}`);
+    this.#fail(`restore ${id}`);
+    return this.changes.splice(0);
+  };
   setBandwidth = ({ id, bandwidth }: PortSpec) => {
     this.calls.push(`bandwidth ${id} ${JSON.stringify(bandwidth ?? null)}`);
   };
@@ -55,7 +62,8 @@ class Script implements PortDriver {
 
 function setUp() {
   const driver = new Script();
-  return { driver, ports: new Ports(driver, () => {}) };
+  const told: string[] = [];
+  return { driver, told, ports: new Ports(driver, (message) => told.push(message)) };
 }
 
 test('desired state is all there is: what is new is attached, what is gone is detached, what is the same is left alone', async () => {
@@ -200,4 +208,71 @@ test('reports tell whether a namespace is still at the path of its pod', async (
     ports.reports().map(({ id, namespace }) => `${id} ${namespace}`),
     ['a there', 'b gone', 'c unknown', 'host there'],
   );
+});
+
+const hostSpec = spec('host', { kind: 'host', netns: '', ifname: 'weft0' });
+
+test("the host port's interface is brought back when somebody changed it, and only then is that told", async () => {
+  const { driver, ports, told } = setUp();
+  await ports.restoreHost();
+  await ports.apply([hostSpec, spec('a')]);
+  driver.taken();
+  await ports.restoreHost();
+  assert.deepEqual(driver.taken(), ['restore host']);
+  assert.equal(ports.restored, null, 'it was as it should be');
+  driver.changes = ['link down', 'address 10.42.0.1'];
+  await ports.restoreHost();
+  assert.deepEqual(driver.taken(), ['restore host']);
+  assert.deepEqual(
+    { ...ports.restored!, at: 0 },
+    { times: 1, changes: ['link down', 'address 10.42.0.1'], at: 0 },
+  );
+  assert.match(told.join(), /somebody changed the host port's interface/);
+});
+
+test("a host port whose interface is gone is made again without a publication, a pod's is not", async () => {
+  const { driver, ports, told } = setUp();
+  await ports.apply([hostSpec, spec('a')]);
+  driver.taken();
+  driver.broken = ['host', 'a'].map((id) => ({ id, code: 'tap-gone', message: 'it was deleted' }));
+  await ports.check();
+  assert.deepEqual(driver.taken().sort(), ['attach host', 'detach a', 'detach host']);
+  driver.broken = [];
+  assert.deepEqual(
+    ports.reports().map(({ id, status }) => [id, status]),
+    [
+      ['host', 'live'],
+      ['a', 'failed'],
+    ],
+  );
+  assert.equal(ports.restored?.times, 1);
+  // As long as it cannot be made it is tried at each check, and told once.
+  driver.broken = [{ id: 'host', code: 'tap-gone', message: 'it was deleted' }];
+  driver.failing.add('attach host');
+  told.length = 0;
+  for (let i = 0; i < 3; i++) await ports.check();
+  assert.deepEqual(driver.taken(), ['detach host', 'attach host', 'attach host', 'attach host']);
+  assert.equal(told.filter((line) => /could not be attached/.test(line)).length, 1);
+  driver.failing.clear();
+  await ports.check();
+  assert.equal(ports.restored?.times, 2);
+});
+
+test('a host port whose interface has another name is removed wherever it is and made anew', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([hostSpec]);
+  driver.taken();
+  driver.failing.add('restore host');
+  await ports.restoreHost();
+  assert.deepEqual(driver.taken(), ['restore host', 'detach host', 'attach host']);
+  assert.equal(ports.reports()[0]?.status, 'live');
+});
+
+test('a look at the host port and a publication wait for each other', async () => {
+  const { driver, ports } = setUp();
+  await ports.apply([hostSpec]);
+  driver.taken();
+  driver.failing.add('restore host');
+  await Promise.all([ports.restoreHost(), ports.apply([hostSpec]), ports.apply([]), ports.restoreHost()]);
+  assert.deepEqual(driver.taken(), ['restore host', 'detach host', 'attach host', 'detach host']);
 });

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Outcome, Run } from '../../../src/host/command.js';
 import { endUdp } from '../../../src/host/conntrack.js';
-import { Host } from '../../../src/host/host.js';
+import { Host, type HostOptions } from '../../../src/host/host.js';
 import { tellManagers, untellManagers } from '../../../src/host/managers.js';
 import { Nft } from '../../../src/host/nft.js';
 import { Sysctls } from '../../../src/host/sysctl.js';
@@ -211,7 +211,7 @@ test('UDP connections of a host port end when it goes or comes, and no others do
   assert.equal((await endUdp(async () => absent, [web], [], node))?.code, 'host-conntrack-missing');
 });
 
-function hostFixture(context: TestContext, run: Run) {
+function hostFixture(context: TestContext, run: Run, more: Partial<HostOptions> = {}) {
   const settingsRoot = folder(context, { ...settings, 'net/ipv4/conf/weft0/forwarding': '1\n' });
   const host = new Host({
     runDirectory: folder(context, {}),
@@ -219,6 +219,7 @@ function hostFixture(context: TestContext, run: Run) {
     log: () => {},
     run,
     settings: settingsRoot,
+    ...more,
   });
   context.after(() => host.stop());
   return { host, settingsRoot };
@@ -278,4 +279,58 @@ test('in another network namespace than the interface nothing is touched', async
   await eventually('it is told', () => host.problems.some(({ code }) => code === 'host-interface-missing'));
   assert.deepEqual(calls, []);
   assert.equal(readFileSync(join(settingsRoot, 'net/ipv4/ip_forward'), 'utf8'), '0\n');
+});
+
+test('a glance finds what others undid, brings it back, tells it once in a while, and forgets it in the end', async (context) => {
+  let table = 0;
+  let now = 0;
+  const told: string[] = [];
+  const touched: string[] = [];
+  const run: Run = async (command, args) => {
+    if (command === 'nft' && args[0] === '-f') table++;
+    return { ...fine, stdout: `table ${table}` };
+  };
+  let mark = 'one';
+  const asked: string[][] = [];
+  const { host, settingsRoot } = hostFixture(context, run, {
+    now: () => now,
+    askMark: (name, chains) => {
+      asked.push([name, ...chains]);
+      return mark;
+    },
+    touched: (what) => touched.push(what),
+    log: (_level, message, fields) => told.push(`${message} ${JSON.stringify(fields)}`),
+  });
+  host.glance();
+  host.want(state);
+  await eventually('it is set up', () => table === 1 && host.problems.length === 0 && asked.length > 0);
+  assert.deepEqual(asked[0], ['weft', 'local-only', 'unforged', 'unmark', 'leaving']);
+  const forward = join(settingsRoot, 'net/ipv4/ip_forward');
+  await host.reconcile();
+  host.glance();
+  assert.deepEqual([touched, told], [[], []], 'all is as it was set');
+
+  writeFileSync(forward, '0\n');
+  host.glance();
+  await eventually('it is on again', () => readFileSync(forward, 'utf8').trim() === '1');
+  await host.reconcile();
+  assert.deepEqual(touched, ['setting']);
+  assert.match(told[0] ?? '', /somebody changed .*net\.ipv4\.ip_forward/);
+  assert.match(host.problems[0]?.message ?? '', /1 times .*net\.ipv4\.ip_forward/);
+
+  // A thorough look finds the table as it was listed, whatever has moved the mark: it is learned.
+  mark = 'two';
+  now = 1000;
+  host.glance();
+  assert.deepEqual(touched, ['setting', 'table']);
+  await host.reconcile();
+  host.glance();
+  assert.deepEqual(touched, ['setting', 'table']);
+  assert.equal(told.length, 1, 'within the minute nothing more is said');
+  assert.deepEqual(
+    host.problems.map(({ code }) => code),
+    ['host-changed'],
+  );
+  now = 3_600_000;
+  assert.deepEqual(host.problems, []);
 });

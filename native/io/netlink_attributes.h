@@ -1,0 +1,34 @@
+// The attributes of a netlink message, read from octets that are believed in nothing but their number.
+// Private to the files of io that speak netlink.
+#pragma once
+
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <span>
+
+namespace weft::io {
+
+template <class T>
+T load(const void* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+// Calls `visit` with type and payload of each attribute.
+inline void for_each_attribute(std::span<const uint8_t> bytes,
+                               const std::function<void(uint16_t, std::span<const uint8_t>)>& visit) {
+  while (bytes.size() >= sizeof(rtattr)) {
+    const auto attribute = load<rtattr>(bytes.data());
+    if (attribute.rta_len < sizeof(rtattr) || attribute.rta_len > bytes.size()) return;
+    visit(attribute.rta_type & NLA_TYPE_MASK,
+          bytes.subspan(sizeof(rtattr), attribute.rta_len - sizeof(rtattr)));
+    bytes = bytes.subspan(std::min<size_t>(RTA_ALIGN(attribute.rta_len), bytes.size()));
+  }
+}
+
+}  // namespace weft::io
