@@ -1,11 +1,10 @@
 #include "addon/switch_binding.h"
 
-#include <uv.h>
-
 #include <chrono>
 #include <memory>
 
 #include "addon/data_plane.h"
+#include "addon/descriptor_watch.h"
 #include "addon/explanation.h"
 #include "addon/flow_value.h"
 #include "addon/switch_options.h"
@@ -91,7 +90,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   }
 
   Napi::Value stop(const Napi::CallbackInfo& info) {
-    end_watch();
+    watch_.end();
     if (running_) Unref();
     running_ = false;
     plane_->stop();
@@ -181,33 +180,19 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     return settlement->promise();
   }
 
-  // (callback, which must not throw). The loop owns the handle until it is closed; it keeps no process alive.
+  // (callback, which must not throw)
   Napi::Value watch_host(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    end_watch();
+    watch_.end();
     auto descriptor = plane_->watch_host();
-    uv_loop_s* loop = nullptr;
     if (!descriptor.ok()) {
-      raise(env, descriptor.error());
-    } else if (napi_get_uv_event_loop(env, &loop) == napi_ok) {
-      host_touched_ = Napi::Persistent(info[0].As<Napi::Function>());
-      watch_ = new uv_poll_t{};
-      watch_->data = this;
-      uv_poll_init(loop, watch_, descriptor.value());
-      uv_unref(reinterpret_cast<uv_handle_t*>(watch_));
-      uv_poll_start(watch_, UV_READABLE, [](uv_poll_t* handle, int, int) {
-        auto* self = static_cast<SwitchBinding*>(handle->data);
-        const Napi::HandleScope scope(self->Env());
-        if (self->plane_->host_touched()) self->host_touched_.MakeCallback(self->Env().Global(), {});
-      });
+      raise(info.Env(), descriptor.error());
+      return info.Env().Undefined();
     }
-    return env.Undefined();
-  }
-
-  void end_watch() {
-    if (watch_ == nullptr) return;
-    uv_close(reinterpret_cast<uv_handle_t*>(std::exchange(watch_, nullptr)),
-             [](uv_handle_t* handle) { delete reinterpret_cast<uv_poll_t*>(handle); });
+    host_touched_ = Napi::Persistent(info[0].As<Napi::Function>());
+    watch_.begin(info.Env(), descriptor.value(), [this] {
+      if (plane_->host_touched()) host_touched_.MakeCallback(Env().Global(), {});
+    });
+    return info.Env().Undefined();
   }
 
   // Of a live port; of one that has just gone there is nothing to limit.
@@ -480,8 +465,8 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   DataPlaneOptions options_;
   std::unique_ptr<DataPlane> plane_;
   bool running_ = true;
-  uv_poll_t* watch_ = nullptr;
   Napi::FunctionReference host_touched_;
+  DescriptorWatch watch_;  // after what it calls and reads
   size_t image_bytes_ = 0;
   uint64_t flows_lost_ = 0;
 };

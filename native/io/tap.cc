@@ -46,6 +46,8 @@ Result<Descriptor> open_tun() {
   if (descriptor.valid()) return descriptor;
   const char* hint = "run as root";
   if (errno == ENOENT) hint = "load the module with `modprobe tun`, or pass the device into the container";
+  if (errno == EMFILE || errno == ENFILE)
+    hint = "each port needs a descriptor: raise the switch's limit on open files (LimitNOFILE, ulimit -n)";
   if (errno == EPERM) hint = "the container's device rules forbid it; allow character device 10:200";
   return call_failed("tap-open", "open", kTunDevice, hint);
 }

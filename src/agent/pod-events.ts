@@ -25,8 +25,10 @@ export interface PodEventsOptions {
   readonly send: (method: 'POST' | 'PATCH', path: string, body: unknown) => Promise<unknown>;
   readonly counted: (result: PodEventResult) => void;
   readonly log: (message: string, fields: Readonly<Record<string, unknown>>) => void;
-  /** Milliseconds since 1970. */
+  /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
+  /** Milliseconds since 1970: what Events say, and nothing waits for, since a board without a clock of its own sets it by hours. */
+  readonly date: () => number;
   readonly enabled: () => boolean;
 }
 
@@ -37,7 +39,10 @@ interface Series {
   /** Of the object, once it was made; null before. */
   name: string | null;
   message: string;
+  /** Dates. */
   readonly first: number;
+  latest: number;
+  /** When it was last added to. */
   last: number;
   count: number;
   /** As the server has it. */
@@ -137,6 +142,7 @@ export class PodEvents {
     if (known !== undefined) {
       known.count++;
       known.last = now;
+      known.latest = this.#options.date();
       known.message = message;
       return;
     }
@@ -151,7 +157,8 @@ export class PodEvents {
       uid: pod.uid,
       name: null,
       message,
-      first: now,
+      first: this.#options.date(),
+      latest: this.#options.date(),
       last: now,
       count: 1,
       told: 0,
@@ -223,7 +230,7 @@ export class PodEvents {
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/events`;
     const change = {
       count: series.count,
-      lastTimestamp: timestamp(series.last),
+      lastTimestamp: timestamp(series.latest),
       message: series.message.slice(0, longestMessage),
     };
     if (series.name === null) {

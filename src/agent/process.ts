@@ -209,7 +209,8 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
             send: (method, path, body) => client.send(method, path, { body, timeout: eventPatience }),
             counted: (result) => registry.increment('weft_pod_events_total', { result }),
             log: (message, fields) => log.warn(fields, message),
-            now: () => Date.now(),
+            now: () => performance.now(),
+            date: () => Date.now(),
             enabled: () => agent.config.telemetry.podEvents,
           });
     const tookFlows = (records: readonly FlowRecord[]) => {

@@ -158,6 +158,14 @@ export const options = section('Configuration of weft: one file for the agent an
       maximum: 19,
       reload: 'restart',
     }),
+    oomScoreAdjust: integer({
+      help: 'As /proc/PID/oom_score_adj, for whom the kernel ends first when memory runs out; -1000 is never. Above that of the switch, since nothing but news stops when the agent ends. A lower one that the process was started with stays; 0 leaves it as it is. Below 0 needs CAP_SYS_RESOURCE.',
+      unit: 'points',
+      default: -900,
+      minimum: -1000,
+      maximum: 0,
+      reload: 'restart',
+    }),
     tick: duration({
       help: 'How long the agent gathers changes after it has taken up some: many events, one compile. The first change after a quiet tick is taken up at once.',
       default: '10ms',

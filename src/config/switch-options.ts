@@ -34,6 +34,14 @@ export const switchOptions = section('The data plane process.', {
     maximum: 19,
     reload: 'restart',
   }),
+  oomScoreAdjust: integer({
+    help: 'As agent.oomScoreAdjust, of the switch and its supervisor. Without them no pod of the node has a network, so they go after the pods.',
+    unit: 'points',
+    default: -998,
+    minimum: -1000,
+    maximum: 0,
+    reload: 'restart',
+  }),
   cores: list({
     what: 'the number of a core',
     help: 'Cores that the workers are pinned to, in turn; with `workers: 0` there is one worker for each. Empty: the kernel places them.',

@@ -190,9 +190,7 @@ export class SwitchProcess implements SwitchService {
     this.#tryToRemember({ leaving: [] });
     await this.#server.listen();
     this.#checking = setInterval(() => void this.#ports.check(), checkMilliseconds);
-    this.#native.watchHost(() => this.#hostWatch.touched());
-    // Who changed it while no switch watched was told to nobody.
-    this.#hostWatch.touched();
+    this.#watchHost();
     const figures = this.#native.figures();
     if (!figures.onTmpfs)
       log('the run directory is not on tmpfs: state outlives a reboot and costs disk writes', {
@@ -211,6 +209,18 @@ export class SwitchProcess implements SwitchService {
       connections: figures.connectionsRecovered,
       milliseconds: Math.round(process.uptime() * 1000),
     });
+  }
+
+  #watchHost(): void {
+    try {
+      this.#native.watchHost(() => this.#hostWatch.touched());
+    } catch (error) {
+      this.#options.log("changes of the host port's interface by others are not heard of", {
+        reason: (error as Error).message,
+      });
+    }
+    // Who changed it while no switch watched was told to nobody.
+    this.#hostWatch.touched();
   }
 
   #loadImages(path: string | null, shadow: ShadowSpec | undefined): ImageStatus & { shadow?: ImageStatus } {

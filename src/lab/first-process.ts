@@ -139,7 +139,9 @@ function configuration(options: LabOptions, cluster: Cluster): Record<string, un
     node: { name: nodeName, addresses: cluster.options.nodeAddresses.map(({ text }) => text) },
     network: { podCIDRs: cluster.options.podCidrs.map(({ text }) => text), mtu: options.mtu },
     // A measurement asks for an explanation of every denial.
-    switch: { flows: { perPort: 1_000_000, ring: 65_536 } },
+    // Nobody's network hangs on a lab: where memory runs out it is as any program.
+    switch: { flows: { perPort: 1_000_000, ring: 65_536 }, oomScoreAdjust: 0 },
+    agent: { oomScoreAdjust: 0 },
     limits: { ports: 4096 },
     log: { format: 'json' },
     // A lab in a pod of a cluster is not about that cluster.

@@ -174,6 +174,25 @@ describe('a node under weft-supervise', () => {
     await traffic.finish();
   });
 
+  test('where memory runs out pods go first, then the agent, and at last switch and supervisor', async () => {
+    const score = (pid: number) => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'));
+    const agent = node.child('agent').pid!;
+    const supervisor = node.child('switch').pid!;
+    const { pid } = await node.query('status');
+    const effective = /^CapEff:\s*(\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    // CAP_SYS_RESOURCE. Without it the kernel refuses, which is told and stops nobody.
+    if (((BigInt(`0x${effective}`) >> 24n) & 1n) === 0n) {
+      for (const name of ['agent', 'switch'] as const)
+        await until(`the ${name} says so`, 10, () =>
+          /memory runs out.*CAP_SYS_RESOURCE|CAP_SYS_RESOURCE.*memory runs out/.test(node.log(name)),
+        );
+      return;
+    }
+    // The kubelet gives pods that have requests at least 2.
+    await until('they have said so', 10, () => score(agent) < 0 && score(pid) < 0);
+    assert.deepEqual([score(agent), score(pid), score(supervisor)], [-900, -998, -998]);
+  });
+
   test('a connection table that is damaged, or of another version, is refused with a word and made anew', async () => {
     const file = join(node.run, 'connections');
     const damages: readonly (readonly [string, (bytes: Buffer) => Buffer])[] = [

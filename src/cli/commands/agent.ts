@@ -7,6 +7,7 @@ import { loadAddon } from '../../dataplane/addon.js';
 import { scheduleControlThread } from '../../dataplane/control-thread.js';
 import { WeftError } from '../../errors/problem.js';
 import { openLog } from '../../telemetry/log.js';
+import { spareFromOom, withSupervisor } from '../../telemetry/oom-score.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
 
 interface AgentOptions extends RunOptions {
@@ -63,6 +64,9 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     version,
   }).catch(cannotStart);
   await keepLast(config.paths.run, text);
+  const exposed = spareFromOom(config.agent.oomScoreAdjust, withSupervisor());
+  if (exposed !== null)
+    log.warn({ reason: exposed }, 'when memory runs out the agent is ended as any process');
   process.on('SIGHUP', () => {
     running.reload().catch((error: Error) => log.error(`the configuration stays as it is: ${error.message}`));
   });

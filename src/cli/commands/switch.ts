@@ -50,14 +50,21 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
     options.config,
     options.runDir === undefined ? {} : { paths: { run: options.runDir } },
   );
-  const [{ SwitchProcess }, { switchSettings }, { scheduleControlThread }, { loadAddon }, log] =
-    await Promise.all([
-      import('../../dataplane/switch-process.js'),
-      import('../../agent/switch-settings.js'),
-      import('../../dataplane/control-thread.js'),
-      import('../../dataplane/addon.js'),
-      openSwitchLog(config.log),
-    ]);
+  const [
+    { SwitchProcess },
+    { switchSettings },
+    { scheduleControlThread },
+    { loadAddon },
+    { spareFromOom, withSupervisor },
+    log,
+  ] = await Promise.all([
+    import('../../dataplane/switch-process.js'),
+    import('../../agent/switch-settings.js'),
+    import('../../dataplane/control-thread.js'),
+    import('../../dataplane/addon.js'),
+    import('../../telemetry/oom-score.js'),
+    openSwitchLog(config.log),
+  ]);
   const { coalesce, connections, cores, drain, flows, fragments, nice, pollTime, scheduling, services } =
     config.switch;
   const workers = config.switch.workers || defaultWorkers(cores.length);
@@ -106,6 +113,8 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
   // After the workers were started, which have a nice value of their own.
   for (const reason of scheduleControlThread(loadAddon(), config.agent))
     log('the control thread competes with pods', { reason });
+  const exposed = spareFromOom(config.switch.oomScoreAdjust, withSupervisor());
+  if (exposed !== null) log('when memory runs out the switch is ended as any process', { reason: exposed });
   await terminated;
   log('the switch is stopping', {});
   await started.stop();

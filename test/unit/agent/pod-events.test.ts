@@ -83,7 +83,8 @@ async function telling(t: TestContext) {
   };
   const client = new KubeClient(plainAccess(server.url));
   t.after(() => client.close());
-  const state = { now: begin, enabled: true };
+  /** `set`: by how much somebody has set the date, milliseconds. */
+  const state = { now: begin, set: 0, enabled: true };
   const results: PodEventResult[] = [];
   const logged: string[] = [];
   const known = new Map(
@@ -99,6 +100,7 @@ async function telling(t: TestContext) {
     counted: (result) => results.push(result),
     log: (message) => logged.push(message),
     now: () => state.now,
+    date: () => state.now + state.set,
     enabled: () => state.enabled,
   });
   const settled = async (count: number) => {
@@ -270,4 +272,22 @@ test('turned off, nothing is kept or sent', async (t) => {
   state.enabled = false;
   events.take([denied()]);
   assert.deepEqual([events.size, writes.length], [0, 0]);
+});
+
+test('a date that is set by hours, either way, holds up no Event and is what Events say', async (t) => {
+  const { events, stored, settled, state } = await telling(t);
+  events.take([denied()]);
+  await settled(1);
+  for (const [count, hours, said] of [
+    [2, -3, '2026-01-02T00:05:05Z'],
+    [3, 3, '2026-01-02T06:06:05Z'],
+  ] as const) {
+    state.now += 60_000;
+    state.set = hours * 3_600_000;
+    events.take([denied()]);
+    await settled(count);
+    const [event] = [...stored.values()];
+    assert.equal(event?.count, count);
+    assert.equal(event?.lastTimestamp, said);
+  }
 });
