@@ -362,6 +362,14 @@ export class Agent {
     return gone;
   }
 
+  /** Makes the image anew, and publishes it, where somebody has removed its file; true: it was so. */
+  keepImage(): boolean {
+    // One that cannot be written is tried again by `reconcile`.
+    if (!this.#policy.lost || this.#policy.error !== null) return false;
+    this.#changed();
+    return true;
+  }
+
   /** The host's own addresses may be others since. */
   refreshNode(): void {
     if (!this.#options.network.refresh()) return;

@@ -35,6 +35,10 @@ export class PolicyStage {
   get image(): string | null {
     return this.#image;
   }
+  /** Whether somebody has removed the file, so that the next update makes it anew. */
+  get lost(): boolean {
+    return this.#image !== null && !this.#files.has(this.#image);
+  }
   get figures(): CompiledFigures {
     return this.#figures;
   }
@@ -54,7 +58,7 @@ export class PolicyStage {
     const { policy, limits } = config;
     const localPods = state.localPods();
     const from = JSON.stringify([state.world.revision, [...localPods].sort(), policy, limits]);
-    if (from === this.#madeFrom) return false;
+    if (from === this.#madeFrom && !this.lost) return false;
     const started = this.#now();
     try {
       const compiled = this.#compile({

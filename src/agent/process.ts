@@ -38,6 +38,7 @@ import { PodNetwork } from './pod-network.js';
 import type { FlowRecord } from './protocol/events.js';
 import { agentSocketName } from './protocol.js';
 import { requestHandler } from './requests.js';
+import { RunFolder } from './run-folder.js';
 import { AgentServer, type HandleMessage, type IdentifyPeer, type TakeLock } from './server.js';
 import { SwitchLink } from './switch-link.js';
 import { podCidrs } from './this-node.js';
@@ -269,7 +270,11 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
         .catch((error: Error) => log.warn({ error: error.message }, 'reconciling failed'));
     }, reconcileEvery);
     reconciling.unref();
-    const glancing = setInterval(() => host?.glance(), glanceEvery);
+    const folder = new RunFolder({ run, epoch, leases, server, agent, log });
+    const glancing = setInterval(() => {
+      host?.glance();
+      folder.keep();
+    }, glanceEvery);
     glancing.unref();
     const telling = setInterval(() => podEvents?.flush(), tellEvery);
     telling.unref();

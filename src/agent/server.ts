@@ -5,9 +5,10 @@
  * addresses; so whoever listens holds a lock, which the kernel releases however its holder ends. Whether somebody answers is asked all the
  * same: an agent of a version without the lock may run.
  */
-import { chmodSync, closeSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { closeSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { Lines } from '../dataplane/lines.js';
+import { OwnSocket } from '../dataplane/own-socket.js';
 import { somebodyListens } from '../dataplane/socket.js';
 import { WeftError } from '../errors/problem.js';
 import { maxLineBytes } from './protocol.js';
@@ -37,7 +38,7 @@ export class AgentServer {
   readonly #path: string;
   readonly #identify: IdentifyPeer;
   readonly #handle: HandleMessage;
-  readonly #server: Server;
+  readonly #socket: OwnSocket;
   readonly #takeLock: TakeLock;
   readonly #open = new Set<Lines>();
   #lock: number | null = null;
@@ -47,13 +48,19 @@ export class AgentServer {
     this.#takeLock = takeLock;
     this.#identify = identify;
     this.#handle = handle;
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#socket = new OwnSocket(path, (socket) => this.#accept(socket));
   }
 
   /** Throws `agent-running` when there is another agent, or the lock cannot be taken. */
   async listen(): Promise<void> {
     const lock = `${this.#path}.lock`;
-    this.#lock = this.#takeLock(lock);
+    try {
+      this.#lock = this.#takeLock(lock);
+    } catch (error) {
+      throw new WeftError('agent-listen', `The agent cannot have its lock. ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
     if (this.#lock === null) throw running(`has ${lock}`);
     try {
       await this.#listen();
@@ -70,28 +77,24 @@ export class AgentServer {
 
   async #listen(): Promise<void> {
     if (await somebodyListens(this.#path)) throw running(`answers at ${this.#path}`);
-    rmSync(this.#path, { force: true });
-    // The socket must never be there with another mode, not even for a moment.
-    const mask = process.umask(0o177);
     try {
-      await new Promise<void>((resolve, reject) => {
-        this.#server.once('error', reject);
-        this.#server.listen(this.#path, resolve);
-      });
+      await this.#socket.listen();
     } catch (error) {
       throw new WeftError(
         'agent-listen',
         `The agent cannot listen at ${this.#path} (${(error as NodeJS.ErrnoException).code}). Is the run directory there and writable?`,
         { cause: error },
       );
-    } finally {
-      process.umask(mask);
     }
-    chmodSync(this.#path, 0o600);
+  }
+
+  /** Puts the socket back where somebody has removed it; true: it was so. */
+  keep(): Promise<boolean> {
+    return this.#socket.keep();
   }
 
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = this.#socket.close();
     for (const lines of this.#open) lines.destroy();
     await closed;
     this.#unlock();

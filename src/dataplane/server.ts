@@ -4,10 +4,10 @@
  *
  * Publications are applied one after the other, whoever sent them. Queries are answered at once, also while a publication is under way.
  */
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { PeerCredentials } from './addon.js';
 import { Lines } from './lines.js';
+import { OwnSocket } from './own-socket.js';
 import { FrameInvalid, PortParser, parseRequest } from './parse-request.js';
 import type { Acknowledge, Failure, QueryAnswer, SwitchErrorCode } from './protocol/answers.js';
 import type { PublishRequest, QueryRequest, SubscribeRequest } from './protocol/requests.js';
@@ -41,7 +41,7 @@ const maximumWaiting = 16;
 
 export class SwitchServer {
   readonly #options: SwitchServerOptions;
-  readonly #server: Server;
+  readonly #socket: OwnSocket;
   readonly #sessions = new Set<Session>();
   /** Settles when all publications so far have been applied. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -49,24 +49,17 @@ export class SwitchServer {
 
   constructor(options: SwitchServerOptions) {
     this.#options = options;
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#socket = new OwnSocket(options.path, (socket) => this.#accept(socket));
   }
 
-  /** The caller holds the run directory's lock, so a socket file that is there is a dead switch's. */
-  async listen(): Promise<void> {
-    const { path } = this.#options;
-    rmSync(path, { force: true });
-    // The file must never be there with wider rights, not even between bind and chmod.
-    const mask = process.umask(0o177);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.#server.once('error', reject);
-        this.#server.listen(path, resolve);
-      });
-    } finally {
-      process.umask(mask);
-    }
-    chmodSync(path, 0o600);
+  /** The caller holds the run directory's lock. */
+  listen(): Promise<void> {
+    return this.#socket.listen();
+  }
+
+  /** Puts the socket back where somebody has removed it; true: it was so. */
+  keep(): Promise<boolean> {
+    return this.#socket.keep();
   }
 
   /** Finishes the publication under way and refuses what waits behind it. */
@@ -74,8 +67,7 @@ export class SwitchServer {
     this.#closing = true;
     await this.#turn;
     for (const session of this.#sessions) session.destroy();
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    rmSync(this.#options.path, { force: true });
+    await this.#socket.close();
   }
 
   #accept(socket: Socket): void {

@@ -6,12 +6,13 @@
  * has to survive a power cut, and a reboot empties it. A file that does not parse is told of and treated as absent: without an image
  * nothing passes, and the agent's next publication brings everything back.
  */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parsePort, parseSettings } from './parse-request.js';
 import type { PortSpec, SwitchSettings } from './protocol/desired-state.js';
 
 const stateVersion = 1;
+const stateName = 'switch-state.json';
 
 export interface SwitchState {
   readonly epoch: number;
@@ -46,7 +47,7 @@ export class StateFolder {
   readonly #image: string;
 
   constructor(runDirectory: string) {
-    this.#state = join(runDirectory, 'switch-state.json');
+    this.#state = join(runDirectory, stateName);
     this.#image = join(runDirectory, 'switch-image');
   }
 
@@ -64,12 +65,26 @@ export class StateFolder {
     return { state, image: readIfThere(this.#image), refused };
   }
 
+  /** What of it somebody has removed. */
+  lost(): { readonly state: boolean; readonly image: boolean } {
+    return { state: !existsSync(this.#state), image: !existsSync(this.#image) };
+  }
+
   writeState(state: SwitchState): void {
     replace(this.#state, JSON.stringify({ version: stateVersion, ...state }));
   }
 
   writeImage(bytes: Uint8Array): void {
     replace(this.#image, bytes);
+  }
+}
+
+/** The highest epoch that a switch of this run directory has welcomed, as far as it can be read; 0: none. */
+export function rememberedEpoch(runDirectory: string): number {
+  try {
+    return parseState(readFileSync(join(runDirectory, stateName), 'utf8')).epoch;
+  } catch {
+    return 0;
   }
 }
 
@@ -108,6 +123,7 @@ function readIfThere(file: string): Buffer | null {
 
 function replace(file: string, content: string | Uint8Array): void {
   const next = `${file}.next`;
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   writeFileSync(next, content, { mode: 0o600 });
   renameSync(next, file);
 }

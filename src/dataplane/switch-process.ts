@@ -53,6 +53,8 @@ export class SwitchProcess implements SwitchService {
   readonly #startedAt = process.hrtime.bigint();
   #state: SwitchState;
   #hasImage = false;
+  /** The file that the image in force was published as; null: it is the one that this switch found. */
+  #imageFile: string | null = null;
   /** False while the image in force is another than the run directory's. */
   #imageKept = true;
   /** False until the first desired state has been applied: until then a former process's connections wait for their ports. */
@@ -189,7 +191,10 @@ export class SwitchProcess implements SwitchService {
     if (known) this.#claim();
     this.#tryToRemember({ leaving: [] });
     await this.#server.listen();
-    this.#checking = setInterval(() => void this.#ports.check(), checkMilliseconds);
+    this.#checking = setInterval(() => {
+      void this.#ports.check();
+      void this.#keepFolder();
+    }, checkMilliseconds);
     this.#watchHost();
     const figures = this.#native.figures();
     if (!figures.onTmpfs)
@@ -209,6 +214,29 @@ export class SwitchProcess implements SwitchService {
       connections: figures.connectionsRecovered,
       milliseconds: Math.round(process.uptime() * 1000),
     });
+  }
+
+  /** Puts back what somebody has removed from the run directory. The connection table goes on, and its successor begins without it. */
+  async #keepFolder(): Promise<void> {
+    const { state, image } = this.#folder.lost();
+    if (state) this.#tryToRemember({});
+    if (image && this.#imageFile !== null) this.#keepImage(this.#imageFile);
+    const socket = await this.#server.keep().catch(() => false);
+    if (state || socket)
+      this.#options.log('somebody has removed files of the run directory; they were written again', {
+        directory: this.#options.runDirectory,
+      });
+  }
+
+  /** The agent's own file of the image in force, which it makes anew under another name and publishes where that was removed as well. */
+  #keepImage(file: string): void {
+    const bytes = readImage(file);
+    if (!Buffer.isBuffer(bytes)) return;
+    try {
+      this.#folder.writeImage(bytes);
+    } catch {
+      // Tried again at the next look.
+    }
   }
 
   #watchHost(): void {
@@ -236,6 +264,7 @@ export class SwitchProcess implements SwitchService {
     const ofShadow = beside !== null && !Buffer.isBuffer(beside) ? beside : imageStatus(loaded.shadow);
     const also = ofShadow === undefined ? {} : { shadow: ofShadow };
     if (bytes === null && !this.#hasImage) return { status: 'none', ...also };
+    if (bytes !== null) this.#imageFile = path;
     if (bytes === null || (loaded.status === 'unchanged' && this.#imageKept))
       return { status: 'unchanged', ...also };
     this.#hasImage = true;

@@ -5,7 +5,7 @@
  *
  * One process at a time; not for concurrent writers (the agent's socket is its lock).
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -24,6 +24,11 @@ export class Journal<Line extends object> {
   /** Lines. */
   get length(): number {
     return this.#length;
+  }
+
+  /** Whether somebody has removed the file, so that it has to be rewritten before anything is appended. */
+  get lost(): boolean {
+    return this.#length > 0 && !existsSync(this.file);
   }
 
   /** Hands over every line; what `take` finds wrong with one, and one that is no object, goes to `report` with its number. */
@@ -66,6 +71,7 @@ export class Journal<Line extends object> {
   }
 
   #replace(lines: readonly string[]): void {
+    mkdirSync(dirname(this.file), { recursive: true });
     writeFileSync(`${this.file}.new`, lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
     renameSync(`${this.file}.new`, this.file);
   }

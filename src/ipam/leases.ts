@@ -108,7 +108,7 @@ export class Leases<Details = unknown> {
     if (sameTexts(this.cidrs, cidrs)) return false;
     this.#activate(cidrs);
     try {
-      this.#journal.append({ cidrs: cidrs.map(({ text }) => text) });
+      this.#append({ cidrs: cidrs.map(({ text }) => text) });
     } catch {
       // In force all the same. What is lost is lost at a restart only, and then the source tells it again.
     }
@@ -212,7 +212,7 @@ export class Leases<Details = unknown> {
   release(id: string): boolean {
     if (!this.#leases.has(id)) return false;
     try {
-      this.#journal.append({ release: id });
+      this.#append({ release: id });
     } catch {
       // Given back all the same. Should the agent restart, the lease is there again and ends when its namespace is found gone.
     }
@@ -224,7 +224,7 @@ export class Leases<Details = unknown> {
   #record(lease: Lease<Details>): LeaseResult<Details> {
     const { id, owner, addresses, details } = lease;
     try {
-      this.#journal.append({
+      this.#append({
         lease: id,
         owner,
         addresses: addresses.map((address) => address.text),
@@ -284,9 +284,29 @@ export class Leases<Details = unknown> {
     return made;
   }
 
+  #append(line: Line<Details>): void {
+    this.keep();
+    this.#journal.append(line);
+  }
+
+  /** Writes the journal anew where somebody has removed it; true: it was so. Throws what the file system says. */
+  keep(): boolean {
+    if (!this.#journal.lost) return false;
+    this.#rewrite();
+    return true;
+  }
+
   #compact(): void {
     const state = this.#leases.size + this.#pools.size;
     if (this.#journal.length <= 1024 + 4 * state) return;
+    try {
+      this.#rewrite();
+    } catch {
+      // The long journal is as good as the short one; the next change tries again.
+    }
+  }
+
+  #rewrite(): void {
     for (const [text, pool] of this.#pools)
       if (pool.pool.used === 0 && !this.#active.includes(pool)) this.#pools.delete(text);
     const lines: Line<Details>[] = [...this.#pools.values()].map(({ cidr, pool }) => {
@@ -300,11 +320,7 @@ export class Leases<Details = unknown> {
     lines.push({ cidrs: this.#active.map(({ cidr }) => cidr.text) });
     for (const { id, owner, addresses, details } of this.#leases.values())
       lines.push({ lease: id, owner, addresses: addresses.map((address) => address.text), details });
-    try {
-      this.#journal.rewrite(lines);
-    } catch {
-      // The long journal is as good as the short one; the next change tries again.
-    }
+    this.#journal.rewrite(lines);
   }
 
   /** null: fine. */

@@ -33,10 +33,11 @@ test('without a descriptor left a pod is refused with the remedy, and those that
     await until('it goes on', 10, async () => (await beat.report()).heard > heard + 20);
   };
   await goesOn();
-  // Their numbers, not their count, are what is limited; two are left for the questions that follow.
-  const highest = Math.max(...readdirSync(`/proc/${pid}/fd`).map(Number));
-  const free = highest + 1 - readdirSync(`/proc/${pid}/fd`).length;
-  limit(pid, String(highest + 1 + Math.max(0, 2 - free)));
+  // What is limited is the number, and the lowest that is free is taken: two are left.
+  const taken = new Set(readdirSync(`/proc/${pid}/fd`).map(Number));
+  let [most, free] = [0, 0];
+  for (; free < 2; most++) if (!taken.has(most)) free++;
+  limit(pid, String(most));
   const refused: string[] = [];
   for (let i = 0; i < 8 && refused.length === 0; i++)
     await node.addPods({ [`late-${i}`]: {} }).catch((error: Error) => refused.push(error.message));
