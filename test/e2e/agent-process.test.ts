@@ -60,7 +60,7 @@ test('weft agent publishes its folder, reloads at SIGHUP, refuses a second one a
 
   const second = await run('agent', '--config', config);
   assert.equal(second.status, 1, 'which its supervisor tries again: the other one may be ending');
-  assert.match(second.err, /Another agent answers at .*agent\.sock/);
+  assert.match(second.err, /Another agent has .*agent\.sock\.lock\. Stop it first/);
 
   const ended = once(agent, 'exit');
   agent.kill('SIGTERM');
