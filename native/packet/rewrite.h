@@ -72,13 +72,10 @@ template <uint32_t end>
     store_native(field, apply_change_to_sum(old, change.addresses));
     return;
   }
-  if (tcp) {
-    store_native(field, apply_change(old, change.all));
-    return;
-  }
-  // UDP: 0 means "none" and stays; a computed 0 is written as its other form, which the same change made by
-  // adding gives by itself: with the carry around, what is not 0 never becomes it.
-  if (old != 0) store_native(field, apply_change_to_sum(old, static_cast<uint16_t>(~change.all)));
+  // UDP: 0 means "none" and stays; a computed 0 is written as its other form.
+  if (!tcp && old == 0) return;
+  const uint16_t updated = apply_change(old, change.all);
+  store_native<uint16_t>(field, !tcp && updated == 0 ? uint16_t{0xffff} : updated);
 }
 
 // Makes the quoted packet's addresses and ports those of `to`: quoted IPv4 header checksum, quoted transport
