@@ -12,6 +12,8 @@ constexpr uint32_t kLargeFrame = 4096;
 // silence until it is answered. The read that would find that out is saved, and the frame leaves before it.
 // Where there is another after all, the poller says so at once.
 constexpr uint64_t kLoneGapNs = 2000;
+// A worker that polls asks its poller, and keeps house, once in so many looks at the ports that it knows.
+constexpr uint32_t kLooksARound = 8;
 // The whole connection table is looked at once in this time, and fragments at least this often.
 constexpr uint64_t kSweepPeriodNs = 30'000'000'000;
 constexpr int64_t kHousekeepingNs = 500'000'000;
@@ -54,9 +56,17 @@ void Worker::stop() {
 }
 
 void Worker::run() noexcept {
+  uint32_t looks = 0;
   while (!stop_.load(std::memory_order_relaxed)) {
     const bool polling = settings_.poll_ns != 0 && clock_.now_ns() - last_frame_ns_ < settings_.poll_ns;
+    if (polling && looks > 0) {
+      // More than a frame a port is no conversation: others may have as many waiting.
+      looks = look() > recent_count_ ? 0 : looks - 1;
+      continue;
+    }
+    if (!polling) recent_count_ = 0;
     round(polling ? 0 : kHousekeepingNs);
+    looks = kLooksARound;
   }
 }
 
@@ -68,14 +78,34 @@ uint32_t Worker::round(int64_t timeout_ns) noexcept {
   const uint32_t count = poller_->wait(ready_, timeout_ns);
   if (timeout_ns != 0) wakeups_.add(1);
   uint32_t frames = 0;
-  for (uint32_t i = 0; i < count; ++i) frames += drain(ready_[i]);
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t of_port = drain(ready_[i], Told::yes);
+    if (of_port != 0 && settings_.poll_ns != 0) remember(ready_[i].token);
+    frames += of_port;
+  }
   const uint64_t now_ns = clock_.now_ns();
   if (frames != 0) last_frame_ns_ = now_ns;
   keep_house(now_ns);
   return frames;
 }
 
-uint32_t Worker::drain(const Ready& ready) noexcept {
+uint32_t Worker::look() noexcept {
+  uint32_t frames = 0;
+  for (uint32_t i = 0; i < recent_count_; ++i) frames += drain({recent_[i], false}, Told::no);
+  if (frames != 0) last_frame_ns_ = clock_.now_ns();
+  return frames;
+}
+
+void Worker::remember(uint64_t token) noexcept {
+  for (uint32_t i = 0; i < recent_count_; ++i)
+    if (recent_[i] == token) return;
+  if (recent_count_ < recent_.size())
+    recent_[recent_count_++] = token;
+  else
+    recent_[oldest_recent_++ % recent_.size()] = token;
+}
+
+uint32_t Worker::drain(const Ready& ready, Told told) noexcept {
   const View& view = *view_.enter(index_);
   const auto index = static_cast<PortIndex>(ready.token & 0xffff);
   const auto instance = static_cast<PortInstance>(ready.token >> 16);
@@ -86,21 +116,28 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
     view_.leave(index_);
     return 0;
   }
-  turns_.add(1);
   const uint64_t start_ns = clock_.now_ns();
   uint64_t now_ns = start_ns;
   uint32_t frames = 0;
   bool gone = false;
   const bool limited = port->egress.limits();
-  if (limited && !keep_to_bandwidth(*port, start_ns)) [[unlikely]] {
+  if (limited && (told == Told::no || !keep_to_bandwidth(*port, start_ns))) [[unlikely]] {
     view_.leave(index_);
     return 0;
   }
-  const bool lone = port->lone && start_ns - port->turn_end_ns > kLoneGapNs;
+  const bool lone = told == Told::yes && port->lone && start_ns - port->turn_end_ns > kLoneGapNs;
   port->lone = false;
+  // What nobody told of is most likely one frame again: it leaves before others are looked for.
+  const bool one_first = lone || told == Told::no;
   while (frames < settings_.drain_frames) {
-    const ReceiveStatus status = receive(*port, lone && frames == 0 ? 1 : settings_.drain_frames - frames);
+    const ReceiveStatus status =
+        receive(*port, one_first && frames == 0 ? 1 : settings_.drain_frames - frames);
     frames += static_cast<uint32_t>(arrived_.size());
+    // Nothing, or a device that is broken: that is the poller's to tell.
+    if (told == Told::no && frames == 0) {
+      view_.leave(index_);
+      return 0;
+    }
     if (!arrived_.empty()) forwarder_.forward(view, *port, arrived_, now_ns);
     // Only a queue that was seen empty makes a port lone, so that every other turn looks: beside a flood all
     // turns are far apart, and a port with a backlog would be held to one frame a round.
@@ -123,6 +160,7 @@ uint32_t Worker::drain(const Ready& ready) noexcept {
     if (now_ns - start_ns >= settings_.drain_ns) break;
   }
   forwarder_.flush();
+  turns_.add(1);
   port->turn_end_ns = clock_.now_ns();
   port->counters[index_].busy_ns.add(port->turn_end_ns - start_ns);
   if (gone) {

@@ -221,6 +221,53 @@ TEST_CASE("a port in a conversation that gets a backlog has it drained from its 
   CHECK(lab.device("a").waiting() <= 100 - 65);
 }
 
+TEST_CASE(
+    "a worker that polls reads the ports that spoke last by itself, and leaves the others to its rounds") {
+  Harness::Options options;
+  options.settings.poll_ns = 1'000'000;
+  options.settings.drain_frames = 16;
+  Life lab(options);
+  Worker& worker = lab.sw->worker(0);
+  const auto push = [&](const char* name, const char* packet, int frames) {
+    for (int i = 0; i < frames; ++i) lab.device(name).push(frame(lab.link(name), packet));
+  };
+  const char* const forth = "udp 10.0.0.1:1000 > 10.0.0.2:9";
+  const char* const back = "udp 10.0.0.2:9 > 10.0.0.1:1000";
+  push("a", forth, 1);
+  CHECK(worker.look() == 0);  // nobody has spoken yet
+  CHECK(worker.round(0) == 1);
+  push("a", forth, 1);
+  push("b", back, 1);
+  CHECK(worker.look() == 1);
+  CHECK(lab.device("b").waiting() == 1);
+  CHECK(worker.round(0) == 1);
+  push("a", forth, 20);
+  push("b", back, 1);
+  const uint64_t turns = worker.turns();
+  CHECK(worker.look() == 16 + 1);
+  CHECK(worker.turns() == turns + 2);
+  CHECK(worker.look() == 4);
+  CHECK(worker.look() == 0);  // and that is no turn
+  CHECK(worker.turns() == turns + 3);
+  CHECK(lab.totals("b").tx_packets == 22);
+  // A port that has a bandwidth since is read where that is looked after, and one that is gone not at all.
+  REQUIRE(
+      lab.sw->set_bandwidth(lab.handle("a"), {.egress_rate = 100'000'000, .egress_burst = 8'000'000}).ok());
+  lab.remove("b");
+  push("a", forth, 1);
+  CHECK(worker.look() == 0);
+  CHECK(worker.round(0) == 1);
+}
+
+TEST_CASE("a worker that does not poll knows no ports of its own") {
+  Life lab;
+  const Bytes packet = frame(lab.link("a"), "udp 10.0.0.1:1000 > 10.0.0.2:9");
+  lab.device("a").push(packet);
+  CHECK(lab.sw->worker(0).round(0) == 1);
+  lab.device("a").push(packet);
+  CHECK(lab.sw->worker(0).look() == 0);
+}
+
 TEST_CASE("answers to one port have a rate; another port's are untouched") {
   Harness::Options options;
   options.settings.live.answers_per_second = 10;
