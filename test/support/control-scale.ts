@@ -30,7 +30,7 @@ const rates: Readonly<Record<Storm, number>> = {
   policies: 1000,
   namespaces: 1000,
   relabel: 2000,
-  roll: 20,
+  roll: 200,
   idle: 200,
 };
 
