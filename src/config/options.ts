@@ -147,7 +147,7 @@ export const options = section('Configuration of weft: one file for the agent an
     scheduling: choice({
       help: 'Scheduling class of the threads that bring a policy change into force: the main threads of agent and switch, which sleep but for changes. `first`: before every pod (SCHED_RR, needs CAP_SYS_NICE), whatever its cgroup, for a quarter of a core at most: a thread that needs 25 ms of processor time within 100 ms is an ordinary one for the rest of them. Where all cores are busy, packets may wait for a change as long as it computes. `normal`: as any process, which makes changes slower and such waits shorter.',
       choices: ['normal', 'first'],
-      default: 'first',
+      default: 'normal',
       reload: 'restart',
     }),
     nice: integer({
