@@ -189,7 +189,7 @@ describe('containerd, agent, switch and plugin in trouble', { skip: lacks === ''
 
   test('A plugin killed in the middle of an ADD: nothing is kept of it, and the next ADD of the pod works', async () => {
     const wish = node.putPod('halved');
-    const agent = node.machine.read('/run/machine/agent.pid').trim();
+    const agent = String(node.weft.pid('agent'));
     node.machine.run('kill', '-STOP', agent);
     const asked = node.cri.runSandbox(wish, 60).then(
       () => 'made',
@@ -219,7 +219,7 @@ describe('containerd, agent, switch and plugin in trouble', { skip: lacks === ''
     // Three are answered; then the agent stands still, so that it dies with ADDs in its hands.
     const answered = await Promise.all(wishes.slice(0, 3).map(ask));
     assert.ok(!answered.includes(''));
-    node.machine.run('kill', '-STOP', node.machine.read('/run/machine/agent.pid').trim());
+    node.machine.run('kill', '-STOP', String(node.weft.pid('agent')));
     const asked = [...answered, ...wishes.slice(3).map(ask)];
     await until('an ADD is on its way', 10, () => node.machine.pids('^/opt/cni/bin/weft-cni').length > 0);
     await node.weft.killAgent();

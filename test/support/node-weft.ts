@@ -82,7 +82,7 @@ export class NodeWeft {
 
   /** SIGKILL of the agent's supervisor, and with it of the agent: none runs when this resolves. */
   async killAgent(): Promise<void> {
-    const agent = this.#child('agent');
+    const agent = this.pid('agent');
     await this.machine.kill('agent');
     await until('the agent is gone', 20, () => agent === 0 || !this.machine.lives(agent));
   }
@@ -90,7 +90,7 @@ export class NodeWeft {
   /** SIGKILL of the agent; its supervisor starts another. Resolves when that has everything from its sources in force. */
   async crashAgent(): Promise<void> {
     const { epoch } = await this.status();
-    this.machine.run('kill', '-KILL', String(this.#child('agent')));
+    this.machine.run('kill', '-KILL', String(this.pid('agent')));
     await until('another agent answers', 30, async () => {
       const now = await this.status().catch(() => undefined);
       return now !== undefined && now.epoch !== epoch && now.ready && now.revision === now.acknowledged;
@@ -99,15 +99,15 @@ export class NodeWeft {
 
   /** SIGKILL of the switch's supervisor, and with it of the switch; both are started again. */
   async crashSupervisor(): Promise<void> {
-    const child = this.#child('switch');
+    const child = this.pid('switch');
     await this.machine.kill('switch');
     await until('the switch is gone', 20, () => child === 0 || !this.machine.lives(child));
     this.startSwitch();
     await this.switchUp();
   }
 
-  /** Of a supervisor, as the machine numbers it; 0: there is none. */
-  #child(of: 'agent' | 'switch'): number {
+  /** Id of the process under its supervisor, as the machine numbers it; 0: there is none. */
+  pid(of: 'agent' | 'switch'): number {
     if (!this.machine.runs(of)) return 0;
     const parent = this.machine.read(`/run/machine/${of}.pid`).trim();
     return Number(this.machine.try(['pgrep', '-P', parent]).stdout.trim());
