@@ -158,7 +158,7 @@ test('the image is told in sizes and names; one that is damaged in a sentence', 
     policies: string[];
   };
   assert.equal(summary.bytes, image.byteLength);
-  assert.ok('endpoints' in summary.sections && 'frontends' in summary.sections);
+  assert.ok('addresses' in summary.sections && 'frontends' in summary.sections);
   assert.deepEqual(summary.policies, []);
   image[40] = (image[40] ?? 0) ^ 1;
   assert.match(JSON.stringify(imageSummary(image)), /checksum|image-/);
