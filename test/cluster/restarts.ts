@@ -167,7 +167,13 @@ export function restarts(cluster: () => Cluster, weft: () => NodeWeft, reason: s
   }, async (context) => {
     const many = 'many';
     const count = Number(process.env.WEFT_TEST_PODS ?? 200);
-    const before = await weft().footprint();
+    // Pods of parts before this one are gone from the API sooner than from the node.
+    let before: readonly string[] = [];
+    await until('the node has no pods', 60, async () => {
+      const former = before;
+      before = await weft().footprint();
+      return String(before) === String(former) && !before.some((line) => /^[1-9]\d* addresses /.test(line));
+    });
     await cluster().apply([namespaceObject(many)]);
     const started = Date.now();
     try {
