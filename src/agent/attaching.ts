@@ -8,10 +8,9 @@ import type { WorldEvent } from '../model/event.js';
 import type { LookUp } from '../model/source.js';
 import { type Attachment, type AttachOrder, podKey } from './attachment.js';
 import type { Attachments } from './attachments.js';
-import type { InForce } from './in-force.js';
 import type { NodeState } from './node-state.js';
+import type { Publication } from './publication.js';
 import type { Sources } from './sources.js';
-import type { Waiters } from './waiters.js';
 
 export interface Attached {
   readonly attachment: Attachment;
@@ -25,14 +24,7 @@ export interface AttachingParts {
   readonly state: NodeState;
   readonly attachments: Attachments;
   readonly sources: Sources;
-  readonly inForce: InForce;
-  readonly waiters: Waiters;
-  /** Marks the desired state as changed; gives the revision that will have the change. */
-  readonly changed: () => number;
-  /** What keeps anything from coming into force; null: nothing that is known. */
-  readonly trouble: () => WeftError | null;
-  /** Whether the latest policy was compiled and taken by the switch. */
-  readonly policyInForce: () => boolean;
+  readonly publication: Publication;
 }
 
 /** What an attach that is under way waits for. */
@@ -78,7 +70,7 @@ export class Attaching {
 
   /** Rejects with a WeftError after `patience` milliseconds; `most`: ports of this node. `abandoned`: nobody waits any more. */
   async run(order: AttachOrder, most: number, patience: number, abandoned?: AbortSignal): Promise<Attached> {
-    const { state, attachments, sources, waiters } = this.#parts;
+    const { state, attachments, sources, publication } = this.#parts;
     const key = podKey(order);
     await this.#refuseFormerLife(order);
     const existed = attachments.get(order.id) !== undefined;
@@ -91,7 +83,7 @@ export class Attaching {
       : { addresses: order.addresses, by: 'requested' };
     const attachment = attachments.add(order, wish, most);
     this.#underWay.set(attachment.id, (this.#underWay.get(attachment.id) ?? 0) + 1);
-    const from = this.#parts.changed();
+    const from = publication.changed();
     const waiting: Waiting = {
       attachment,
       key,
@@ -100,10 +92,10 @@ export class Attaching {
       rules: null,
       abandoned,
     };
-    const settle = () => waiters.settle();
+    const settle = () => publication.waiters.settle();
     abandoned?.addEventListener('abort', settle);
     try {
-      const revision = await waiters.wait(
+      const revision = await publication.waiters.wait(
         patience,
         () => this.#outcome(waiting),
         () => this.#complaint(attachment, key),
@@ -128,11 +120,11 @@ export class Attaching {
 
   /** Not where somebody else is attaching the same (`own` are ours). */
   #undo(attachment: Attachment, own: number): void {
-    const { attachments, changed } = this.#parts;
+    const { attachments, publication } = this.#parts;
     if (attachments.get(attachment.id) !== attachment) return;
     if ((this.#underWay.get(attachment.id) ?? 0) > own) return;
     attachments.remove(attachment);
-    changed();
+    publication.changed();
   }
 
   /**
@@ -169,7 +161,7 @@ export class Attaching {
    *   the same worker that then waits for the sandbox, so that while we wait the mirror cannot come. When ADD fails it tries both again.
    */
   #refuseUnknown(waiting: Waiting): void {
-    const { state, sources, waiters } = this.#parts;
+    const { state, sources, publication } = this.#parts;
     const { attachment, key } = waiting;
     if (state.knows(key)) return;
     const { namespace, name, uid } = attachment.details;
@@ -178,7 +170,7 @@ export class Attaching {
       waiting.asked = asked;
       sources.lookUp(namespace, name).then((answer) => {
         asked.answer = answer;
-        waiters.settle();
+        publication.waiters.settle();
       });
       return;
     }
@@ -192,7 +184,8 @@ export class Attaching {
   }
 
   #outcome(waiting: Waiting): { readonly value: number } | null {
-    const { attachments, inForce, policyInForce } = this.#parts;
+    const { attachments, publication } = this.#parts;
+    const { inForce } = publication;
     const { attachment, key, from, abandoned } = waiting;
     if (abandoned?.aborted === true)
       throw new WeftError('attach-abandoned', `Nobody waits for ${key} to be attached any more.`);
@@ -209,7 +202,7 @@ export class Attaching {
         status.error?.code ?? 'port-failed',
         status.error?.message ?? `The switch could not bring up the port of ${key}.`,
       );
-    if (!policyInForce()) return null;
+    if (!publication.policyTaken) return null;
     if (!inForce.pods.has(key)) return null;
     // A policy that came while the port was made has to be in force as well; one round of it, or a stream of them would never end.
     waiting.rules ??= this.#rulesSeen;
@@ -227,8 +220,8 @@ export class Attaching {
   }
 
   #complaint(attachment: Attachment, key: string): WeftError {
-    const { state, trouble } = this.#parts;
-    const found = trouble();
+    const { state, publication } = this.#parts;
+    const found = publication.trouble();
     if (found !== null) return found;
     if (!state.knows(key)) return this.#unknown(key, attachment.details.uid);
     return new WeftError('port-pending', `The port of ${key} did not come up in time.`);
