@@ -36,7 +36,7 @@ elif [ "$purpose" != run ]; then
 fi
 if [ "$purpose" = ci ]; then
   packages+=(clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev shellcheck ccache zsh fish
-    g++-aarch64-linux-gnu qemu-user-static containernetworking-plugins containerd runc)
+    g++-aarch64-linux-gnu qemu-user-static containernetworking-plugins containerd runc dhcpcd-base dbus)
 fi
 
 installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }

@@ -12,11 +12,11 @@ interface Manager {
   /** Any of these is there: the manager is. */
   readonly signs: readonly string[];
   readonly file: string;
-  /** The whole file, or lines to append between two marks to one that others wrote. */
+  /** The whole file, or lines to put between two marks before what others wrote. */
   readonly content: (device: string) => string;
-  readonly appended?: boolean;
-  /** Has it read its files again. Without the program it does so at its next start. */
-  readonly reload: readonly string[];
+  readonly inserted?: boolean;
+  /** Has it read its files again. Without the program, or where there is none, it does so at its next start. */
+  readonly reload?: readonly string[];
 }
 
 const begin = '# weft: begin';
@@ -39,13 +39,15 @@ const managers: readonly Manager[] = [
       `# Written by weft; removed by \`weft uninstall\`.\n[Match]\nName=${device}\n\n[Link]\nUnmanaged=yes\n`,
     reload: ['networkctl', 'reload'],
   },
+  // At the head, because a line after `interface NAME` is of that interface alone, and dhcpcd does not read it for others. It is not told to
+  // read the file again (dhcpcd --rebind): it would give up the leases of all interfaces, static addresses too, and the host would be
+  // without its own for seconds, or longer where the DHCP server is away. Since version 9 it leaves TAPs alone by itself.
   {
     name: 'dhcpcd',
     signs: ['/etc/dhcpcd.conf'],
     file: '/etc/dhcpcd.conf',
     content: (device) => `denyinterfaces ${device}\n`,
-    appended: true,
-    reload: ['dhcpcd', '--rebind'],
+    inserted: true,
   },
 ];
 
@@ -61,7 +63,7 @@ export async function tellManagers(
     if (!manager.signs.some((sign) => existsSync(join(root, sign)))) continue;
     const path = join(root, manager.file);
     const before = textOf(path) ?? '';
-    const after = manager.appended ? withBlock(before, manager.content(device)) : manager.content(device);
+    const after = manager.inserted ? withBlock(before, manager.content(device)) : manager.content(device);
     if (before === after) continue;
     try {
       mkdirSync(dirname(path), { recursive: true });
@@ -76,9 +78,9 @@ export async function tellManagers(
       });
       continue;
     }
-    const [command, ...args] = manager.reload;
+    const [command, ...args] = manager.reload ?? [];
     // Of another host's programs there are none; it then reads the file when it starts next.
-    if (root === '/') await run(command!, args);
+    if (root === '/' && command !== undefined) await run(command, args);
   }
   return { written, problems };
 }
@@ -86,11 +88,11 @@ export async function tellManagers(
 /** Undoes `tellManagers`; the files that were removed or changed. Idempotent. */
 export function untellManagers(root: string): readonly string[] {
   const changed: string[] = [];
-  for (const { file, appended } of managers) {
+  for (const { file, inserted } of managers) {
     const path = join(root, file);
     const text = textOf(path);
     if (text === null) continue;
-    if (appended) {
+    if (inserted) {
       const without = withoutBlock(text);
       if (without === text) continue;
       replace(path, without);
@@ -116,9 +118,7 @@ function withoutBlock(text: string): string {
 }
 
 function withBlock(text: string, content: string): string {
-  const without = withoutBlock(text);
-  const line = without === '' || without.endsWith('\n') ? '' : '\n';
-  return `${without}${line}${begin}\n${content}${end}\n`;
+  return `${begin}\n${content}${end}\n${withoutBlock(text)}`;
 }
 
 /** At once or not at all, with the permissions that were there. */

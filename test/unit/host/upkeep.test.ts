@@ -106,7 +106,8 @@ test('a setting that cannot be made is a problem with the command that makes it'
 });
 
 test('only managers that are there are told, and uninstalling leaves their files as they were', async (context) => {
-  const dhcpcd = 'hostname\nduid';
+  // A line at its end would be of that interface alone.
+  const dhcpcd = 'hostname\ninterface eth0\nstatic ip_address=192.0.2.2/24';
   const root = folder(context, {
     'run/NetworkManager/pid': '1',
     'etc/dhcpcd.conf': dhcpcd,
@@ -126,13 +127,13 @@ test('only managers that are there are told, and uninstalling leaves their files
   );
   assert.match(
     readFileSync(join(root, 'etc/dhcpcd.conf'), 'utf8'),
-    /^hostname\nduid\n.*\ndenyinterfaces weft0\n/,
+    /^# weft: begin\ndenyinterfaces weft0\n# weft: end\nhostname\n/,
   );
   assert.equal(existsSync(join(root, 'etc/systemd')), false);
   assert.deepEqual((await tellManagers(root, 'weft0', run)).written, [], 'told once');
   assert.deepEqual(calls, [], 'programs of another root are not run');
   assert.deepEqual(untellManagers(root), first.written);
-  assert.equal(readFileSync(join(root, 'etc/dhcpcd.conf'), 'utf8').trimEnd(), dhcpcd);
+  assert.equal(readFileSync(join(root, 'etc/dhcpcd.conf'), 'utf8'), dhcpcd);
   assert.equal(existsSync(join(root, 'etc/NetworkManager/conf.d/90-weft.conf')), false);
   assert.deepEqual(untellManagers(root), []);
 });
