@@ -103,7 +103,7 @@ for (const manager of managers) {
       await until('it takes the interface', 30, () => manager.took(machine)).catch((error: Error) =>
         assert.fail(`${error.message}\n${words()}`),
       );
-      const wanted = /10\.99\.0\.1\/32 fd99::1\/128[^]*10\.99\.0\.0\/24 via[^]*fd99::\/112 via/;
+      const wanted = /10\.99\.0\.1\/32 fd99::1\/128[\s\S]*10\.99\.0\.0\/24 via[\s\S]*fd99::\/112 via/;
       await until('weft0 has what it needs', 20, () => wanted.test(ofInterface(machine)));
 
       machine.spawn('monitor', ['ip', 'monitor', 'address', 'dev', 'up0']);
