@@ -255,20 +255,30 @@ export function commands(cluster: () => Cluster, weft: () => NodeWeft, reason: s
       );
       for (const check of ['agent', 'switch', 'ports', 'source-kubernetes'])
         assert.equal(findings.find((finding) => finding.check === check)?.level, 'ok', check);
-      machine().run('sysctl', '-qw', 'net.ipv4.ip_forward=0');
-      try {
+      const sysctl = (...args: readonly string[]) =>
+        machine()
+          .run('sysctl', ...args)
+          .trim();
+      // What somebody changes beneath the agent it brings back, and tells.
+      const own = cluster().families[0] === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding';
+      sysctl('-qw', `${own}=0`);
+      await until('forwarding is on again, and the doctor knows', 30, async () => {
         const { status, stdout } = await weft().weft(['doctor']);
         assert.equal(status, 0, stdout);
-        assert.match(stdout, /^WARNING forwarding: IPv4 forwarding is off\n {8}remedy: /m);
-      } finally {
-        machine().run('sysctl', '-qw', 'net.ipv4.ip_forward=1');
-      }
+        return (
+          sysctl('-n', own) === '1' &&
+          new RegExp(`^WARNING problem: host-changed: .*${own}.*\n {8}remedy: `, 'm').test(stdout)
+        );
+      });
       await weft().killAgent();
+      sysctl('-qw', 'net.ipv4.ip_forward=0');
       try {
         const { status, stdout } = await weft().weft(['doctor']);
         assert.equal(status, 1);
+        assert.match(stdout, /^WARNING forwarding: IPv4 forwarding is off\n {8}remedy: /m);
         assert.match(stdout, /^ERROR {3}agent: .*\n {8}remedy: start `weft agent`/m);
       } finally {
+        sysctl('-qw', 'net.ipv4.ip_forward=1');
         await weft().startAgent();
         await weft().agentSynced();
       }

@@ -14,6 +14,7 @@ import {
   networkOf,
   nodeName,
   OwnCluster,
+  secondName,
 } from './own-cluster.js';
 
 /**
@@ -65,6 +66,7 @@ export class K3s extends OwnCluster {
     server: 'https://127.0.0.1:6443',
     authority: '/var/lib/rancher/k3s/server/tls/server-ca.crt',
   };
+  readonly serverFromAfar = `https://${nodeAddress}:6443`;
   readonly #binary: string;
 
   private constructor(machine: Machine, containerd: Containerd, binary: string, families: Families) {
@@ -117,15 +119,15 @@ export class K3s extends OwnCluster {
     if (kubeProxy !== undefined) await startKubeProxy(this.machine, kubeProxy, this.kubeconfigFile, pods);
   }
 
-  /** Starts an agent on another machine, with a containerd of its own. `addresses`: of the node, IPv4 first. */
-  join(machine: Machine, name: string, addresses: readonly string[]): void {
+  async join(machine: Machine, addresses: readonly string[]): Promise<void> {
     // A link, which leads to the right file only from within.
     const token = this.machine.run('cat', '/var/lib/rancher/k3s/server/node-token').trim();
     const [sixth = ''] = addresses.filter((address) => address.includes(':'));
-    const server = ['--server', `https://${nodeAddress}:6443`, '--token', token];
+    const fourthFirst = [...addresses].sort((a, b) => Number(a.includes(':')) - Number(b.includes(':')));
+    const server = ['--server', this.serverFromAfar, '--token', token];
     machine.spawn('k3s', [
       ...[this.#binary, 'agent', ...server],
-      ...this.#nodeFlags(name, addresses.join(','), sixth),
+      ...this.#nodeFlags(secondName, fourthFirst.join(','), sixth),
     ]);
   }
 

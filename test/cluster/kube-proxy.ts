@@ -32,10 +32,11 @@ export async function startKubeProxy(
   binary: string,
   kubeconfig: string,
   podBlocks: string,
+  node = nodeName,
 ): Promise<void> {
   const gates = kubeProxyMode === 'nftables' ? ['feature-gates=NFTablesProxyMode=true'] : [];
   const settings = [
-    ...[`kubeconfig=${kubeconfig}`, `hostname-override=${nodeName}`, `cluster-cidr=${podBlocks}`],
+    ...[`kubeconfig=${kubeconfig}`, `hostname-override=${node}`, `cluster-cidr=${podBlocks}`],
     ...[`proxy-mode=${kubeProxyMode}`, ...gates, ...conntrackSettings],
   ];
   machine.spawn('kube-proxy', [binary, ...settings.map((setting) => `--${setting}`)]);

@@ -20,6 +20,7 @@ import {
   networkOf,
   nodeName,
   OwnCluster,
+  secondName,
 } from './own-cluster.js';
 
 const folder = '/etc/kubernetes';
@@ -32,6 +33,7 @@ const users = {
   'kube-controller-manager': ['system:kube-controller-manager', ''],
   'kube-scheduler': ['system:kube-scheduler', ''],
   kubelet: [`system:node:${nodeName}`, 'system:nodes'],
+  'second-kubelet': [`system:node:${secondName}`, 'system:nodes'],
   'kube-proxy': ['system:kube-proxy', ''],
 } as const;
 const tokenOf = (user: keyof typeof users) => `token-of-${user}`;
@@ -60,6 +62,7 @@ function etcdOf(path: string): string {
 export class Kubernetes extends OwnCluster {
   readonly kubeconfigFile = kubeconfigOf('admin');
   protected readonly api: ApiServer;
+  readonly serverFromAfar: string;
   readonly #folder: string;
 
   private constructor(machine: Machine, containerd: Containerd, path: string, families: Families) {
@@ -68,7 +71,8 @@ export class Kubernetes extends OwnCluster {
     const [family] = familiesOf(families);
     // The certificate that the API server makes for itself has its own address in it, and no loopback one.
     const host = family === 6 ? `[${nodeAddress6}]` : nodeAddress;
-    this.api = { server: `https://${host}:6443`, authority: `${folder}/apiserver.crt` };
+    this.serverFromAfar = `https://${host}:6443`;
+    this.api = { server: this.serverFromAfar, authority: `${folder}/apiserver.crt` };
   }
 
   /** Resolves when the API server answers and the node is registered; it is not Ready before it has a network. */
@@ -102,7 +106,6 @@ export class Kubernetes extends OwnCluster {
     const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     machine.write(`${folder}/accounts.pub`, publicKey.export({ type: 'spki', format: 'pem' }).toString());
     machine.write(`${folder}/accounts.key`, privateKey.export({ type: 'pkcs1', format: 'pem' }).toString());
-    machine.write(`${folder}/kubelet.json`, JSON.stringify(kubeletConfiguration(this.families)));
   }
 
   async run(): Promise<void> {
@@ -131,17 +134,37 @@ export class Kubernetes extends OwnCluster {
     this.#spawn('kube-scheduler', [
       ...[`kubeconfig=${kubeconfigOf('kube-scheduler')}`, 'leader-elect=false'],
     ]);
-    this.#spawn('kubelet', [
-      ...[`kubeconfig=${kubeconfigOf('kubelet')}`, `config=${folder}/kubelet.json`],
-      ...[`hostname-override=${nodeName}`, `node-ip=${node}`],
-    ]);
+    this.#kubelet(this.machine, nodeName, node);
     await this.nodeRegistered(() => this.#allRun(programs));
-    const kubeProxy = kubeProxyBinary() ?? join(this.#folder, 'kube-proxy');
-    await startKubeProxy(this.machine, kubeProxy, kubeconfigOf('kube-proxy'), pods);
+    await this.#kubeProxy(this.machine, nodeName);
   }
 
-  #spawn(program: Program, settings: readonly string[]): void {
-    this.machine.spawn(program, [join(this.#folder, program), ...settings.map((setting) => `--${setting}`)]);
+  async join(machine: Machine, addresses: readonly string[]): Promise<void> {
+    machine.run('mkdir', '-p', folder);
+    for (const file of [this.api.authority, kubeconfigOf('second-kubelet'), kubeconfigOf('kube-proxy')])
+      machine.write(file, this.machine.read(file));
+    this.#kubelet(machine, secondName, addresses.join(','));
+    await this.#kubeProxy(machine, secondName);
+  }
+
+  #kubelet(machine: Machine, node: string, addresses: string): void {
+    machine.write(`${folder}/kubelet.json`, JSON.stringify(kubeletConfiguration(this.families)));
+    const user = node === nodeName ? 'kubelet' : 'second-kubelet';
+    const settings = [
+      ...[`kubeconfig=${kubeconfigOf(user)}`, `config=${folder}/kubelet.json`],
+      ...[`hostname-override=${node}`, `node-ip=${addresses}`],
+    ];
+    this.#spawn('kubelet', settings, machine);
+  }
+
+  async #kubeProxy(machine: Machine, node: string): Promise<void> {
+    const binary = kubeProxyBinary() ?? join(this.#folder, 'kube-proxy');
+    const { pods } = networkOf(familiesOf(this.families));
+    await startKubeProxy(machine, binary, kubeconfigOf('kube-proxy'), pods, node);
+  }
+
+  #spawn(program: Program, settings: readonly string[], machine = this.machine): void {
+    machine.spawn(program, [join(this.#folder, program), ...settings.map((setting) => `--${setting}`)]);
   }
 
   #allRun(those: readonly Program[]): void {

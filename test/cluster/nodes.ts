@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { PortRow } from '../../src/agent/protocol/answers.js';
 import { podProgram } from '../support/container-image.js';
-import { type Machine, nodeAddress } from '../support/machine.js';
+import { type Machine, nodeAddressOf } from '../support/machine.js';
 import type { Config } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
 import {
@@ -19,15 +19,15 @@ import {
   serviceObject,
 } from './cluster.js';
 import { agentPod, fromAfar, placeCommand } from './far.js';
-import { nodeName } from './own-cluster.js';
-import { SecondNode, secondAddress, secondName } from './second-node.js';
+import { lacksNode, nodeName, secondName } from './own-cluster.js';
+import { SecondNode, secondAddressOf } from './second-node.js';
 
 const namespace = 'nodes';
 /** Of agents, whose names are part of nothing. */
 const agents = { [nodeName]: 'weft-first', [secondName]: 'weft-second' };
 
 export function nodes(cluster: () => Cluster, reason: string, config: Config, kubeconfig: string): void {
-  const skip = reason !== '' ? reason : (process.env.K3S_BIN ?? '') === '' ? 'K3S_BIN is needed' : false;
+  const skip = reason !== '' ? reason : lacksNode;
 
   describe('two nodes', () => {
     let second: SecondNode | null = null;
@@ -114,10 +114,11 @@ export function nodes(cluster: () => Cluster, reason: string, config: Config, ku
         '-n',
         namespace,
       );
+      const family = await cluster().serviceFamily();
       for (const target of [
         `tcp/${spec.clusterIP}/80`,
-        `tcp/${nodeAddress}/30070`,
-        `tcp/${secondAddress}/30070`,
+        `tcp/${nodeAddressOf(family)}/30070`,
+        `tcp/${secondAddressOf(family)}/30070`,
       ])
         for (const from of ['client-1', 'client-2']) {
           const seen = new Set<string>();

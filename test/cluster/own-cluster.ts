@@ -16,6 +16,8 @@ import {
 import { until } from '../support/weft.js';
 
 export const nodeName = 'node';
+/** Of a node that joins (second-node.ts). */
+export const secondName = 'second';
 export const kubectlProgram = '/run/machine/kubectl';
 export const clusterDns: Readonly<Record<Family, string>> = { 4: '10.43.0.10', 6: 'fd43::a' };
 
@@ -78,6 +80,12 @@ export abstract class OwnCluster {
 
   /** API server, controllers, kubelet and kube-proxy: pods stay, and so does what the API server has stored. */
   abstract kill(): Promise<void>;
+
+  /** The API server, for who is on another machine. */
+  abstract readonly serverFromAfar: string;
+
+  /** Starts what makes another machine a node, `secondName`, beside its containerd. `addresses`: of the node, the primary family's first. */
+  abstract join(machine: Machine, addresses: readonly string[]): Promise<void>;
 
   async end(): Promise<void> {
     await this.machine.end();

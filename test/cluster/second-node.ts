@@ -1,5 +1,5 @@
 /**
- * A second node of the test's K3s: a machine of its own beside the first, a K3s agent, containerd, weft. A cable between the two, and by it a
+ * A second node of the test's cluster: a machine of its own beside the first, a kubelet, containerd, weft. A cable between the two, and by it a
  * route to each other's pods, which is what an administrator, or a router, sets up on nodes of one network.
  *
  *   first node (192.0.2.2) 198.51.100.1 ── 198.51.100.2 second node
@@ -12,10 +12,8 @@ import { Machine, nodeAddress, nodeAddress6, outsideAddress, outsideAddress6 } f
 import { type Config, NodeWeft } from '../support/node-weft.js';
 import { until } from '../support/weft.js';
 import type { Cluster } from './cluster.js';
-import type { K3s } from './k3s.js';
-import { nodeName } from './own-cluster.js';
+import { nodeName, type OwnCluster, secondName } from './own-cluster.js';
 
-export const secondName = 'second';
 /** Of the cable: here the first node's end, there the second's, by which that node is known. */
 const cable = {
   4: { here: '198.51.100.1', there: '198.51.100.2', bits: 24, gateway: nodeAddress, outside: outsideAddress },
@@ -28,7 +26,7 @@ const cable = {
   },
 } as const;
 
-export const secondAddress = cable[4].there;
+export const secondAddressOf = (family: Family) => cable[family].there;
 
 interface NodeObject {
   readonly metadata: { readonly name: string };
@@ -49,16 +47,16 @@ export class SecondNode {
 
   /** Resolves when it is Ready and the nodes have routes to each other's pods. `config`: of weft, with `kubeconfig` where both have it. */
   static async join(cluster: Cluster, config: Config, kubeconfig: string): Promise<SecondNode> {
-    const k3s = cluster.own as K3s;
-    const first = k3s.machine;
+    const own = cluster.own as OwnCluster;
+    const first = own.machine;
     const machine = await Machine.start();
     try {
       plug(first, machine, cluster.families);
       const containerd = await Containerd.start(machine);
       machine.run('cp', buildPodProgram(), '/run/machine/pod');
-      const addresses = [...cluster.families].sort().map((family) => cable[family].there);
-      k3s.join(machine, secondName, addresses);
-      share(first, machine, kubeconfig);
+      const addresses = cluster.families.map((family) => cable[family].there);
+      await own.join(machine, addresses);
+      share(own, machine, kubeconfig);
       const weft = await NodeWeft.start(machine, { ...config, node: { name: secondName, addresses } });
       const node = new SecondNode(machine, containerd, weft);
       await until('the second node is Ready', 90, async () => {
@@ -70,7 +68,7 @@ export class SecondNode {
       await route(cluster, first, machine);
       return node;
     } catch (error) {
-      const words = machine.words('k3s', 20);
+      const words = ['k3s', 'kubelet'].map((program) => machine.words(program, 20)).join('\n');
       await machine.end();
       throw new Error(`${(error as Error).message}\n${words}`);
     }
@@ -79,8 +77,7 @@ export class SecondNode {
   async leave(cluster: Cluster): Promise<void> {
     await this.machine.end();
     await cluster.delete('node', secondName);
-    const { machine } = cluster.own as K3s;
-    machine.try(['ip', 'link', 'del', 'cable']);
+    cluster.own?.machine.try(['ip', 'link', 'del', 'cable']);
   }
 }
 
@@ -108,7 +105,8 @@ function plug(first: Machine, second: Machine, families: readonly Family[]): voi
 }
 
 /** The agent's kubeconfig, with the server as it is reached from the other node. */
-function share(first: Machine, second: Machine, file: string): void {
+function share(own: OwnCluster, second: Machine, file: string): void {
+  const first = own.machine;
   const held = JSON.parse(first.read(file)) as {
     clusters: [{ cluster: { server: string; 'certificate-authority': string } }];
   };
@@ -116,7 +114,7 @@ function share(first: Machine, second: Machine, file: string): void {
   second.run('mkdir', '-p', '/etc/weft');
   second.write('/etc/weft/ca.crt', first.read(cluster['certificate-authority']));
   cluster['certificate-authority'] = '/etc/weft/ca.crt';
-  cluster.server = `https://${nodeAddress}:6443`;
+  cluster.server = own.serverFromAfar;
   second.write(file, JSON.stringify(held));
 }
 

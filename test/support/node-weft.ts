@@ -189,8 +189,9 @@ export class NodeWeft {
       .map((line) => line.split(' ')[1] ?? '');
     // What is above its own /run was the host's when the machine began, namespaces of other tests among it: they go when they like.
     const own = mounts.slice(mounts.lastIndexOf('/run') + 1);
-    const processes = machine.run('ps', '-e', '-o', 'comm=').split('\n');
-    const shims = processes.filter((name) => /containerd-shim|^runc|weft-cni|^pod$/.test(name)).length;
+    // Each by its command line: of one that is left, which pod's it is.
+    const processes = machine.run('ps', '-e', '-ww', '-o', 'comm=', '-o', 'args=').split('\n');
+    const ofPods = processes.filter((line) => /^(containerd-shim|runc|weft-cni|pod(?= ))/.test(line));
     const links = machine.run('ip', '-o', 'link').matchAll(/^\d+: ([^:@]+)/gm);
     return [
       ...machine.list('/run/netns').map((name) => `netns ${name}`),
@@ -204,7 +205,7 @@ export class NodeWeft {
         .stdout.split('\n')
         .filter((line) => /dnat|hostport/i.test(line))
         .map((line) => `nft ${line.trim()}`),
-      `${shims} processes of pods`,
+      ...ofPods.map((line) => `process ${line.replace(/^\S+\s+/, '').trim()}`),
     ].sort();
   }
 }
