@@ -112,7 +112,7 @@ class DataPlane {
   [[nodiscard]] const std::string* port_id(PortIndex index) const;
   [[nodiscard]] std::optional<PortHandle> port_handle(const std::string& id) const;
   [[nodiscard]] bool udp_segmentation() const { return udp_segmentation_; }
-  [[nodiscard]] ConnectionTable& table() { return *table_; }
+  [[nodiscard]] const ConnectionTable& table() const { return *table_; }
 
   // Captures. Each has a queue of its own, of at most kCaptureQueue records; the oldest go first.
   static constexpr size_t kMaximumCaptures = 8;

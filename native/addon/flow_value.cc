@@ -6,14 +6,19 @@ namespace weft::addon {
 
 namespace {
 
-// Who decided: the rules that allowed, or the policies that isolate the end that was denied.
-void tell_rules(Napi::Object& item, const Image* image, const Ruling& ruling, uint32_t source_program,
-                uint32_t destination_program) {
-  const Napi::Env env = item.Env();
-  if (const Napi::Value rule = to_rule(env, image, ruling.egress_rule); !rule.IsUndefined())
+// The rules that allowed.
+void tell_rules(Napi::Object& item, const Image* image, RuleIndex egress, RuleIndex ingress) {
+  if (const Napi::Value rule = to_rule(item.Env(), image, egress); !rule.IsUndefined())
     item.Set("egress", rule);
-  if (const Napi::Value rule = to_rule(env, image, ruling.ingress_rule); !rule.IsUndefined())
+  if (const Napi::Value rule = to_rule(item.Env(), image, ingress); !rule.IsUndefined())
     item.Set("ingress", rule);
+}
+
+// Who decided: the rules that allowed, or the policies that isolate the end that was denied.
+void tell_ruling(Napi::Object& item, const Image* image, const Ruling& ruling, uint32_t source_program,
+                 uint32_t destination_program) {
+  const Napi::Env env = item.Env();
+  tell_rules(item, image, ruling.egress_rule, ruling.ingress_rule);
   if (image == nullptr) return;
   const bool ingress = ruling.reason == DropReason::policy_ingress;
   const uint32_t program = ingress ? destination_program : source_program;
@@ -52,8 +57,8 @@ Napi::Object to_flow(Napi::Env env, const DataPlane& plane, const FlowEvent& eve
   const std::shared_ptr<const Image> image = plane.core().image_of(event.generation);
   if (event.verdict == FlowVerdict::denied && image) item.Set("isolatedBy", Napi::Array::New(env));
   if (event.verdict == FlowVerdict::allowed && image && exempt(*image, event)) item.Set("exempt", true);
-  tell_rules(item, image.get(), {event.reason, event.egress_rule, event.ingress_rule}, event.source_program,
-             event.destination_program);
+  tell_ruling(item, image.get(), {event.reason, event.egress_rule, event.ingress_rule}, event.source_program,
+              event.destination_program);
   return item;
 }
 
@@ -62,11 +67,26 @@ Napi::Object to_trial(Napi::Env env, const DataPlane& plane, const TrialEvent& e
   const bool allowed = event.shadow.reason == DropReason::none;
   shadow.Set("verdict", allowed ? "allowed" : "denied");
   if (!allowed) shadow.Set("reason", std::string(drop_reason_name(event.shadow.reason)));
-  tell_rules(shadow, plane.core().shadow_of(event.actual.generation).get(), event.shadow,
-             event.source_program, event.destination_program);
+  tell_ruling(shadow, plane.core().shadow_of(event.actual.generation).get(), event.shadow,
+              event.source_program, event.destination_program);
   Napi::Object item = Napi::Object::New(env);
   item.Set("actual", to_flow(env, plane, event.actual, offset));
   item.Set("shadow", shadow);
+  return item;
+}
+
+Napi::Object to_captured(Napi::Env env, const DataPlane& plane, const Captured& captured,
+                         const std::string& port, double offset) {
+  const CaptureRecord& record = captured.record;
+  Napi::Object item = Napi::Object::New(env);
+  item.Set("time", std::to_string(record.time_ns + static_cast<uint64_t>(offset)));
+  item.Set("port", port);
+  item.Set("direction", record.side == CaptureSide::from_pod ? "egress" : "ingress");
+  item.Set("length", to_number(env, record.frame_length));
+  item.Set("data", Napi::Buffer<uint8_t>::Copy(env, captured.bytes.data(), captured.bytes.size()));
+  if (record.reason != DropReason::none) item.Set("reason", std::string(drop_reason_name(record.reason)));
+  if (record.answered) item.Set("answered", true);
+  tell_rules(item, plane.core().image_of(record.generation).get(), record.egress_rule, record.ingress_rule);
   return item;
 }
 

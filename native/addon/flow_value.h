@@ -1,4 +1,4 @@
-// What the switch tells of flows, as JavaScript values of the protocol's form.
+// What the switch tells of flows and captured frames, as JavaScript values of the protocol's form.
 #pragma once
 
 #include <napi.h>
@@ -12,5 +12,9 @@ namespace weft::addon {
 Napi::Object to_flow(Napi::Env env, const DataPlane& plane, const FlowEvent& event, double offset);
 // {actual, shadow}
 Napi::Object to_trial(Napi::Env env, const DataPlane& plane, const TrialEvent& event, double offset);
+// {time: nanoseconds since 1970 as text, port, direction, length, data, …}; `port`: id of the one captured
+// on.
+Napi::Object to_captured(Napi::Env env, const DataPlane& plane, const Captured& captured,
+                         const std::string& port, double offset);
 
 }  // namespace weft::addon

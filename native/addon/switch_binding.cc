@@ -7,6 +7,7 @@
 #include "addon/descriptor_watch.h"
 #include "addon/explanation.h"
 #include "addon/flow_value.h"
+#include "addon/report_value.h"
 #include "addon/switch_options.h"
 #include "addon/value.h"
 
@@ -31,15 +32,6 @@ double monotonic_to_realtime_ns() {
   const auto real = duration_cast<nanoseconds>(system_clock::now().time_since_epoch());
   const auto monotonic = duration_cast<nanoseconds>(steady_clock::now().time_since_epoch());
   return static_cast<double>((real - monotonic).count());
-}
-
-Napi::Object to_drops(Napi::Env env, const PortTotals& totals) {
-  Napi::Object drops = Napi::Object::New(env);
-  for (size_t reason = 1; reason < drop_reason_count; ++reason)
-    if (totals.drops[reason] != 0)
-      drops.Set(std::string(drop_reason_name(static_cast<DropReason>(reason))),
-                to_number(env, totals.drops[reason]));
-  return drops;
 }
 
 class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
@@ -97,87 +89,83 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     return info.Env().Undefined();
   }
 
-  Napi::Value attach(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    auto settlement = Settlement::create(env);
-    auto config = read_port(info[0].As<Napi::Object>(), options_);
-    if (!config.ok()) {
-      settle_status(settlement, config.error());
-      return settlement->promise();
-    }
-    if (plane_->port_handle(config.value().id)) {
-      settle_status(settlement, Error{"port-exists", "port " + config.value().id + " is attached already"});
-      return settlement->promise();
-    }
-    plane_->attach_device(
-        config.value(), [this, settlement, config = config.value()](Result<io::Tap> result) {
-          auto tap = std::make_shared<Result<io::Tap>>(std::move(result));
-          settlement->settle([this, tap, config](Napi::Env env_, const Napi::Promise::Deferred& deferred) {
-            if (!tap->ok()) {
-              deferred.Reject(to_error(env_, tap->error()).Value());
-              return;
-            }
-            auto attached = plane_->finish_attach(config, std::move(*tap).value());
-            if (!attached.ok()) {
-              deferred.Reject(to_error(env_, attached.error()).Value());
-              return;
-            }
-            Napi::Object answer = Napi::Object::New(env_);
-            answer.Set("instance", to_number(env_, attached.value().instance));
-            answer.Set("origin", to_text(attached.value().origin));
-            deferred.Resolve(answer);
-          });
-        });
-    return settlement->promise();
-  }
+  using Promised = std::shared_ptr<Settlement>;
 
-  Napi::Value detach(const Napi::CallbackInfo& info) {
-    auto settlement = Settlement::create(info.Env());
-    auto config = read_port(info[0].As<Napi::Object>(), options_);
-    if (!config.ok()) {
-      settle_status(settlement, config.error());
+  // (spec) → promise, which `begin` sees to; rejected where the spec cannot be read.
+  Napi::Value with_port(const Napi::CallbackInfo& info, auto begin) {
+    const Promised promised = Settlement::create(info.Env());
+    const auto config = read_port(info[0].As<Napi::Object>(), options_);
+    if (config.ok()) {
+      begin(promised, config.value());
     } else {
-      plane_->detach(config.value(),
-                     [settlement](Status status) { settle_status(settlement, std::move(status)); });
+      settle_status(promised, config.error());
     }
-    return settlement->promise();
+    return promised->promise();
   }
 
-  Napi::Value update_addresses(const Napi::CallbackInfo& info) {
-    auto settlement = Settlement::create(info.Env());
-    auto config = read_port(info[0].As<Napi::Object>(), options_);
-    if (!config.ok()) {
-      settle_status(settlement, config.error());
-      return settlement->promise();
+  // (spec) → promise of {instance, origin}
+  Napi::Value attach(const Napi::CallbackInfo& info) {
+    return with_port(info, [this](const Promised& promised, const PortConfig& config) {
+      if (plane_->port_handle(config.id)) {
+        settle_status(promised, Error{"port-exists", "port " + config.id + " is attached already"});
+        return;
+      }
+      plane_->attach_device(config, [this, promised, config](Result<io::Tap> result) {
+        auto tap = std::make_shared<Result<io::Tap>>(std::move(result));
+        promised->settle([this, tap, config](Napi::Env env, const Napi::Promise::Deferred& deferred) {
+          finish_attach(env, deferred, config, std::move(*tap));
+        });
+      });
+    });
+  }
+
+  void finish_attach(Napi::Env env, const Napi::Promise::Deferred& deferred, const PortConfig& config,
+                     Result<io::Tap> tap) {
+    auto attached =
+        tap.ok() ? plane_->finish_attach(config, std::move(tap).value()) : Result<Attached>(tap.error());
+    if (!attached.ok()) {
+      deferred.Reject(to_error(env, attached.error()).Value());
+      return;
     }
-    Status status = plane_->update_addresses(
-        config.value(), [settlement](Status inside) { settle_status(settlement, std::move(inside)); });
-    if (!status.ok()) settle_status(settlement, std::move(status));
-    return settlement->promise();
+    Napi::Object answer = Napi::Object::New(env);
+    answer.Set("instance", to_number(env, attached.value().instance));
+    answer.Set("origin", to_text(attached.value().origin));
+    deferred.Resolve(answer);
+  }
+
+  // (spec) → promise of nothing
+  Napi::Value detach(const Napi::CallbackInfo& info) {
+    return with_port(info, [this](const Promised& promised, const PortConfig& config) {
+      plane_->detach(config, [promised](Status status) { settle_status(promised, std::move(status)); });
+    });
+  }
+
+  // (spec) → promise of nothing
+  Napi::Value update_addresses(const Napi::CallbackInfo& info) {
+    return with_port(info, [this](const Promised& promised, const PortConfig& config) {
+      Status status = plane_->update_addresses(
+          config, [promised](Status inside) { settle_status(promised, std::move(inside)); });
+      if (!status.ok()) settle_status(promised, std::move(status));
+    });
   }
 
   // (spec) → promise of what was not as it should be
   Napi::Value restore(const Napi::CallbackInfo& info) {
-    auto settlement = Settlement::create(info.Env());
-    auto config = read_port(info[0].As<Napi::Object>(), options_);
-    if (!config.ok()) {
-      settle_status(settlement, config.error());
-      return settlement->promise();
-    }
-    plane_->restore(config.value(), [settlement](Result<io::Changes> result) {
-      settlement->settle(
-          [result = std::move(result)](Napi::Env env, const Napi::Promise::Deferred& deferred) {
-            if (!result.ok()) {
-              deferred.Reject(to_error(env, result.error()).Value());
-              return;
-            }
-            Napi::Array list = Napi::Array::New(env);
-            uint32_t next = 0;
-            for (const std::string& change : result.value()) list.Set(next++, change);
-            deferred.Resolve(list);
-          });
+    return with_port(info, [this](const Promised& promised, const PortConfig& config) {
+      plane_->restore(config, [promised](Result<io::Changes> result) {
+        promised->settle(
+            [result = std::move(result)](Napi::Env env, const Napi::Promise::Deferred& deferred) {
+              if (!result.ok()) {
+                deferred.Reject(to_error(env, result.error()).Value());
+                return;
+              }
+              Napi::Array list = Napi::Array::New(env);
+              uint32_t next = 0;
+              for (const std::string& change : result.value()) list.Set(next++, change);
+              deferred.Resolve(list);
+            });
+      });
     });
-    return settlement->promise();
   }
 
   // (callback, which must not throw)
@@ -253,17 +241,7 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   }
 
   Napi::Value broken_ports(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    Napi::Array list = Napi::Array::New(env);
-    uint32_t next = 0;
-    for (const BrokenPort& port : plane_->broken_ports()) {
-      Napi::Object item = Napi::Object::New(env);
-      item.Set("id", port.id);
-      item.Set("code", port.error.code);
-      item.Set("message", port.error.message);
-      list.Set(next++, item);
-    }
-    return list;
+    return to_broken(info.Env(), plane_->broken_ports());
   }
 
   Napi::Value release_unclaimed(const Napi::CallbackInfo& info) {
@@ -272,104 +250,27 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
   }
 
   Napi::Value figures(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const Snapshot snapshot = plane_->core().snapshot();
-    Napi::Object answer = Napi::Object::New(env);
-    answer.Set("generation", std::to_string(snapshot.generation));
-    answer.Set("workers", to_number(env, snapshot.workers.size()));
-    answer.Set("trial", to_number(env, plane_->core().trial()));
-    answer.Set("connectionsUsed", to_number(env, snapshot.connections.used));
-    answer.Set("connectionsCapacity", to_number(env, snapshot.connections.capacity));
-    answer.Set("connectionsRecovered", to_number(env, plane_->report().recovered));
-    answer.Set("connectionsDiscarded", to_number(env, plane_->report().dropped));
-    if (plane_->report().refused) answer.Set("tableRefused", plane_->report().refused->message);
-    if (plane_->report().supervisor) answer.Set("supervisorRefused", plane_->report().supervisor->message);
-    if (plane_->report().schedule) answer.Set("scheduleRefused", plane_->report().schedule->message);
-    answer.Set("onTmpfs", plane_->report().on_tmpfs);
-    answer.Set("udpSegmentation", plane_->udp_segmentation());
-    uint64_t lost = 0;
-    for (const WorkerSnapshot& worker : snapshot.workers) lost += worker.flows_lost + worker.captures_lost;
-    answer.Set("lostEvents", to_number(env, lost));
-    answer.Set("imageBytes", to_number(env, image_bytes_));
-    return answer;
+    return to_figures(info.Env(), *plane_, image_bytes_);
   }
 
-  // {ports: [{id, …, drops}], drops}; of one port when an id is given.
+  // (id, or nothing for all ports)
   Napi::Value counters(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const std::string only = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
-    const Snapshot snapshot = plane_->core().snapshot();
-    Napi::Array ports = Napi::Array::New(env);
-    uint32_t next = 0;
-    for (const PortSnapshot& port : snapshot.ports) {
-      if (!only.empty() && port.id != only) continue;
-      const PortTotals& totals = port.totals;
-      Napi::Object item = Napi::Object::New(env);
-      item.Set("id", port.id);
-      item.Set("receivedPackets", to_number(env, totals.rx_packets));
-      item.Set("receivedBytes", to_number(env, totals.rx_bytes));
-      item.Set("sentPackets", to_number(env, totals.tx_packets));
-      item.Set("sentBytes", to_number(env, totals.tx_bytes));
-      item.Set("answers", to_number(env, totals.answers));
-      item.Set("connections", to_number(env, totals.connections));
-      item.Set("workerNanoseconds", to_number(env, totals.busy_ns));
-      item.Set("throttledNanoseconds", to_number(env, totals.throttled_ns));
-      item.Set("policedPackets", to_number(env, totals.policed));
-      item.Set("drops", to_drops(env, totals));
-      ports.Set(next++, item);
-    }
-    Napi::Object answer = Napi::Object::New(env);
-    answer.Set("ports", ports);
-    answer.Set("drops", to_drops(env, snapshot.removed));
-    return answer;
+    return to_counters(info.Env(), plane_->core().snapshot(), port_asked_for(info[0]));
   }
 
+  // (limit, id or nothing for all ports)
   Napi::Value connections(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    const auto limit = info[0].ToNumber().Uint32Value();
-    const std::string only = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
-    const ConnectionTable& table = plane_->table();
-    const uint64_t now = MonotonicClock().now_ns();
-    Napi::Array list = Napi::Array::New(env);
-    uint32_t next = 0;
-    for (uint32_t index = 0; index < table.capacity() && next < limit; ++index) {
-      const auto view = table.read(index);
-      if (!view || view->deadline_ns <= now) continue;
-      const std::string* initiator = plane_->port_id(view->initiator.index);
-      const std::string* responder = plane_->port_id(view->responder.index);
-      if (!only.empty() && (initiator == nullptr || *initiator != only) &&
-          (responder == nullptr || *responder != only))
-        continue;
-      list.Set(next++, to_connection(env, *view, now));
-    }
-    return list;
+    return to_connections(info.Env(), *plane_, info[0].ToNumber().Uint32Value(), port_asked_for(info[1]));
+  }
+
+  static std::string port_asked_for(const Napi::Value& given) {
+    return given.IsString() ? given.As<Napi::String>().Utf8Value() : std::string();
   }
 
   Napi::Value explain(const Napi::CallbackInfo& info) {
     const FlowTuple question = read_question(info[0].As<Napi::Object>());
     return to_explanation(info.Env(), plane_->core().explain(question), question.protocol,
                           [this](PortIndex index) { return plane_->port_id(index); });
-  }
-
-  static Napi::Object to_connection(Napi::Env env, const ConnectionView& view, uint64_t now) {
-    Napi::Object item = Napi::Object::New(env);
-    const FlowTuple& flow = view.original;
-    item.Set("protocol", to_number(env, flow.protocol));
-    item.Set("family", to_number(env, flow.family));
-    item.Set("source", to_end(env, flow.source, flow.source_port, flow.protocol));
-    item.Set("destination", to_end(env, flow.destination, flow.destination_port, flow.protocol));
-    if ((view.flags & kDestinationTranslated) != 0)
-      item.Set("translated", to_end(env, view.reply.source, view.reply.source_port, flow.protocol));
-    item.Set("state", state_name(view.state));
-    item.Set("generation", std::to_string(view.generation));
-    constexpr double kSecondNs = 1e9;
-    item.Set("ageSeconds", to_number(env, static_cast<double>(now - view.created_ns) / kSecondNs));
-    item.Set("expiresSeconds", to_number(env, static_cast<double>(view.deadline_ns - now) / kSecondNs));
-    item.Set("originalPackets", to_number(env, view.packets[0]));
-    item.Set("originalBytes", to_number(env, view.bytes[0]));
-    item.Set("replyPackets", to_number(env, view.packets[1]));
-    item.Set("replyBytes", to_number(env, view.bytes[1]));
-    return item;
   }
 
   Napi::Value take_flows(const Napi::CallbackInfo& info) {
@@ -434,23 +335,9 @@ class SwitchBinding : public Napi::ObjectWrap<SwitchBinding> {
     const double offset = monotonic_to_realtime_ns();
     Napi::Array events = Napi::Array::New(env, taken.size());
     uint32_t next = 0;
-    for (const Captured& captured : taken) {
-      const CaptureRecord& record = captured.record;
-      Napi::Object item = Napi::Object::New(env);
-      item.Set("time", std::to_string(record.time_ns + static_cast<uint64_t>(offset)));
-      item.Set("port", port == nullptr ? std::string() : *port);
-      item.Set("direction", record.side == CaptureSide::from_pod ? "egress" : "ingress");
-      item.Set("length", to_number(env, record.frame_length));
-      item.Set("data", Napi::Buffer<uint8_t>::Copy(env, captured.bytes.data(), captured.bytes.size()));
-      if (record.reason != DropReason::none) item.Set("reason", std::string(drop_reason_name(record.reason)));
-      if (record.answered) item.Set("answered", true);
-      const std::shared_ptr<const Image> image = plane_->core().image_of(record.generation);
-      if (const Napi::Value rule = to_rule(env, image.get(), record.egress_rule); !rule.IsUndefined())
-        item.Set("egress", rule);
-      if (const Napi::Value rule = to_rule(env, image.get(), record.ingress_rule); !rule.IsUndefined())
-        item.Set("ingress", rule);
-      events.Set(next++, item);
-    }
+    for (const Captured& captured : taken)
+      events.Set(next++,
+                 to_captured(env, *plane_, captured, port == nullptr ? std::string() : *port, offset));
     Napi::Object answer = Napi::Object::New(env);
     answer.Set("events", events);
     answer.Set("lost", to_number(env, lost));

@@ -1,11 +1,14 @@
-// The sections of a loaded image as typed spans over its private copy. Internal to policy/: image.cc looks up
-// in what load.cc has validated, and the comment beside each span says what that validation promises.
+// The sections of a loaded image as typed spans over its private copy. Internal to policy/: load.cc maps
+// them, check.cc validates them, image.cc looks up in them; the comment beside each span says what the
+// validation promises.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <new>
 #include <span>
+#include <string>
 
 #include "generated/layout.h"
 #include "policy/image.h"
@@ -46,6 +49,13 @@ struct HashTable {
     return elements.subspan(begin, buckets[index + 1].value - begin);
   }
 };
+
+// `what`: a clause without its full stop.
+Error image_refused(const char* code, std::string what);
+
+inline bool zeros(const uint8_t* begin, const uint8_t* end) {
+  return std::all_of(begin, end, [](uint8_t byte) { return byte == 0; });
+}
 
 struct Image::Tables {
   explicit Tables(size_t size) : buffer(size) {}
