@@ -9,13 +9,12 @@ import type { Problem } from '../errors/problem.js';
 import { expandWorkload } from '../manifests/expand.js';
 import { recognise } from '../manifests/kinds.js';
 import type { KubernetesObject, ManifestObject } from '../manifests/object.js';
-import { addressesFrom, nameOf, objectOf, objectsOf, type PlainObject, textOf } from '../manifests/plain.js';
-import { isProtocol } from '../model/protocol.js';
+import { nameOf } from '../manifests/plain.js';
 import { type Address, address } from '../net/address.js';
 import { type Cidr, cidr } from '../net/cidr.js';
-import { Pool } from './allot.js';
 import { dnsObjects } from './dns-objects.js';
-import type { ServedPort } from './engine.js';
+import { type LabPod, PodLives, type PodWish } from './pod-lives.js';
+import { ServiceAddresses } from './service-addresses.js';
 
 export const nodeName = 'lab';
 export const clusterDomain = 'cluster.local';
@@ -35,18 +34,6 @@ export const usualCluster: ClusterOptions = {
   dns: true,
 };
 
-/** A pod that runs: it has a namespace of its own (or the node's) and addresses. */
-export interface LabPod {
-  readonly key: string;
-  readonly namespace: string;
-  readonly name: string;
-  /** Another life of the same name has another uid. */
-  readonly uid: string;
-  readonly hostNetwork: boolean;
-  readonly addresses: readonly Address[];
-  readonly ports: readonly ServedPort[];
-}
-
 export interface Change {
   readonly kind: string;
   readonly namespace: string;
@@ -64,36 +51,20 @@ interface Stored {
   readonly kind: string;
 }
 
-interface Life {
-  readonly uid: string;
-  readonly addresses: readonly Address[];
-  /** Those that came out of a pool and go back to it. */
-  readonly pooled: readonly Address[];
-  /** What the addresses were decided from; another text means another life. */
-  readonly basis: string;
-}
-
 const clusterScoped = new Set(['Namespace', 'Node']);
 const alwaysThere = ['default', 'kube-system'];
 
 export class Cluster {
   readonly options: ClusterOptions;
   readonly #stored = new Map<string, Stored>();
-  readonly #lives = new Map<string, Life>();
-  readonly #services = new Map<
-    string,
-    { readonly addresses: readonly Address[]; readonly pooled: readonly Address[] }
-  >();
-  readonly #podPools: readonly Pool[];
-  readonly #servicePools: readonly Pool[];
-  #births = 0;
+  readonly #lives: PodLives;
+  readonly #services: ServiceAddresses;
   #objects: KubernetesObject[] = [];
-  #pods: LabPod[] = [];
 
   constructor(options: ClusterOptions = usualCluster) {
     this.options = options;
-    this.#podPools = options.podCidrs.map((block) => new Pool(block, 2));
-    this.#servicePools = options.serviceCidrs.map((block) => new Pool(block, 16));
+    this.#lives = new PodLives({ name: nodeName, addresses: options.nodeAddresses }, options.podCidrs);
+    this.#services = new ServiceAddresses(options.serviceCidrs);
     if (options.dns) for (const object of dnsObjects()) this.#store(object);
     this.#settle([]);
   }
@@ -105,7 +76,7 @@ export class Cluster {
 
   /** Pods that run, sorted by key. */
   get pods(): readonly LabPod[] {
-    return this.#pods;
+    return this.#lives.running;
   }
 
   /** What was applied, without what the lab made of it. */
@@ -180,7 +151,7 @@ export class Cluster {
   #settle(problems: Problem[]): void {
     const stored = [...this.#stored.entries()].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
     const objects: KubernetesObject[] = [this.#node()];
-    const pods: { value: KubernetesObject; owner?: KubernetesObject }[] = [];
+    const pods: PodWish[] = [];
     const services: KubernetesObject[] = [];
     for (const [, { object, kind }] of stored) {
       if (kind === 'Pod') pods.push({ value: object.value });
@@ -191,174 +162,9 @@ export class Cluster {
         for (const pod of expansion.pods) pods.push({ value: pod.value, owner: object.value });
       } else objects.push(object.value);
     }
-    objects.push(...this.#settlePods(pods, problems));
-    objects.push(...this.#settleServices(services, problems));
+    objects.push(...this.#lives.settle(pods, problems));
+    objects.push(...this.#services.settle(services, problems));
     this.#objects = [...missingNamespaces(objects), ...objects];
-  }
-
-  #settlePods(
-    pods: readonly { value: KubernetesObject; owner?: KubernetesObject }[],
-    problems: Problem[],
-  ): KubernetesObject[] {
-    const running = new Map<string, { value: KubernetesObject; owner?: KubernetesObject }>();
-    for (const pod of pods) {
-      const named = nameOf(pod.value);
-      if (named !== undefined) running.set(`${named.namespace}/${named.name}`, pod);
-    }
-    for (const [key, life] of this.#lives) {
-      const pod = running.get(key);
-      if (pod !== undefined && basisOf(pod.value) === life.basis) continue;
-      for (const pooled of life.pooled) for (const pool of this.#podPools) pool.release(pooled);
-      this.#lives.delete(key);
-    }
-    // Addresses that are given come first, so that an allotted one is never one of them.
-    const byKey = [...running].sort(([a], [b]) => (a < b ? -1 : 1));
-    const fixed = byKey.filter(([, { value }]) => givenAddresses(value).length > 0);
-    const free = byKey.filter(([, { value }]) => givenAddresses(value).length === 0);
-    const settled: KubernetesObject[] = [];
-    this.#pods = [];
-    for (const [key, { value, owner }] of [...fixed, ...free]) {
-      const life = this.#lives.get(key) ?? this.#birth(key, value, problems);
-      const object = this.#placed(value, owner, life);
-      settled.push(object);
-      const pod = this.#labPod(key, object, life);
-      if (pod !== undefined) this.#pods.push(pod);
-    }
-    this.#pods.sort((a, b) => (a.key < b.key ? -1 : 1));
-    return settled;
-  }
-
-  #birth(key: string, value: KubernetesObject, problems: Problem[]): Life {
-    const hostNetwork = objectOf(value.spec).hostNetwork === true;
-    const given = givenAddresses(value);
-    const pooled: Address[] = [];
-    let addresses: readonly Address[] = hostNetwork ? this.options.nodeAddresses : given;
-    if (!hostNetwork && given.length > 0) {
-      for (const one of given) {
-        const owner = [...this.#lives].find(([, life]) =>
-          life.addresses.some(({ text }) => text === one.text),
-        );
-        if (owner !== undefined) problems.push(taken(key, one, owner[0]));
-        else if (this.#podPools.some((pool) => pool.reserve(one))) pooled.push(one);
-      }
-    } else if (!hostNetwork) {
-      for (const pool of this.#podPools) {
-        const one = pool.take();
-        if (one !== undefined) pooled.push(one);
-      }
-      addresses = pooled;
-      if (addresses.length === 0) {
-        problems.push({
-          code: 'lab-addresses-exhausted',
-          severity: 'error',
-          message: `No address is left for the pod ${key}.`,
-          fix: 'Start the lab with a larger --pod-cidr.',
-        });
-      }
-    }
-    this.#births++;
-    const life = { uid: `lab-${this.#births}`, addresses, pooled, basis: basisOf(value) };
-    this.#lives.set(key, life);
-    return life;
-  }
-
-  /** The pod as a kubelet would report it. */
-  #placed(value: KubernetesObject, owner: KubernetesObject | undefined, life: Life): KubernetesObject {
-    const metadata = objectOf(value.metadata);
-    const spec = objectOf(value.spec);
-    const status = objectOf(value.status);
-    const ips = (list: readonly Address[]) => list.map(({ text }) => ({ ip: text }));
-    // A StatefulSet's pods have names in its headless Service.
-    const governed = owner?.kind === 'StatefulSet' ? textOf(objectOf(owner.spec).serviceName) : '';
-    return {
-      ...value,
-      metadata: { ...metadata, uid: life.uid },
-      spec: {
-        ...(governed === '' ? {} : { hostname: metadata.name, subdomain: governed }),
-        ...spec,
-        nodeName,
-      },
-      status: {
-        ...status,
-        phase: status.phase ?? 'Running',
-        podIP: life.addresses[0]?.text,
-        podIPs: ips(life.addresses),
-        hostIP: this.options.nodeAddresses[0]?.text,
-        hostIPs: ips(this.options.nodeAddresses),
-      },
-    };
-  }
-
-  #labPod(key: string, object: KubernetesObject, life: Life): LabPod | undefined {
-    const named = nameOf(object);
-    const spec = objectOf(object.spec);
-    const phase = objectOf(object.status).phase;
-    if (named === undefined || phase === 'Succeeded' || phase === 'Failed' || life.addresses.length === 0) {
-      return undefined;
-    }
-    return {
-      key,
-      namespace: named.namespace,
-      name: named.name,
-      uid: life.uid,
-      hostNetwork: spec.hostNetwork === true,
-      addresses: life.addresses,
-      ports: servedPorts(spec),
-    };
-  }
-
-  #settleServices(services: readonly KubernetesObject[], problems: Problem[]): KubernetesObject[] {
-    const keys = new Set(services.map((value) => serviceKey(value)));
-    for (const [key, held] of this.#services) {
-      if (keys.has(key)) continue;
-      for (const pooled of held.pooled) for (const pool of this.#servicePools) pool.release(pooled);
-      this.#services.delete(key);
-    }
-    const own = services.map((value) => ({ value, given: givenServiceAddresses(value) }));
-    const order = [
-      ...own.filter(({ given }) => given.length > 0),
-      ...own.filter(({ given }) => given.length === 0),
-    ];
-    return order.map(({ value, given }) => {
-      const spec = objectOf(value.spec);
-      if (spec.clusterIP === 'None' || spec.type === 'ExternalName') return value;
-      const key = serviceKey(value);
-      let held = this.#services.get(key);
-      if (
-        held === undefined ||
-        (given.length > 0 && given.some((one, i) => one.text !== held?.addresses[i]?.text))
-      ) {
-        held = this.#allotService(key, spec, given, problems);
-        this.#services.set(key, held);
-      }
-      const clusterIPs = held.addresses.map(({ text }) => text);
-      return { ...value, spec: { ...spec, clusterIP: clusterIPs[0], clusterIPs } };
-    });
-  }
-
-  #allotService(key: string, spec: PlainObject, given: readonly Address[], problems: Problem[]) {
-    const pooled: Address[] = [];
-    if (given.length > 0) {
-      for (const one of given) if (this.#servicePools.some((pool) => pool.reserve(one))) pooled.push(one);
-      return { addresses: given, pooled };
-    }
-    const families = Array.isArray(spec.ipFamilies)
-      ? spec.ipFamilies.map((name) => (name === 'IPv6' ? 6 : 4))
-      : spec.ipFamilyPolicy === 'SingleStack'
-        ? [this.#servicePools[0]?.family ?? 4]
-        : this.#servicePools.map((pool) => pool.family);
-    for (const family of families) {
-      const one = this.#servicePools.find((pool) => pool.family === family)?.take();
-      if (one !== undefined) pooled.push(one);
-    }
-    if (pooled.length === 0) {
-      problems.push({
-        code: 'lab-addresses-exhausted',
-        severity: 'error',
-        message: `No cluster address is left for the Service ${key}.`,
-      });
-    }
-    return { addresses: pooled, pooled };
   }
 
   #node(): KubernetesObject {
@@ -374,57 +180,10 @@ export class Cluster {
   }
 }
 
-function taken(key: string, address: Address, owner: string): Problem {
-  return {
-    code: 'lab-address-taken',
-    severity: 'error',
-    message: `The manifest gives ${key} the address ${address.text}, which ${owner} has already.`,
-    fix: 'Give one of the two another status.podIPs, or none.',
-  };
-}
-
 function storedKey({ value }: ManifestObject): string {
   const kind = recognise(value)?.name ?? String(value.kind);
   const named = nameOf(value);
   return `${kind} ${clusterScoped.has(kind) ? '' : named?.namespace}/${named?.name}`;
-}
-
-function serviceKey(value: KubernetesObject): string {
-  const named = nameOf(value);
-  return `${named?.namespace}/${named?.name}`;
-}
-
-function givenAddresses(value: KubernetesObject): Address[] {
-  if (objectOf(value.spec).hostNetwork === true) return [];
-  const status = objectOf(value.status);
-  return addressesFrom(status.podIPs, status.podIP);
-}
-
-function givenServiceAddresses(value: KubernetesObject): Address[] {
-  const spec = objectOf(value.spec);
-  return addressesFrom(spec.clusterIPs, spec.clusterIP);
-}
-
-/** A pod whose network changes is another pod; labels and ports may change during its life. */
-function basisOf(value: KubernetesObject): string {
-  const host = objectOf(value.spec).hostNetwork === true;
-  const phase = objectOf(value.status).phase;
-  const ended = phase === 'Succeeded' || phase === 'Failed';
-  return JSON.stringify([host, ended, givenAddresses(value).map(({ text }) => text)]);
-}
-
-function servedPorts(spec: PlainObject): ServedPort[] {
-  const sidecars = objectsOf(spec.initContainers).filter((container) => container.restartPolicy === 'Always');
-  const ports = new Map<string, ServedPort>();
-  for (const container of [...objectsOf(spec.containers), ...sidecars]) {
-    for (const { containerPort, protocol = 'TCP' } of objectsOf(container.ports)) {
-      if (typeof containerPort !== 'number' || !Number.isInteger(containerPort)) continue;
-      if (containerPort < 1 || containerPort > 65535) continue;
-      if (typeof protocol !== 'string' || !isProtocol(protocol)) continue;
-      ports.set(`${protocol}/${containerPort}`, { protocol, port: containerPort });
-    }
-  }
-  return [...ports.values()];
 }
 
 /** Namespace objects for those that are used or always there and that nobody declared. */

@@ -12,7 +12,7 @@ import type { ManifestObject } from '../manifests/object.js';
 import { nameOf, objectOf } from '../manifests/plain.js';
 import { parseAddress } from '../net/address.js';
 import type { ReferenceOptions } from '../policy/evaluate.js';
-import { type Changes, type Cluster, clusterDomain, type LabPod, nodeName } from './cluster.js';
+import { type Changes, type Cluster, clusterDomain, nodeName } from './cluster.js';
 import { DnsTable, resolvConf } from './dns.js';
 import { dnsPodKey, dnsServiceAddress } from './dns-objects.js';
 import { DnsServer } from './dns-server.js';
@@ -21,6 +21,7 @@ import { Externals } from './externals.js';
 import { LineClient } from './line-client.js';
 import { type Cell, Expectations, type Party, type PlannedProbe, partyOfPod, planProbes } from './matrix.js';
 import { measure, planQuestion } from './measure.js';
+import type { LabPod } from './pod-lives.js';
 import type {
   ExternalHost,
   LabPodStatus,

@@ -17,8 +17,8 @@ import {
   type ReferenceSide,
   type ReferenceVerdict,
 } from '../policy/evaluate.js';
-import type { LabPod } from './cluster.js';
 import type { ProbeResult, ServedPort } from './engine.js';
+import type { LabPod } from './pod-lives.js';
 
 /** Somebody who can send or answer: a pod, the node, or an external host of the lab. */
 export interface Party {

@@ -171,6 +171,20 @@ describe('the cluster that manifests describe', () => {
     });
   }
 
+  for (const [how, spec] of [
+    ['brings another along', ', clusterIP: 10.43.7.7'],
+    ['becomes headless', ', clusterIP: None'],
+  ] as const) {
+    it(`gives the next one the address of a Service that ${how}`, () => {
+      const cluster = bare();
+      const address = (name: string) =>
+        (find(cluster, 'Service', name)!.spec as { clusterIP?: string }).clusterIP;
+      cluster.apply(objects(service('web', ', clusterIP: 10.43.0.16')));
+      cluster.apply(objects(`${service('web', spec)}\n---\n${service('api', '')}`));
+      assert.equal(address('api'), '10.43.0.16');
+    });
+  }
+
   it('brings a DNS pod behind kube-dns at its usual address', () => {
     const cluster = new Cluster();
     assert.deepEqual(addresses(cluster), { 'kube-system/coredns': '10.42.0.2 fd42::2' });
