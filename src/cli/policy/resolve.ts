@@ -90,7 +90,9 @@ function ownNodeByName(
 /** The node that an end is, if none of its addresses is known. */
 function unplacedNode(directory: Directory, end: End): string | undefined {
   const pod = podOf(directory, end);
-  const name = end.kind === 'node' ? end.name : pod?.hostNetwork === true ? pod.nodeName : '';
+  // A hostNetwork pod that has finished is its node no longer.
+  const isNode = pod?.hostNetwork === true && !isFinished(pod);
+  const name = end.kind === 'node' ? end.name : isNode ? pod.nodeName : '';
   if (name === '' || directory.nodeAddresses(name)?.length !== 0) return undefined;
   return pod === undefined || typeof podAddresses(directory, pod) === 'string' ? name : undefined;
 }

@@ -87,6 +87,12 @@ describe('the front-end', () => {
       null,
     ],
     [
+      'a finished hostNetwork pod is no node, also where nobody knows the node’s address',
+      [x, pod('z', ['192.168.0.9'], { spec: { hostNetwork: true }, status: { phase: 'Succeeded' } })],
+      { from: 'a/z', to: 'a/x', port: 1 },
+      null,
+    ],
+    [
       'its address is nobody’s',
       [x, denyAll('x'), pod('z', ['10.0.0.9'], { status: { phase: 'Failed' } })],
       { from: '10.0.0.9', to: 'a/x', port: 1 },
