@@ -100,6 +100,8 @@ export class ServiceTable {
     if (was !== undefined) this.#selecting.remove(was, key);
     if (is !== undefined) this.#selecting.add(is, key);
     this.#dirty.add(key);
+    // Beyond the limit age decides who has room, and a Service made anew is young, whatever it shares with the one before.
+    if (this.#wanted > this.#most && before?.created !== after?.created) this.#moved = true;
     return { before: clusterAddresses(before), after: clusterAddresses(after) };
   }
 
