@@ -146,6 +146,14 @@ export class IdentityTable {
     for (const holder of this.#holders.get(name) ?? []) this.#dirty.add(holder);
   }
 
+  /** Any namespace may have changed, come or gone, also one that has no pods now. */
+  namespacesChanged(): void {
+    this.namespaces.forgetAll();
+    this.#index.forgetAll();
+    this.#unasked.forgetAll();
+    for (const holders of this.#holders.values()) for (const holder of holders) this.#dirty.add(holder);
+  }
+
   /** Gives every holder the identity that is right now; says which identities came and went. */
   settle(): IdentityChanges {
     this.#forgetUnused();
@@ -189,7 +197,8 @@ export class IdentityTable {
     const affected = new Set<Identity>();
     for (const term of this.#unused) {
       this.#terms.delete(term.text);
-      this.#index.delete(term);
+      const selector = this.#index.delete(term);
+      if (selector !== null) this.namespaces.forgetSelector(selector);
       this.#blocks.delete(term);
       if (this.#unaskedTerms.delete(term)) {
         this.#unasked.delete(term);

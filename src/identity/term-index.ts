@@ -40,6 +40,16 @@ export class NamespaceMatcher {
     this.#known.delete(name);
   }
 
+  /** Any namespace may have changed. */
+  forgetAll(): void {
+    this.#known.clear();
+  }
+
+  /** Nobody asks this any more: what is remembered is bounded by what is in force. */
+  forgetSelector(selector: Selector): void {
+    for (const answers of this.#known.values()) answers.delete(selector.text);
+  }
+
   #ask(selector: Selector, name: string): boolean {
     const namespace = this.#find(name);
     if (namespace !== undefined) return matches(selector, namespace.labels);
@@ -121,20 +131,27 @@ export class TermIndex {
     group.size++;
   }
 
-  delete(term: Term): void {
+  /** Gives back the namespace selector that no term asks about any more, if it was the last one. */
+  delete(term: Term): Selector | null {
     const { spec } = term;
-    if (spec.kind !== 'pods') return;
+    if (spec.kind !== 'pods') return null;
     const key = groupKey(spec);
     const group = this.#groups.get(key)!;
     group.places(term, (set) => set.delete(term));
-    if (--group.size > 0) return;
+    if (--group.size > 0) return null;
     this.#groups.delete(key);
     this.#forgetFor(group);
+    return group.selector;
   }
 
   /** The labels of a namespace changed. */
   forget(namespace: string): void {
     this.#ofNamespace.delete(namespace);
+  }
+
+  /** Those of any may have. */
+  forgetAll(): void {
+    this.#ofNamespace.clear();
   }
 
   /** Whether any term could hold for a pod of the namespace. */

@@ -186,11 +186,11 @@ export class PolicyCompiler {
       slice: new Set(),
     };
     if (touched === undefined) {
+      this.#identities.namespacesChanged();
       for (const kind of kinds) for (const key of this.#world.all(kind).keys()) keys[kind].add(key);
       for (const key of this.#pods.keys()) keys.pod.add(key);
       for (const key of this.#policies.keys()) keys.policy.add(key);
       for (const key of this.#nodes.keys()) keys.node.add(key);
-      for (const namespace of this.#podsByNamespace.keys()) keys.namespace.add(namespace);
       for (const key of this.#services.knownServices()) keys.service.add(key);
       for (const key of this.#services.knownSlices()) keys.slice.add(key);
     } else for (const { kind, key } of touched) keys[kind].add(key);
