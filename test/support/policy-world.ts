@@ -13,7 +13,7 @@ import type { ContainerPort, Pod } from '../../src/model/pod.js';
 import type { NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule } from '../../src/model/policy.js';
 import type { Protocol } from '../../src/model/protocol.js';
 import { type Operator, type Selector, selector } from '../../src/model/selector.js';
-import type { Service } from '../../src/model/service.js';
+import type { EndpointSlice, Service } from '../../src/model/service.js';
 import { World } from '../../src/model/world.js';
 import { type Address, address, parseAddress } from '../../src/net/address.js';
 import { cidr } from '../../src/net/cidr.js';
@@ -23,6 +23,7 @@ export const up = {
   pod: (object: Pod): WorldEvent => ({ type: 'upsert', kind: 'pod', object }),
   policy: (object: NetworkPolicy): WorldEvent => ({ type: 'upsert', kind: 'policy', object }),
   service: (object: Service): WorldEvent => ({ type: 'upsert', kind: 'service', object }),
+  slice: (object: EndpointSlice): WorldEvent => ({ type: 'upsert', kind: 'slice', object }),
   node: (object: Node): WorldEvent => ({ type: 'upsert', kind: 'node', object }),
 };
 

@@ -7,6 +7,8 @@ import { kinds, type WorldEvent } from '../../../src/model/event.js';
 import type { PolicyPeer, PolicyPort, PolicyRule } from '../../../src/model/policy.js';
 import type { Selector } from '../../../src/model/selector.js';
 import { World } from '../../../src/model/world.js';
+import { address } from '../../../src/net/address.js';
+import { cidr } from '../../../src/net/cidr.js';
 import {
   all,
   block,
@@ -124,11 +126,18 @@ const eventArb: fc.Arbitrary<WorldEvent> = fc.oneof(
         created: fc.constantFrom('', '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z'),
         terminating: fc.integer({ min: 0, max: 5 }),
         ports: fc.subarray(['http:80', 'http:81', 'dns:53/UDP', 'http:82/UDP']),
+        uid: fc.constantFrom('', '1', '2'),
+        told: fc.oneof(
+          { weight: 3, arbitrary: fc.constant<string[]>([]) },
+          { weight: 1, arbitrary: fc.subarray(['192.168.0.1', '10.0.0.2', 'fd00::1']) },
+        ),
       })
       .map((of) =>
         up.pod(
           makePod(`${of.namespace}/${of.name}`, of.own ?? usualAddresses(of.namespace, of.name), of.labels, {
             nodeName: of.node,
+            uid: of.uid,
+            hostAddresses: of.told.map(address),
             hostNetwork: of.host === 0,
             phase: of.phase as 'Running' | 'Succeeded',
             created: of.created,
@@ -141,8 +150,12 @@ const eventArb: fc.Arbitrary<WorldEvent> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc
-      .tuple(fc.constantFrom(...namespaceNames), fc.constantFrom('a', 'b', 'c'))
-      .map(([namespace, name]) => gone('pod', `${namespace}/${name}`)),
+      .tuple(
+        fc.constantFrom(...namespaceNames),
+        fc.constantFrom('a', 'b', 'c'),
+        fc.constantFrom(undefined, undefined, '1'),
+      )
+      .map(([namespace, name, uid]) => gone('pod', `${namespace}/${name}`, uid)),
   },
   {
     weight: 4,
@@ -172,8 +185,13 @@ const eventArb: fc.Arbitrary<WorldEvent> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc
-      .tuple(fc.constantFrom('one', 'two'), fc.subarray(['192.168.0.1', '10.0.0.3', 'fd00::2']))
-      .map(([name, own]) => up.node(makeNode(name, ...own))),
+      .tuple(
+        fc.constantFrom('one', 'two'),
+        fc.subarray(['192.168.0.1', '10.0.0.3', 'fd00::2']),
+        // Whose second address, the host's, a pod may claim or another node have.
+        fc.subarray(['10.0.0.0/29', 'fd00::/126', '192.168.0.0/24', '10.0.1.0/31']),
+      )
+      .map(([name, own, blocks]) => up.node({ ...makeNode(name, ...own), podCidrs: blocks.map(cidr) })),
   },
   { weight: 1, arbitrary: fc.constantFrom('one', 'two').map((name) => gone('node', name)) },
   {
@@ -282,4 +300,24 @@ test('a compiler that fell behind the journal looks at everything again', () => 
   world.apply(gone('policy', 'x/p'));
   for (let i = 0; i < 70_000; i++) world.apply(up.pod(makePod('x/b', '10.0.0.2', { app: `${i % 2}` })));
   same(compiler.update().image, compile(world, { allLocal: true }).image, 'behind');
+});
+
+test('nor does it remember a namespace that was gone when it looked', () => {
+  const world = World.of([
+    up.pod(makePod('x/a', '10.0.0.1')),
+    up.namespace(makeNamespace('y', { team: 'blue' })),
+    up.pod(makePod('y/b', '10.0.0.2')),
+    up.policy(
+      makePolicy('x/p', has({}), { ingress: [rule([pods(undefined, expression('team', 'NotIn', 'red'))])] }),
+    ),
+  ]);
+  const compiler = new Compiler(world, { allLocal: true });
+  compiler.update();
+  world.apply(gone('pod', 'y/b'));
+  compiler.update();
+  world.apply(gone('namespace', 'y'));
+  for (let i = 0; i < 70_000; i++) world.apply(up.pod(makePod('x/b', '10.0.0.3', { app: `${i % 2}` })));
+  compiler.update();
+  world.apply(up.pod(makePod('y/b', '10.0.0.2')));
+  same(compiler.update().image, compile(world, { allLocal: true }).image, 'a namespace told of later');
 });
