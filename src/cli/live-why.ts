@@ -55,11 +55,51 @@ function plain(end: End): QuestionEnd {
   return end.kind === 'address' ? { kind: 'address', address: end.address.text } : end;
 }
 
-/** The answer as text. Exported for its test. */
-export function printLiveWhy(answer: LiveExplanation): string {
-  const word = answer.allowed === null ? 'NO ANSWER' : answer.allowed ? 'ALLOWED' : 'DENIED';
+/** What several nodes say to one connection, which needs the leave of each. */
+export interface WholeExplanation {
+  readonly allowed: boolean | null;
+  /** In the order of the packet's way. */
+  readonly nodes: readonly LiveExplanation[];
+  /** Nodes that have a say and did not answer; they leave nothing but a denial certain. */
+  readonly failures?: readonly { readonly node: string; readonly message: string }[];
+}
+
+export function wholeOf(
+  nodes: readonly LiveExplanation[],
+  failures: readonly { readonly node: string; readonly message: string }[],
+): WholeExplanation {
+  const say = (what: boolean) => nodes.some(({ allowed }) => allowed === what);
+  const allowed = say(false) ? false : failures.length > 0 ? null : say(true) ? true : null;
+  return { allowed, nodes, ...(failures.length > 0 ? { failures } : {}) };
+}
+
+/** The verdict of all first, then what each node says. */
+export function printWholeWhy({ allowed, nodes, failures = [] }: WholeExplanation): string {
+  const lines = [`${wordOf(allowed)}: ${nodes[0]?.from} -> ${nodes[0]?.to}`];
+  for (const answer of nodes)
+    lines.push(
+      `  node ${answer.node}: ${wordOf(answer.allowed).toLowerCase()}${answer.reason === undefined ? '' : `, ${answer.reason}`}`,
+    );
+  for (const { node, message } of failures) lines.push(`  node ${node}: did not answer: ${message}`);
+  const asked = new Set([...nodes, ...failures].map(({ node }) => node));
+  return [
+    `${lines.join('\n')}\n`,
+    ...nodes.map((answer) =>
+      printLiveWhy({ ...answer, alsoAsk: answer.alsoAsk.filter((node) => !asked.has(node)) }, true),
+    ),
+  ].join('\n');
+}
+
+function wordOf(allowed: boolean | null): string {
+  return allowed === null ? 'NO ANSWER' : allowed ? 'ALLOWED' : 'DENIED';
+}
+
+/** The answer as text. `part`: others have answered too. An ALLOWED that is not the whole verdict names its node at once. */
+export function printLiveWhy(answer: LiveExplanation, part = false): string {
+  const whose =
+    part || (answer.allowed === true && answer.alsoAsk.length > 0) ? ` BY NODE ${answer.node}` : '';
   const lines = [
-    `${word}: ${answer.from} -> ${answer.to}`,
+    `${wordOf(answer.allowed)}${whose}: ${answer.from} -> ${answer.to}`,
     `  (as the switch of node ${answer.node} enforces it now: revision ${answer.acknowledged}, generation ${answer.generation || '-'})`,
   ];
   if (answer.reason !== undefined) lines.push(`  ${answer.reason}`);

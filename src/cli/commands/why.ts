@@ -6,7 +6,7 @@ import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
 import { type AgentOptions, withAgent, withAgentOptions, withAgents, withPodAgent } from '../connect.js';
 import { meansCluster } from '../far.js';
-import { askWhy, type LiveExplanation, podOf, printLiveWhy } from '../live-why.js';
+import { askWhy, podOf, printLiveWhy, printWholeWhy, type WholeExplanation, wholeOf } from '../live-why.js';
 import { type Chosen, formatOf, formatOption, jsonOption, print, printData } from '../output.js';
 import { policyWorld } from '../policy/load.js';
 import { refuseLosses, refuseUnreadable, reportProblems } from '../policy/problems.js';
@@ -47,6 +47,7 @@ export function register(program: Command): void {
       'after',
       `
 Without -f the running switch of this node is asked, which answers by the structure that it judges packets with.
+From afar every node that has a say is asked, and the first line is the verdict of all of them.
 A source's port, as in what weft drops prints, is left out of account. ICMP has no port: db/mysql/icmp.
 Exit status: 0 allowed, 1 denied, 2 no answer.
 
@@ -80,19 +81,12 @@ async function live(
 ): Promise<Answered> {
   if (options.ownNodeEgress !== undefined)
     throw new WeftError('usage', '--own-node-egress goes with -f; the running switch has its own setting.');
-  const answers = await askNodes(from, to, family, options);
-  const [first] = answers;
-  if (answers.length === 1 && first !== undefined) return [first, () => printLiveWhy(first)];
-  const all = {
-    // A connection needs the leave of each switch that judges it.
-    allowed: answers.some(({ allowed }) => allowed === false)
-      ? false
-      : answers.some(({ allowed }) => allowed === true)
-        ? true
-        : null,
-    nodes: answers,
-  };
-  return [all, () => answers.map(printLiveWhy).join('\n')];
+  const whole = await askNodes(from, to, family, options);
+  const [first] = whole.nodes;
+  // One node that everything is up to says all of it.
+  if (whole.nodes.length === 1 && whole.failures === undefined && first !== undefined)
+    return [first, () => printLiveWhy(first)];
+  return [whole, () => printWholeWhy(whole)];
 }
 
 /** Afar the node of the pod that starts the connection is asked, then those that it names. */
@@ -101,13 +95,25 @@ async function askNodes(
   to: string,
   family: 4 | 6 | undefined,
   options: WhyOptions,
-): Promise<readonly LiveExplanation[]> {
+): Promise<WholeExplanation> {
   const ask = (agent: AgentClient) => askWhy(agent, from, to, family);
   const pod = podOf(from, to);
   const answer = pod === null ? await withAgent(options, ask) : await withPodAgent(options, pod, ask);
-  if (answer.alsoAsk.length === 0 || !meansCluster(options) || options.node !== undefined) return [answer];
-  const others = await withAgents({ ...options, node: answer.alsoAsk }, ask);
-  return [answer, ...others.answers.map(({ value }) => value)];
+  if (answer.alsoAsk.length === 0 || !meansCluster(options) || options.node !== undefined)
+    return wholeOf([answer], []);
+  // Each by itself: what one of them cannot say takes nothing away from what the others do.
+  const others = await Promise.all(
+    answer.alsoAsk.map((node) =>
+      withAgents({ ...options, node: [node] }, ask).catch((error: unknown) => {
+        if (error instanceof WeftError) return { node, message: error.message };
+        throw error;
+      }),
+    ),
+  );
+  return wholeOf(
+    [answer, ...others.flatMap((one) => ('answers' in one ? one.answers.map(({ value }) => value) : []))],
+    others.flatMap((one) => ('answers' in one ? [] : [one])),
+  );
 }
 
 function ofFiles(

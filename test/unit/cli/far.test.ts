@@ -346,6 +346,33 @@ status: { podIPs: [{ ip: ${address} }] }
     ['one', 'two'],
     both.err(),
   );
+  // The first line is the whole verdict: here the node of the target turns it down, or cannot be asked.
+  const { one, two } = { one: nodes.get('one')!, two: nodes.get('two')! };
+  const { id: from } = one.running.agent.attachments.ports.find(({ kind }) => kind === 'pod')!;
+  one.double.explain = ({ destination }) => ({
+    generation: '1',
+    image: true,
+    from,
+    ways: [
+      {
+        destination: { address: destination, port: 80 },
+        egress: { basis: 'not-isolated', isolatedBy: [] },
+        ingress: { basis: 'elsewhere', isolatedBy: [] },
+      },
+    ],
+  });
+  two.double.explain = () => ({ image: false, from: 'host', generation: '1', ways: [] });
+  const denied = weft('why', 'shop/web', 'shop/db:80/TCP');
+  assert.equal(await denied.ended, 1, denied.err());
+  assert.match(
+    denied.out(),
+    /^DENIED: shop\/web -> shop\/db:80\/TCP\n {2}node one: allowed\n {2}node two: denied, .*\n\nALLOWED BY NODE one: [\s\S]*\nDENIED BY NODE two: /,
+  );
+  assert.doesNotMatch(denied.out(), /Ask on node/);
+  await two.running.stop();
+  const half = weft('why', 'shop/web', 'shop/db:80/TCP');
+  assert.equal(await half.ended, 2, half.out());
+  assert.match(half.out(), /^NO ANSWER: .*\n {2}node one: allowed\n {2}node two: did not answer: /);
   const nowhere = weft('capture', 'shop/none');
   assert.equal(await nowhere.ended, 2);
   assert.match(nowhere.err(), /answered 404 .*shop\/pods\/none/);
