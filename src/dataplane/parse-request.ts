@@ -243,9 +243,18 @@ function parseRoute(value: unknown, where: string): PortRoute {
   return { destination: network, source };
 }
 
-/** Throws FrameInvalid. */
-export function parseSettings(value: unknown): SwitchSettings {
-  const fields = object(value, 'settings');
+/** Throws FrameInvalid, unless `leftOut` is given: it is told what cannot be taken, and the rest counts. */
+export function parseSettings(value: unknown, leftOut?: (sentence: string) => void): SwitchSettings {
+  const taken = <Value>(parse: () => Value): Value | undefined => {
+    try {
+      return parse();
+    } catch (error) {
+      if (leftOut === undefined || !(error instanceof FrameInvalid)) throw error;
+      leftOut(error.message);
+      return undefined;
+    }
+  };
+  const fields = taken(() => object(value, 'settings')) ?? {};
   const numbers = [
     'connectionsPerPort',
     'fragmentsPerPort',
@@ -254,21 +263,30 @@ export function parseSettings(value: unknown): SwitchSettings {
     'flowEventsPerSecond',
   ] as const;
   const settings: Record<string, unknown> = {};
-  for (const name of numbers)
-    if (fields[name] !== undefined) settings[name] = whole(fields, name, 0, 0xffff_ffff, 'settings');
+  for (const name of numbers) {
+    if (fields[name] === undefined) continue;
+    const number = taken(() => whole(fields, name, 0, 0xffff_ffff, 'settings'));
+    if (number !== undefined) settings[name] = number;
+  }
   if (fields.timeouts !== undefined) {
-    const given = object(fields.timeouts, 'settings.timeouts');
+    const given = taken(() => object(fields.timeouts, 'settings.timeouts')) ?? {};
     const timeouts: Partial<Record<TimeoutName, number>> = {};
     for (const [name, seconds] of Object.entries(given)) {
-      if (!(timeoutNames as readonly string[]).includes(name))
-        throw new FrameInvalid(`settings.timeouts.${name} is none of ${timeoutNames.join(', ')}`);
-      if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= 31_536_000))
-        throw new FrameInvalid(`settings.timeouts.${name} is not between 0 and 31536000 seconds`);
-      timeouts[name as TimeoutName] = seconds;
+      const timeout = taken(() => parseTimeout(name, seconds));
+      if (timeout !== undefined) timeouts[timeout.name] = timeout.seconds;
     }
     settings.timeouts = timeouts;
   }
   return settings as SwitchSettings;
+}
+
+function parseTimeout(name: string, seconds: unknown): { name: TimeoutName; seconds: number } {
+  const known = timeoutNames.find((one) => one === name);
+  if (known === undefined)
+    throw new FrameInvalid(`settings.timeouts.${name} is none of ${timeoutNames.join(', ')}`);
+  if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= 31_536_000))
+    throw new FrameInvalid(`settings.timeouts.${name} is not between 0 and 31536000 seconds`);
+  return { name: known, seconds };
 }
 
 // ---- fields ----

@@ -4,11 +4,12 @@
  *
  * Files are replaced by rename, so a reader finds the old or the new one, never half of it. The run directory is on tmpfs: nothing here
  * has to survive a power cut, and a reboot empties it. A file that does not parse is told of and treated as absent: without an image
- * nothing passes, and the agent's next publication brings everything back.
+ * nothing passes, and the agent's next publication brings everything back. A port or a setting that this version does not know, as after a
+ * downgrade, is left out and told of: such a port is closed until the agent publishes, such a setting has its default, and the others go on.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { parsePort, parseSettings } from './parse-request.js';
+import { FrameInvalid, parsePort, parseSettings } from './parse-request.js';
 import type { PortSpec, SwitchSettings } from './protocol/desired-state.js';
 
 const stateVersion = 1;
@@ -40,6 +41,8 @@ export interface FoundState {
   readonly image: Buffer | null;
   /** Why a file that is there was not used. */
   readonly refused: readonly string[];
+  /** What of the state was left out, and why; the rest is used. */
+  readonly leftOut: readonly string[];
 }
 
 export class StateFolder {
@@ -53,16 +56,17 @@ export class StateFolder {
 
   read(): FoundState {
     const refused: string[] = [];
+    const leftOut: string[] = [];
     let state: SwitchState | null = null;
     const text = readIfThere(this.#state);
     if (text !== null) {
       try {
-        state = parseState(text.toString('utf8'));
+        state = parseState(text.toString('utf8'), (sentence) => leftOut.push(sentence));
       } catch (error) {
         refused.push(`${this.#state} is damaged or of another version: ${(error as Error).message}`);
       }
     }
-    return { state, image: readIfThere(this.#image), refused };
+    return { state, image: readIfThere(this.#image), refused, leftOut: state === null ? [] : leftOut };
   }
 
   /** What of it somebody has removed. */
@@ -82,13 +86,13 @@ export class StateFolder {
 /** The highest epoch that a switch of this run directory has welcomed, as far as it can be read; 0: none. */
 export function rememberedEpoch(runDirectory: string): number {
   try {
-    return parseState(readFileSync(join(runDirectory, stateName), 'utf8')).epoch;
+    return parseState(readFileSync(join(runDirectory, stateName), 'utf8'), () => {}).epoch;
   } catch {
     return 0;
   }
 }
 
-function parseState(text: string): SwitchState {
+function parseState(text: string, leftOut: (sentence: string) => void): SwitchState {
   const fields = JSON.parse(text) as Record<string, unknown>;
   if (fields.version !== stateVersion)
     throw new Error(`version ${String(fields.version)} instead of ${stateVersion}`);
@@ -99,14 +103,22 @@ function parseState(text: string): SwitchState {
   };
   const ports = (name: string): readonly PortSpec[] => {
     const value = fields[name];
-    if (Array.isArray(value)) return value.map((item, index) => parsePort(item, `${name}[${index}]`));
-    throw new Error(`${name} is not a list`);
+    if (!Array.isArray(value)) throw new Error(`${name} is not a list`);
+    return value.flatMap((item, index) => {
+      try {
+        return [parsePort(item, `${name}[${index}]`)];
+      } catch (error) {
+        if (!(error instanceof FrameInvalid)) throw error;
+        leftOut(error.message);
+        return [];
+      }
+    });
   };
   return {
     epoch: count('epoch'),
     revision: count('revision'),
     starts: count('starts'),
-    settings: parseSettings(fields.settings ?? {}),
+    settings: parseSettings(fields.settings ?? {}, leftOut),
     ports: ports('ports'),
     leaving: ports('leaving'),
   };

@@ -94,6 +94,8 @@ export class SwitchProcess implements SwitchService {
     const found = folder.read();
     for (const message of found.refused)
       options.log('state was refused; nothing passes before the agent publishes', { reason: message });
+    if (found.leftOut.length > 0)
+      options.log('some of the state was left out until the agent publishes', { reasons: found.leftOut });
     const before = found.state ?? emptyState;
     const self = new SwitchProcess(addon, options, folder, { ...before, starts: before.starts + 1 });
     self.#tryToRemember({});

@@ -276,6 +276,24 @@ describe('a node under weft-supervise', () => {
       await endTalkers();
     }
   });
+
+  test('a desired state that a newer version has written, with a time-out that this one does not know, is used without it', async () => {
+    await node.killAgent();
+    const { pid } = await node.query('status');
+    const lines = node.log('switch').length;
+    process.kill(pid, 'SIGSTOP');
+    const path = join(node.run, 'switch-state.json');
+    const { settings, ...state } = JSON.parse(readFileSync(path, 'utf8'));
+    const timeouts = { ...settings.timeouts, 'quic-closing': 5 };
+    writeFileSync(path, JSON.stringify({ ...state, settings: { ...settings, timeouts } }));
+    process.kill(pid, 'SIGKILL');
+    await node.switchUp(pid);
+    assert.match(node.log('switch').slice(lines), /quic-closing.*left out/);
+    assert.equal(await node.outcome('good', 'server', 80), 'answered', 'no agent is needed');
+    assert.notEqual(await node.outcome('bad', 'server', 80), 'answered', 'and nothing is open');
+    await node.startAgent();
+    await node.apply([onlyGood]);
+  });
 });
 
 describe('a node without weft-supervise', () => {
