@@ -55,7 +55,7 @@ int begin_budget() {
 void on_signal(int /*number*/, siginfo_t* info, void* /*context*/) {
   if (info->si_code != SI_TIMER) return;
   const int kept = errno;
-  if (info->si_value.sival_ptr == &rest) {
+  if (info->si_value.sival_ptr == static_cast<void*>(&rest)) {
     begin_budget();
   } else {
     const int64_t now = now_ns();
@@ -81,7 +81,7 @@ int make_timer(clockid_t clock, timer_t& timer) {
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = kSignal;
-  event.sigev_value.sival_ptr = &timer;
+  event.sigev_value.sival_ptr = static_cast<void*>(&timer);
   event.sigev_notify_thread_id = static_cast<pid_t>(::syscall(SYS_gettid));
   return ::timer_create(clock, &event, &timer);
 }

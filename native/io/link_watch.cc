@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <string_view>
 
-#include "io/netlink_attributes.h"
+#include "io/netlink_message.h"
 
 namespace weft::io {
 
@@ -75,35 +75,34 @@ bool LinkWatch::touched(const TapConfig& config) {
       touched = true;
       continue;
     }
-    std::span<const uint8_t> rest(buffer.data(), static_cast<size_t>(received));
-    while (rest.size() >= sizeof(nlmsghdr)) {
-      const auto header = load<nlmsghdr>(rest.data());
-      if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size()) break;
-      const std::span<const uint8_t> payload = rest.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
-      rest = rest.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
-      switch (header.nlmsg_type) {
-        case RTM_NEWLINK:
-        case RTM_DELLINK: {
-          if (payload.size() < sizeof(ifinfomsg)) break;
-          const int index = load<ifinfomsg>(payload.data()).ifi_index;
-          const bool named = name_of(payload) == config.ifname;
-          touched = touched || named || index == index_;
-          if (named) index_ = index;
-          break;
-        }
-        case RTM_NEWADDR:
-        case RTM_DELADDR:
-          if (payload.size() >= sizeof(ifaddrmsg))
-            touched = touched || std::cmp_equal(load<ifaddrmsg>(payload.data()).ifa_index, index_);
-          break;
-        case RTM_NEWROUTE:
-        case RTM_DELROUTE:
-          if (payload.size() >= sizeof(rtmsg)) touched = touched || concerns(payload, index_, config);
-          break;
-        default:
-          break;
-      }
+    for_each_message({buffer.data(), static_cast<size_t>(received)},
+                     [&](const nlmsghdr& header, std::span<const uint8_t> payload) {
+                       touched |= concerns_link(header.nlmsg_type, payload, config);
+                       return true;
+                     });
+  }
+}
+
+bool LinkWatch::concerns_link(uint16_t type, std::span<const uint8_t> payload, const TapConfig& config) {
+  switch (type) {
+    case RTM_NEWLINK:
+    case RTM_DELLINK: {
+      if (payload.size() < sizeof(ifinfomsg)) return false;
+      const int index = load<ifinfomsg>(payload.data()).ifi_index;
+      const bool named = name_of(payload) == config.ifname;
+      const bool ours = named || index == index_;
+      if (named) index_ = index;
+      return ours;
     }
+    case RTM_NEWADDR:
+    case RTM_DELADDR:
+      return payload.size() >= sizeof(ifaddrmsg) &&
+             std::cmp_equal(load<ifaddrmsg>(payload.data()).ifa_index, index_);
+    case RTM_NEWROUTE:
+    case RTM_DELROUTE:
+      return payload.size() >= sizeof(rtmsg) && concerns(payload, index_, config);
+    default:
+      return false;
   }
 }
 

@@ -7,6 +7,9 @@
 // routes that go with an interface that goes down (that is told of the interface).
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "base/result.h"
 #include "io/descriptor.h"
 #include "io/tap.h"
@@ -26,6 +29,8 @@ class LinkWatch {
 
  private:
   explicit LinkWatch(Descriptor socket) : socket_(std::move(socket)) {}
+  // Takes note of a new index.
+  bool concerns_link(uint16_t type, std::span<const uint8_t> payload, const TapConfig& config);
 
   Descriptor socket_;
   int index_ = 0;  // of the interface, as far as it was told

@@ -4,7 +4,7 @@
 
 #include <cerrno>
 
-#include "io/netlink_attributes.h"
+#include "io/netlink_message.h"
 #include "io/netlink_request.h"
 
 namespace weft::io {
@@ -43,18 +43,20 @@ int Netlink::transact(Request& request) {
       if (errno == EINTR) continue;
       return errno;
     }
-    std::span<const uint8_t> rest(buffer.data(), static_cast<size_t>(received));
-    while (rest.size() >= sizeof(nlmsghdr)) {
-      const auto header = load<nlmsghdr>(rest.data());
-      if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size()) break;
-      const std::span<const uint8_t> payload = rest.subspan(NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
-      rest = rest.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
-      if (header.nlmsg_seq != sequence_) continue;  // of a request that failed half-way
-      if (header.nlmsg_type == NLMSG_DONE) return 0;
-      if (header.nlmsg_type == NLMSG_ERROR)
-        return payload.size() >= 4 ? -load<int32_t>(payload.data()) : EBADMSG;
-      if (request.on_answer) request.on_answer(header.nlmsg_type, payload);
-    }
+    std::optional<int> end;
+    for_each_message({buffer.data(), static_cast<size_t>(received)},
+                     [&](const nlmsghdr& header, std::span<const uint8_t> payload) {
+                       if (header.nlmsg_seq != sequence_) return true;  // of a request that failed half-way
+                       if (header.nlmsg_type == NLMSG_DONE) {
+                         end = 0;
+                       } else if (header.nlmsg_type == NLMSG_ERROR) {
+                         end = payload.size() >= 4 ? -load<int32_t>(payload.data()) : EBADMSG;
+                       } else if (request.on_answer) {
+                         request.on_answer(header.nlmsg_type, payload);
+                       }
+                       return !end;
+                     });
+    if (end) return *end;
   }
 }
 

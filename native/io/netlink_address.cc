@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "io/netlink_attributes.h"
+#include "io/netlink_message.h"
 #include "io/netlink_request.h"
 
 namespace weft::io {

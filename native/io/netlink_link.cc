@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "io/netlink_attributes.h"
+#include "io/netlink_message.h"
 #include "io/netlink_request.h"
 
 namespace weft::io {

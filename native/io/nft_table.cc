@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "io/descriptor.h"
-#include "io/netlink_attributes.h"
+#include "io/netlink_message.h"
 
 namespace weft::io {
 
