@@ -6,6 +6,7 @@
  */
 import { Compiler, type CompileStats } from '../src/image/compile.js';
 import type { World } from '../src/model/world.js';
+import { clocked, type Spread, spread } from './processor-time.js';
 import {
   apps,
   large,
@@ -21,29 +22,10 @@ import {
 interface Figures {
   readonly name: string;
   readonly scratchMs: number;
-  readonly change: Readonly<
-    Record<string, { readonly p50: number; readonly p99: number; readonly max: number }>
-  >;
+  readonly change: Readonly<Record<string, Spread>>;
   readonly heapMb: number;
   readonly peakRssMb: number;
   readonly stats: CompileStats;
-}
-
-/**
- * Milliseconds of processor time, all threads of the process counted (so the collector and the optimiser are in it). On an idle machine that is
- * the time on the clock or more; on a busy one the clock would measure the neighbours.
- */
-function clocked(work: () => void): number {
-  const before = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
-}
-
-function quantiles(samples: readonly number[]) {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
-  return { p50: at(0.5), p99: at(0.99), max: sorted[sorted.length - 1]! };
 }
 
 /** Every change is one event and one image. */
@@ -80,11 +62,11 @@ function measureChanges(size: Size, world: World, compiler: Compiler, rounds: nu
     world.put('pod', { ...pod, labels: new Map(pod.labels).set('app', apps[random(apps.length)]!) });
   };
   return {
-    'remote pod, labels nobody asks for': quantiles(timed(relabel, any)),
-    'any pod, another app': quantiles(timed(appOnly, any)),
-    'any pod comes or goes': quantiles(timed(toggle, any)),
-    'local pod comes or goes': quantiles(timed(toggle, local)),
-    'a policy in force gets other rules': quantiles(timed(reruled, () => random(rules.length))),
+    'remote pod, labels nobody asks for': spread(timed(relabel, any)),
+    'any pod, another app': spread(timed(appOnly, any)),
+    'any pod comes or goes': spread(timed(toggle, any)),
+    'local pod comes or goes': spread(timed(toggle, local)),
+    'a policy in force gets other rules': spread(timed(reruled, () => random(rules.length))),
   };
 }
 

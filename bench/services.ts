@@ -8,20 +8,8 @@ import { Compiler } from '../src/image/compile.js';
 import type { EndpointSlice, Service } from '../src/model/service.js';
 import { World } from '../src/model/world.js';
 import { address } from '../src/net/address.js';
+import { clocked, spread } from './processor-time.js';
 import { randomness } from './worlds.js';
-
-function clocked(work: () => void): number {
-  const before = process.cpuUsage();
-  work();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
-}
-
-function quantiles(samples: readonly number[]) {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
-  return { p50: at(0.5), p99: at(0.99), max: sorted[sorted.length - 1]! };
-}
 
 const nodes = 20;
 const nameOf = (i: number) => `s${i}`;
@@ -88,7 +76,7 @@ function measure(services: number, endpoints: number, rounds: number) {
       change(round);
       return clocked(() => compiler.update());
     });
-    return quantiles(samples.slice(rounds >> 2));
+    return spread(samples.slice(rounds >> 2));
   };
   globalThis.gc?.();
   const change = {

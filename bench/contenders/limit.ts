@@ -3,7 +3,7 @@
  * what a switch on TAPs could reach at best if it were only a simple pump.
  */
 import { join } from 'node:path';
-import { packageRoot } from '../../src/lab/node-processes.js';
+import { packageRoot } from '../../src/dataplane/package-root.js';
 import type { Contender, Running, Site } from './contender.js';
 import { ground, onStage } from './site.js';
 

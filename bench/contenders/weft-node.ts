@@ -13,7 +13,8 @@ import { fileURLToPath } from 'node:url';
 import { AgentClient } from '../../src/agent/client.js';
 import type { AgentAnswers } from '../../src/agent/protocol.js';
 import { loadAddon } from '../../src/dataplane/addon.js';
-import { nodeFlags, packageRoot } from '../../src/lab/node-processes.js';
+import { packageRoot } from '../../src/dataplane/package-root.js';
+import { nodeFlags } from '../../src/lab/node-processes.js';
 import type { Program, Stage } from './site.js';
 import { weftNodeName } from './weft-objects.js';
 

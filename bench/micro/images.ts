@@ -18,6 +18,7 @@ import { type Address, addressOf } from '../../src/net/address.js';
 import { blockOf } from '../../src/net/cidr.js';
 import { weftNodeName, worldObjects } from '../contenders/weft-objects.js';
 import { benchWorld } from '../contenders/world.js';
+import { randomness } from '../worlds.js';
 
 /** fd42::x for 10.42.0.x, and fd43::100 for the Service: what weft-bench-packet sends with. */
 function alsoV6(address: Address, prefix: number): Address {
@@ -69,17 +70,6 @@ const sizes: Readonly<Record<'small' | 'large', Size>> = {
 const apps = 10;
 const flowCount = 1_000;
 const port = 8080;
-
-/** xorshift32: the same worlds on every machine. */
-function randomness(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % below;
-  };
-}
 
 const namespaceName = (i: number) => `ns-${i}`;
 const v4 = (value: number): Address => addressOf([0, 0, 0xffff, value >>> 0]);

@@ -11,7 +11,7 @@
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { packageRoot } from '../../src/lab/node-processes.js';
+import { packageRoot } from '../../src/dataplane/package-root.js';
 import type { Pod } from '../../src/model/pod.js';
 import { contenderNamed } from '../contenders/all.js';
 import type { BenchPod, Running, Site } from '../contenders/contender.js';

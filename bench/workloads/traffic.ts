@@ -3,14 +3,14 @@
  * sample, so that no sample begins with what another has left in a socket. The same program drives every contender.
  */
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageRoot } from '../../src/dataplane/package-root.js';
 import { allowedPorts, type Running } from '../contenders/contender.js';
 import { Program, run } from '../contenders/site.js';
 import { withoutHalts } from './halt-poll.js';
 
 /** `deploy/build.sh bench` makes it. */
-export const trafficProgram = join(checkout(), 'build/bench/weft-traffic');
+export const trafficProgram = join(packageRoot(), 'build/bench/weft-traffic');
 
 /** The server listens here for its clients' requests; always at the pod's own address. */
 const controlPort = allowedPorts.first;
@@ -19,16 +19,6 @@ export const dataPort = allowedPorts.first + 1;
 
 /** Seconds of traffic before the measurement begins: TCP's window has opened, tables and caches hold the flow. */
 const warmSeconds = 0.2;
-
-function checkout(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'binding.gyp'))) {
-    const parent = dirname(folder);
-    if (parent === folder) return process.cwd();
-    folder = parent;
-  }
-  return folder;
-}
 
 export interface TrafficOptions {
   /** Send to the virtual address instead of the pod's. */

@@ -9,9 +9,9 @@
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { WeftError } from '../errors/problem.js';
+import { packageRoot } from './package-root.js';
 import type { ConnectionReport, CountersReport, ExplainReport, PortOrigin } from './protocol/answers.js';
 import type { PortSpec, SwitchSettings } from './protocol/desired-state.js';
 import type { CaptureEvent, FlowEvent, TrialCounts, TrialEvent } from './protocol/events.js';
@@ -303,11 +303,4 @@ export function loadFrom(candidates: readonly string[]): Addon {
       `${tried.join('\n')}\n` +
       'Build it with `npm run build:native` (needs g++ ≥ 12, make and python3; `npm run setup` installs them), or set WEFT_ADDON to a built weft.node.',
   );
-}
-
-/** The nearest folder above this file with a package.json: the same from a checkout's `dist` and from an installed package. */
-function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'binding.gyp')) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
 }

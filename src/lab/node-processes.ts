@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { packageRoot } from '../dataplane/package-root.js';
 import { WeftError } from '../errors/problem.js';
 
 export interface NodeOptions {
@@ -98,11 +99,4 @@ export function commandLine(): string[] {
 export function nodeFlags(): string[] {
   const lines = readFileSync(join(packageRoot(), 'deploy', 'node-flags'), 'utf8').split('\n');
   return lines.filter((line) => line.startsWith('--'));
-}
-
-/** The folder of the package: with `build/bin` and `config/examples` in it. */
-export function packageRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'binding.gyp')) && dirname(folder) !== folder) folder = dirname(folder);
-  return folder;
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { TestNode } from '../support/node.js';
+import { onlyFrom } from '../support/only-from.js';
 import { readPcapng } from '../support/pcapng.js';
 import { pause } from '../support/talk.js';
 import { until } from '../support/weft.js';
@@ -19,18 +20,7 @@ describe('weft capture', () => {
   before(async () => {
     node = await TestNode.start();
     await node.addPods({ server: { ports: ['80/TCP', '53/UDP'] }, good: {}, bad: {} });
-    await node.apply([
-      {
-        apiVersion: 'networking.k8s.io/v1',
-        kind: 'NetworkPolicy',
-        metadata: { namespace: 'test', name: 'only-good' },
-        spec: {
-          podSelector: { matchLabels: { name: 'server' } },
-          policyTypes: ['Ingress'],
-          ingress: [{ from: [{ podSelector: { matchLabels: { name: 'good' } } }] }],
-        },
-      },
-    ]);
+    await node.apply([onlyFrom('good')]);
   });
   after(async () => {
     for (const child of running) child.kill('SIGKILL');
@@ -77,7 +67,7 @@ describe('weft capture', () => {
     const talk = packets.filter(({ data }) => data.readUInt16BE(12) === 0x0800);
     assert.ok(talk.length >= 6, `${talk.length} packets`);
     for (const { comment, length, data } of talk) {
-      assert.equal(comment, 'allowed by ingress test/only-good[0]');
+      assert.equal(comment, 'allowed by ingress test/only[0]');
       assert.equal(data.length, length, 'nothing is cut off');
     }
     // pcapng draft section 4.3.1: direction in the lowest two bits, 1 inbound, 2 outbound, seen from the pod.

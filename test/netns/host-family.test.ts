@@ -40,9 +40,8 @@ for (const { family, node: nodeAddress, standIn, second, far } of lacking) {
       node = await TestNode.start({
         netns: net.netns('host'),
         config: {
-          host: { enabled: 'on', root: net.root },
+          ...net.config,
           node: { addresses: [nodeAddress] },
-          network: { hostInterface: 'weft0' },
           policy: { denyAction: { egress: 'reject', ingress: 'reject' } },
         },
       });

@@ -73,14 +73,7 @@ test('address and default route of an uplink outlive that the agent turns forwar
   assert.equal(setting('all.forwarding'), '0');
   advertise(1000);
   await until('the host has both', 10, () => routeLeft() !== null && addressLeft() !== null);
-  node = await TestNode.start({
-    netns: net.netns('host'),
-    config: {
-      host: { enabled: 'on', root: net.root },
-      node: { addresses: [] },
-      network: { hostInterface: 'weft0' },
-    },
-  });
+  node = await TestNode.start({ netns: net.netns('host'), config: net.config });
   await until('the host forwards', 15, () => setting('all.forwarding') === '1');
   assert.equal(setting('up0.accept_ra'), '2');
   // The kernel forgets the routes of interfaces that would take no more advertisements the moment it begins to forward.

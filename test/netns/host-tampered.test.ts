@@ -17,14 +17,7 @@ const patience = 12;
 
 before(async () => {
   net.run('host', 'sysctl', '-qw', 'net.ipv6.conf.up0.accept_ra=1');
-  node = await TestNode.start({
-    netns: net.netns('host'),
-    config: {
-      host: { enabled: 'on', root: net.root },
-      node: { addresses: [] },
-      network: { hostInterface: 'weft0' },
-    },
-  });
+  node = await TestNode.start({ netns: net.netns('host'), config: net.config });
   await node.addPods({
     one: { hostPorts: [{ protocol: 'TCP', hostPort: 8090, containerPort: 8080, hostIP: '' }] },
   });

@@ -95,9 +95,7 @@ before(async () => {
   node = await TestNode.start({
     netns: net.netns('host'),
     config: {
-      host: { enabled: 'on', root: net.root },
-      node: { addresses: [] },
-      network: { hostInterface: 'weft0' },
+      ...net.config,
       policy: { denyAction: { egress: 'reject', ingress: 'reject' } },
     },
   });

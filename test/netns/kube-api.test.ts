@@ -11,22 +11,10 @@ import type { StatusAnswer } from '../../src/agent/protocol/answers.js';
 import { type ApiObject, ApiServer } from '../support/api-server.js';
 import { authority } from '../support/certificate.js';
 import { TestNode } from '../support/node.js';
+import { onlyFrom } from '../support/only-from.js';
 import { endTalkers } from '../support/talk.js';
 import { startTraffic } from '../support/traffic.js';
 import { until } from '../support/weft.js';
-
-function onlyFrom(name: string): ApiObject {
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: { namespace: 'test', name: 'only' },
-    spec: {
-      podSelector: { matchLabels: { name: 'server' } },
-      policyTypes: ['Ingress'],
-      ingress: [{ from: [{ podSelector: { matchLabels: { name } } }] }],
-    },
-  };
-}
 
 describe('a node on the Kubernetes API', () => {
   let api: ApiServer;

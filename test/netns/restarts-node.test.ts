@@ -8,25 +8,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { TestNode } from '../support/node.js';
+import { onlyFrom } from '../support/only-from.js';
 import { endTalkers, pause, Talker } from '../support/talk.js';
 import { until } from '../support/weft.js';
-
-const onlyGood = {
-  apiVersion: 'networking.k8s.io/v1',
-  kind: 'NetworkPolicy',
-  metadata: { namespace: 'test', name: 'only-good' },
-  spec: {
-    podSelector: { matchLabels: { name: 'server' } },
-    policyTypes: ['Ingress'],
-    ingress: [{ from: [{ podSelector: { matchLabels: { name: 'good' } } }] }],
-  },
-};
 
 async function startNode(supervised: boolean): Promise<TestNode> {
   const node = await TestNode.start({ supervised });
   try {
     await node.addPods({ server: { ports: ['80/TCP', '53/UDP'] }, good: {}, bad: {} });
-    await node.apply([onlyGood]);
+    await node.apply([onlyFrom('good')]);
   } catch (error) {
     await node.end();
     throw error;
@@ -115,7 +105,7 @@ describe('a node under weft-supervise', () => {
       await node.killAgent();
       await traffic.goesOn(5);
       await node.startAgent();
-      await node.apply([onlyGood]);
+      await node.apply([onlyFrom('good')]);
       await traffic.goesOn(5);
     }
     assert.equal(await traffic.finish(), 0, 'datagrams lost');
@@ -157,7 +147,7 @@ describe('a node under weft-supervise', () => {
       assert.equal(report.status, 'live');
       assert.equal(report.origin, 'adopted', 'its descriptor came from the supervisor');
     }
-    await node.apply([onlyGood]);
+    await node.apply([onlyFrom('good')]);
   });
 
   test('switch and agent killed at once come back to the same state', async () => {
@@ -169,7 +159,7 @@ describe('a node under weft-supervise', () => {
     await node.switchUp(pid);
     await traffic.goesOn(10);
     await node.startAgent();
-    await node.apply([onlyGood]);
+    await node.apply([onlyFrom('good')]);
     await traffic.goesOn(5);
     await traffic.finish();
   });
@@ -264,7 +254,7 @@ describe('a node under weft-supervise', () => {
       assert.match(node.log('switch').slice(lines), word, name);
       assert.notEqual(await node.outcome('good', 'server', 80), 'answered', `${name}: closed`);
       await node.startAgent();
-      await node.apply([onlyGood]);
+      await node.apply([onlyFrom('good')]);
       await until(
         `${name}: the agent mends it`,
         5,

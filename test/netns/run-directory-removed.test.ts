@@ -12,20 +12,10 @@ import type { StatusAnswer } from '../../src/agent/protocol/answers.js';
 import { ApiServer } from '../support/api-server.js';
 import { authority } from '../support/certificate.js';
 import { TestNode } from '../support/node.js';
+import { onlyFrom } from '../support/only-from.js';
 import { endTalkers } from '../support/talk.js';
 import { startTraffic } from '../support/traffic.js';
 import { until } from '../support/weft.js';
-
-const onlyGood = {
-  apiVersion: 'networking.k8s.io/v1',
-  kind: 'NetworkPolicy',
-  metadata: { namespace: 'test', name: 'only-good' },
-  spec: {
-    podSelector: { matchLabels: { name: 'server' } },
-    policyTypes: ['Ingress'],
-    ingress: [{ from: [{ podSelector: { matchLabels: { name: 'good' } } }] }],
-  },
-};
 
 let api: ApiServer;
 let node: TestNode;
@@ -50,7 +40,7 @@ before(async () => {
   );
   node = await TestNode.start({ api, config: { kubernetes: { mode: 'auto', kubeconfig } } });
   await node.addPods({ server: { ports: ['80/TCP'] }, good: {}, bad: {} });
-  await node.apply([onlyGood]);
+  await node.apply([onlyFrom('good')]);
 });
 afterEach(endTalkers);
 after(async () => {
@@ -85,7 +75,7 @@ for (const [what, remove] of [
 
     await node.killAgent();
     await node.startAgent();
-    await node.apply([onlyGood]);
+    await node.apply([onlyFrom('good')]);
     const again = await status();
     assert.ok(again.epoch > epoch, `epoch ${again.epoch} after ${epoch}`);
     assert.equal(again.ready, true);

@@ -41,14 +41,7 @@ before(async () => {
   );
   net.run('host', 'sysctl', '-qw', 'net.ipv6.conf.up0.accept_ra=1');
   clean = snapshot();
-  node = await TestNode.start({
-    netns: net.netns('host'),
-    config: {
-      host: { enabled: 'on', root: net.root },
-      node: { addresses: [] },
-      network: { hostInterface: 'weft0' },
-    },
-  });
+  node = await TestNode.start({ netns: net.netns('host'), config: net.config });
 });
 
 after(async () => {

@@ -205,19 +205,24 @@ export class ApiServer extends ApiStore {
 
   // ---- requests
 
-  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(request.url ?? '/', 'http://server');
-    const parts: Buffer[] = [];
-    for await (const part of request) parts.push(part as Buffer);
-    const seen: SeenRequest = {
+  #note(request: IncomingMessage, url: URL, body: string): SeenRequest {
+    const seen = {
       method: request.method ?? '',
       path: url.pathname,
       query: Object.fromEntries(url.searchParams),
       authorization: request.headers.authorization,
       certificate: certificateName(request.socket),
-      body: Buffer.concat(parts).toString(),
+      body,
     };
     this.seen.push(seen);
+    return seen;
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', 'http://server');
+    const parts: Buffer[] = [];
+    for await (const part of request) parts.push(part as Buffer);
+    const seen = this.#note(request, url, Buffer.concat(parts).toString());
     const wrong = this.misbehave(seen);
     if (wrong === 'silence') return;
     if (wrong === 'cut') {
@@ -247,15 +252,7 @@ export class ApiServer extends ApiStore {
 
   #upgrade(request: IncomingMessage, socket: Duplex): void {
     const url = new URL(request.url ?? '/', 'http://server');
-    const seen: SeenRequest = {
-      method: request.method ?? '',
-      path: url.pathname,
-      query: Object.fromEntries(url.searchParams),
-      authorization: request.headers.authorization,
-      certificate: certificateName(request.socket),
-      body: '',
-    };
-    this.seen.push(seen);
+    const seen = this.#note(request, url, '');
     const refuseIt = (status: number, message: string) => {
       const body = JSON.stringify(statusObject(status, message));
       socket.end(

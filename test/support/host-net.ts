@@ -90,6 +90,15 @@ export class HostNet {
     }
   }
 
+  /** What a node on the host is configured with: it sets the host up, and has a port there. */
+  get config() {
+    return {
+      host: { enabled: 'on' as const, root: this.root },
+      node: { addresses: [] as string[] },
+      network: { hostInterface: 'weft0' },
+    };
+  }
+
   /** A folder that plays the host's root for the files of network managers. */
   get root(): string {
     this.#root ??= this.#pods.runDirectory();

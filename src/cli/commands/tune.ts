@@ -8,8 +8,8 @@ import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
+import { packageRoot } from '../../dataplane/package-root.js';
 import { WeftError } from '../../errors/problem.js';
-import { packageRoot } from '../../lab/node-processes.js';
 
 const program = fileURLToPath(new URL('../../../bench/tune/run.js', import.meta.url));
 

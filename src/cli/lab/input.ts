@@ -1,9 +1,9 @@
 /** Manifests for a lab: files, folders, standard input, or one of the bundled examples. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { packageRoot } from '../../dataplane/package-root.js';
 import { closestName } from '../../errors/closest.js';
 import { WeftError } from '../../errors/problem.js';
-import { packageRoot } from '../../lab/node-processes.js';
 import type { SentObject } from '../../lab/protocol.js';
 import { readManifests } from '../../manifests/read.js';
 import { validateObjects } from '../../manifests/validate.js';
