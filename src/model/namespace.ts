@@ -1,3 +1,4 @@
+/** A Namespace, as policy sees it. */
 import type { SourceRef } from '../errors/problem.js';
 import type { Labels } from './labels.js';
 

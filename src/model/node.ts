@@ -1,3 +1,4 @@
+/** A Node of the cluster, and the addresses in its pod CIDRs that stand for it. */
 import type { SourceRef } from '../errors/problem.js';
 import { type Address, addressOf } from '../net/address.js';
 import type { Cidr } from '../net/cidr.js';

@@ -1,3 +1,4 @@
+/** A Pod, as far as policy, Services and its host ports need it. */
 import type { SourceRef } from '../errors/problem.js';
 import type { Address } from '../net/address.js';
 import type { Labels } from './labels.js';

@@ -1,3 +1,4 @@
+/** A Service and the slices of its endpoints, as the API has them. */
 import type { SourceRef } from '../errors/problem.js';
 import type { Address, Family } from '../net/address.js';
 import type { Cidr } from '../net/cidr.js';

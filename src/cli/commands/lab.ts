@@ -1,21 +1,19 @@
 /** `weft lab`: a cluster's worth of pods on one machine, to try policies with real traffic. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { parse as parseYaml } from 'yaml';
 import { WeftError } from '../../errors/problem.js';
 import { enter, shellCommand } from '../../lab/enter.js';
 import { runFirstProcess } from '../../lab/first-process.js';
 import { type FoundLab, findLabs, firstProcessCommand, LabClient, usualName } from '../../lab/launch.js';
-import type { LabOptions, ProbeSelection, Question } from '../../lab/protocol.js';
-import { isMisread, parseTarget } from '../ends.js';
+import type { LabOptions } from '../../lab/protocol.js';
 import { exampleFolder, exampleNames, readNames, readObjects } from '../lab/input.js';
+import { type Named, nameOption, outputOption } from '../lab/options.js';
+import { type ProbeOptions, probe, probeOptions, selectionOf } from '../lab/probe.js';
 import { columns, type Format, printData, printMatrix, printStatus } from '../lab/report.js';
-import { Progress, showApplied, startLab } from '../lab/session.js';
+import { Progress, showApplied, startLab, withLab } from '../lab/session.js';
 import { watchFolder } from '../lab/watch.js';
 import { counted } from '../output.js';
 
-interface Named {
-  readonly name: string;
-}
 interface UpOptions extends Named {
   readonly file?: string[];
   readonly example?: string;
@@ -25,20 +23,6 @@ interface UpOptions extends Named {
   readonly mtu: number;
   readonly set?: string[];
 }
-interface ProbeOptions extends Named {
-  readonly output: Format;
-  readonly services?: boolean;
-  readonly from?: string[];
-  readonly to?: string[];
-  readonly family?: '4' | '6';
-  readonly all?: boolean;
-}
-
-const nameOption = () => new Option('--name <name>', 'which lab, where there are several').default(usualName);
-const outputOption = () =>
-  new Option('-o, --output <format>', 'how to print')
-    .choices(['table', 'wide', 'json', 'yaml'])
-    .default('table');
 const wholeNumber = (text: string): number => {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('A whole number is needed.');
   return Number(text);
@@ -129,16 +113,6 @@ export function register(program: Command): void {
     .action((options: string) => runFirstProcess(JSON.parse(options) as LabOptions));
 }
 
-/** A connection for one piece of work; an open one would keep the command from ending. */
-async function withLab<T>(name: string, work: (client: LabClient) => Promise<T>): Promise<T> {
-  const client = await LabClient.connect(name);
-  try {
-    return await work(client);
-  } finally {
-    client.close();
-  }
-}
-
 function startOptions(command: Command): Command {
   return command
     .option('-f, --file <path...>', 'manifests: files, folders, - for standard input')
@@ -157,20 +131,6 @@ function startOptions(command: Command): Command {
       '--set <option=value...>',
       "an option of the node's configuration, such as policy.denyAction.ingress=reject",
     );
-}
-
-function probeOptions(command: Command): Command {
-  return command
-    .addOption(nameOption())
-    .addOption(outputOption())
-    .option('--services', 'Services by their cluster addresses too')
-    .option(
-      '--from <end...>',
-      'only these sources: NAMESPACE/POD, NAMESPACE/*, node/lab, an external address',
-    )
-    .option('--to <end...>', 'only these destinations')
-    .addOption(new Option('--family <family>', 'only IPv4 or IPv6').choices(['4', '6']))
-    .option('--all', "the lab's own pods (DNS) too");
 }
 
 function labOptions(name: string, options: Omit<UpOptions, 'name'>, attached: boolean): LabOptions {
@@ -254,58 +214,6 @@ async function change(type: 'apply' | 'delete', options: Named & { readonly file
   await withLab(options.name, async (client) => {
     showApplied(await client.request(type, { objects }), new Progress());
   });
-}
-
-function selectionOf(options: ProbeOptions): ProbeSelection {
-  return {
-    ...(options.services === true ? { services: true } : {}),
-    ...(options.all === true ? { all: true } : {}),
-    ...(options.from === undefined ? {} : { from: options.from }),
-    ...(options.to === undefined ? {} : { to: options.to }),
-    ...(options.family === undefined ? {} : { families: [options.family === '4' ? 4 : 6] }),
-  };
-}
-
-async function probe(
-  from: string | undefined,
-  target: string | undefined,
-  options: ProbeOptions,
-): Promise<void> {
-  if (from !== undefined && target === undefined)
-    throw new WeftError(
-      'usage',
-      'Name both ends, for example `weft lab probe web/frontend db/mysql:3306`, or none.',
-    );
-  await withLab(options.name, async (client) => {
-    const { cells } =
-      from === undefined || target === undefined
-        ? await client.request('probe', { selection: selectionOf(options) })
-        : await client.request('ask', { questions: [questionOf(from, target, options)] });
-    printMatrix(cells, from === undefined || options.output !== 'table' ? options.output : 'wide');
-    process.exitCode = cells.every(({ agrees }) => agrees) ? 0 : 1;
-  });
-}
-
-function questionOf(from: string, text: string, options: ProbeOptions): Question {
-  const target = parseTarget(text);
-  if (isMisread(target)) throw new WeftError('usage', target.error);
-  const { end, port, protocol = 'TCP' } = target;
-  if (typeof port !== 'number' || protocol === 'ICMP')
-    throw new WeftError(
-      'usage',
-      `"${text}": a probe needs a port number and TCP, UDP or SCTP, for example db/mysql:3306/TCP.`,
-    );
-  const to =
-    end.kind === 'address'
-      ? end.address.text
-      : end.kind === 'service'
-        ? `svc/${end.namespace}/${end.name}`
-        : end.kind === 'node'
-          ? `node/${end.name}`
-          : `${end.namespace}/${end.name}`;
-  const family =
-    options.family === undefined ? {} : { family: options.family === '4' ? (4 as const) : (6 as const) };
-  return { from: /[/:]|^[\d.]+$/.test(from) ? from : `default/${from}`, to, port, protocol, ...family };
 }
 
 async function watch(options: ProbeOptions & { readonly file: string[] }): Promise<void> {

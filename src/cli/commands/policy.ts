@@ -1,3 +1,4 @@
+/** `weft policy`: its commands, each in a file of its own. */
 import type { Command } from 'commander';
 import { registerLint } from '../lint/command.js';
 import { registerAudit } from '../policy/audit.js';

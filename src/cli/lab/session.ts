@@ -1,4 +1,4 @@
-/** Starting a lab from the command line: progress on standard error, manifests applied, a sentence for every problem. */
+/** The command line's session with a lab: started or found, progress on standard error, manifests applied, a sentence for every problem. */
 import { WeftError } from '../../errors/problem.js';
 import { LabClient, type Launched, launch } from '../../lab/launch.js';
 import type { AppliedAnswer, LabOptions, SentObject } from '../../lab/protocol.js';
@@ -65,4 +65,14 @@ export function showApplied(answer: AppliedAnswer, progress: Progress, all = tru
   }
   const errors = answer.problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new WeftError('lab-apply', errors.map(({ message }) => message).join('\n'));
+}
+
+/** A connection for one piece of work; an open one would keep the command from ending. */
+export async function withLab<T>(name: string, work: (client: LabClient) => Promise<T>): Promise<T> {
+  const client = await LabClient.connect(name);
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
 }
