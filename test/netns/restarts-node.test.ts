@@ -282,7 +282,7 @@ describe('a node under weft-supervise', () => {
     assert.equal(await node.outcome('good', 'server', 80), 'answered', 'no agent is needed');
     assert.notEqual(await node.outcome('bad', 'server', 80), 'answered', 'and nothing is open');
     await node.startAgent();
-    await node.apply([onlyGood]);
+    await node.apply([onlyFrom('good')]);
   });
 });
 
