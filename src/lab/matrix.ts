@@ -259,6 +259,14 @@ function judgeProbe(
   };
 }
 
+/**
+ * Whether it may have been the machine and not the network: silence where an answer was expected, also behind a connection that the kernel
+ * accepted and the busy responder said nothing on. What answered against expectation is never asked again.
+ */
+export function mayBeTooSlow({ agrees, measured, expected, answeredBy }: Cell): boolean {
+  return !agrees && (measured === 'denied' || (expected !== 'denied' && answeredBy === ''));
+}
+
 function denialOf(
   probe: PlannedProbe,
   verdicts: readonly { target: PlannedProbe['targets'][number]; verdict: ReferenceVerdict }[],

@@ -11,13 +11,14 @@ import {
   denialKey,
   type Expectations,
   judgeProbes,
+  mayBeTooSlow,
   type Party,
   type PlannedProbe,
   planProbes,
 } from './matrix.js';
 import type { Question } from './protocol.js';
 
-/** What was expected to be let through and was not gets this much longer before it counts. */
+/** What was expected to be let through and answered, and was not, gets this much longer before it counts. */
 const secondLook = { timeout: 1500, retryTimeout: 3000, retries: 1 };
 /** Milliseconds: how long the switch's last events may take on their way. */
 const eventsDue = 60;
@@ -41,9 +42,8 @@ export async function measure(
       patience,
     );
   const results = await send(plan);
-  // Silence where an answer was expected may be a lost packet on a busy machine: those get a second, longer look.
   const again = judgeProbes(plan, results, expectations).flatMap((cell, i) =>
-    !cell.agrees && cell.measured === 'denied' ? [i] : [],
+    mayBeTooSlow(cell) ? [i] : [],
   );
   if (again.length > 0) {
     const second = await send(

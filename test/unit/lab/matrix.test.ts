@@ -7,6 +7,7 @@ import {
   denialKey,
   Expectations,
   judgeProbes,
+  mayBeTooSlow,
   type PlannedProbe,
   partyOfPod,
   planProbes,
@@ -142,6 +143,27 @@ describe('the judgement of a probe', () => {
     const cells = judge(() => ({ outcome: 'answered', name: 'x/b' }));
     assert.equal(cellOf(cells, 'x/a x/b 80/TCP').agrees, false);
   });
+
+  for (const [what, result, key, again] of [
+    ['silence where an answer was expected', {}, 'x/b x/a 80/TCP', true],
+    ['a connection that nobody says anything on', { outcome: 'answered' }, 'x/b x/a 80/TCP', true],
+    ['the same where none was expected', { outcome: 'answered' }, 'x/a x/b 80/TCP', false],
+    ['an answer of somebody else', { outcome: 'answered', name: 'x/b' }, 'x/b x/a 80/TCP', false],
+    ['the answer that was expected', { outcome: 'answered', name: 'x/a' }, 'x/b x/a 80/TCP', false],
+    ['silence that was expected', {}, 'x/a x/b 80/TCP', false],
+  ] as const) {
+    it(`${again ? 'asks again' : 'stands'}: ${what}`, () => {
+      assert.equal(
+        mayBeTooSlow(
+          cellOf(
+            judge(() => result),
+            key,
+          ),
+        ),
+        again,
+      );
+    });
+  }
 
   it('does not agree where nothing was measured', () => {
     const cells = judge(() => ({ outcome: 'failed', message: 'no descriptor' }));
