@@ -34,6 +34,7 @@ struct DataPlaneOptions {
   io::ThreadSchedule schedule;
   uint32_t queue_length = 1000;              // transmit queue of a port's interface, frames
   std::string queue_discipline = "noqueue";  // of a port's interface
+  std::string sysctl = "/proc/sys";
 };
 
 struct PortConfig {

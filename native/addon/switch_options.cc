@@ -95,6 +95,7 @@ DataPlaneOptions read_options(const Napi::Object& object) {
   options.queue_length = whole(object, "queueLength", options.queue_length);
   if (const std::string kind = text_of(object, "queueDiscipline"); !kind.empty())
     options.queue_discipline = kind;
+  if (const std::string folder = text_of(object, "sysctl"); !folder.empty()) options.sysctl = folder;
   io::ThreadSchedule& schedule = options.schedule;
   const std::string scheduling = text_of(object, "scheduling");
   if (scheduling == "fifo") schedule.scheduling = io::ScheduleClass::fifo;
@@ -128,6 +129,7 @@ Result<PortConfig> read_port(const Napi::Object& object, const DataPlaneOptions&
   config.tap.gateway_mac = options.settings.gateway_mac;
   config.tap.queue_length = options.queue_length;
   config.tap.queue_discipline = options.queue_discipline;
+  config.tap.sysctl = options.sysctl;
   const std::string mac = text_of(object, "mac");
   const auto parsed_mac = io::parse_mac(mac);
   if (!parsed_mac) return invalid(config.id, "mac", mac);

@@ -37,6 +37,8 @@ struct TapConfig {
   // not ours: it gets `routes`.
   bool host = false;
   std::vector<Route> routes;
+  // Where /proc/sys is seen and can be written: in a container it is read-only at its own place.
+  std::string sysctl = "/proc/sys";
   // The host's: further addresses, which the kernel chooses for nothing by itself (`Preferred::no`).
   std::vector<NetworkAddress> sources;
 };

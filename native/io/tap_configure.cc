@@ -17,7 +17,8 @@ Status write_sysctl(const std::string& path, char value) {
   if (::read(file.get(), &found, 1) == 1 && found == value) return Ok{};
   file = Descriptor(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.valid())
-    return call_failed("sysctl-write", "open", path, "the switch has to be able to write /proc/sys/net");
+    return call_failed("sysctl-write", "open", path,
+                       "the switch has to be able to write there (paths.sysctl)");
   if (::write(file.get(), &value, 1) < 0)
     return call_failed("sysctl-write", std::string("write ") + value + " to", path);
   return Ok{};
@@ -32,7 +33,7 @@ bool has_family(const TapConfig& config, uint8_t family) {
 // /proc/sys/net shows the calling thread's network namespace, so this runs inside the pod's. Before the link
 // is up, since that is when the kernel starts duplicate address detection and router solicitation.
 Status set_ipv6_sysctls(const TapConfig& config) {
-  const std::string folder = "/proc/sys/net/ipv6/conf/" + config.ifname;
+  const std::string folder = config.sysctl + "/net/ipv6/conf/" + config.ifname;
   const bool wanted = has_family(config, 6);
   if (::access(folder.c_str(), F_OK) != 0) {
     if (!wanted) return Ok{};

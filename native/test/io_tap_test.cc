@@ -9,9 +9,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -112,6 +115,32 @@ TEST_CASE("the queue discipline is the configured one, on a new TAP and on a re-
   const auto refused = lab.attach(config);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().code == "netlink-queue-discipline");
+}
+
+TEST_CASE("kernel settings are written in the folder that the config names, and in no other") {
+  NEEDS_TAP();
+  Lab lab;
+  TapConfig config = lab.config();
+  char scratch[] = "/tmp/weft-sysctl-XXXXXX";
+  REQUIRE(::mkdtemp(scratch) != nullptr);
+  const std::filesystem::path folder = std::filesystem::path(scratch) / "net/ipv6/conf/eth0";
+  std::filesystem::create_directories(folder);
+  const std::array names{"accept_ra", "accept_dad", "disable_ipv6"};
+  for (const char* name : names) std::ofstream(folder / name) << "1\n";
+  config.sysctl = scratch;
+  REQUIRE(lab.attach(config).ok());
+  for (const char* name : names) {
+    CAPTURE(name);
+    char value = 0;
+    CHECK(std::ifstream(folder / name).get(value).good());
+    CHECK(value == '0');
+  }
+  std::filesystem::remove_all(scratch);
+  lab.inside([](Netlink&) {
+    char value = 0;
+    CHECK(std::ifstream("/proc/sys/net/ipv6/conf/eth0/accept_ra").get(value).good());
+    CHECK(value == '1');
+  });
 }
 
 TEST_CASE("what cannot be attached is refused with its own code and leaves nothing behind") {

@@ -46,7 +46,7 @@ export async function uninstall(
   const { hostInterface } = config.network;
   if (hostInterface !== '' && (await removeTap(run, hostInterface)))
     done.push({ what: `interface ${hostInterface} with its addresses and routes`, state: 'removed' });
-  done.push(...(await removeFromHost(run, runDirectory, root)));
+  done.push(...(await removeFromHost(run, runDirectory, root, config.paths.sysctl)));
   done.push(...removeRunDirectory(runDirectory));
   return done;
 }

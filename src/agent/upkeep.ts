@@ -2,6 +2,7 @@
 import type { Host } from '../host/host.js';
 import type { Logger } from '../telemetry/log.js';
 import type { Agent } from './agent.js';
+import type { CniUpkeep } from './cni-upkeep.js';
 import type { PodEvents } from './pod-events.js';
 import type { RunFolder } from './run-folder.js';
 
@@ -16,6 +17,7 @@ export interface UpkeepParts {
   readonly agent: Agent;
   /** null: this agent does not set up the host. */
   readonly host: Host | null;
+  readonly cni: CniUpkeep;
   readonly folder: RunFolder;
   /** null: there is no API that could take them. */
   readonly podEvents: PodEvents | null;
@@ -23,11 +25,12 @@ export interface UpkeepParts {
 }
 
 /** Returns how to stop. */
-export function startUpkeep({ agent, host, folder, podEvents, log }: UpkeepParts): () => void {
+export function startUpkeep({ agent, host, cni, folder, podEvents, log }: UpkeepParts): () => void {
   const failed = (what: string) => (error: Error) => log.warn({ error: error.message }, `${what} failed`);
   const timers = [
     setInterval(() => {
       agent.refreshNode();
+      cni.keep();
       host?.reconcile().catch(failed('looking at the host'));
       agent.reconcile(goneGrace).catch(failed('reconciling'));
     }, reconcileEvery),

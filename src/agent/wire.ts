@@ -12,6 +12,7 @@ import type { Logger } from '../telemetry/log.js';
 import { MetricsRegistry } from '../telemetry/registry.js';
 import { Agent } from './agent.js';
 import { type AttachmentDetails, isAttachmentDetails } from './attachment.js';
+import { CniUpkeep } from './cni-upkeep.js';
 import type { Compile } from './compile.js';
 import { nextEpoch } from './epoch.js';
 import { Flows } from './flows.js';
@@ -60,6 +61,7 @@ export interface Wired {
   readonly heap: Heap;
   /** null: this agent does not set up the host. */
   readonly host: Host | null;
+  readonly cni: CniUpkeep;
   readonly directory: Directory;
   readonly names: Names;
   readonly flows: Flows;
@@ -93,6 +95,7 @@ export function wire(options: WireOptions, { run, manifests }: Folders): Wired {
   const registry = new MetricsRegistry();
   registry.replace('weft_build_info', [{ labels: { version: options.version }, value: 1 }]);
   const host = setsUpHost(config, environment) ? openHost(options, run, registry) : null;
+  const cni = new CniUpkeep(config, log);
   const images = new ImageFiles(run, epoch);
   let fence: (error: Error) => void = () => {};
   const fenced = new Promise<Error>((resolve) => {
@@ -107,7 +110,7 @@ export function wire(options: WireOptions, { run, manifests }: Folders): Wired {
     compile: options.compile,
     openSwitch: () => SwitchLink.open(join(run, switchSocketName)),
     network: new PodNetwork(config, leases, !source.assignsAddresses),
-    hostProblems: () => host?.problems ?? [],
+    hostProblems: () => [...(host?.problems ?? []), ...cni.problems],
     now: () => performance.now(),
     fenced: (error) => fence(error),
     observer: agentObserver({
@@ -117,6 +120,7 @@ export function wire(options: WireOptions, { run, manifests }: Folders): Wired {
       ready: () => agent.ready,
       connected: (link) => takeFlows(link),
       acknowledged: () => {
+        if (agent.ready) cni.begin();
         if (host !== null) setUp(host, agent, registry);
       },
     }),
@@ -149,6 +153,7 @@ export function wire(options: WireOptions, { run, manifests }: Folders): Wired {
     registry,
     heap,
     host,
+    cni,
     directory,
     names,
     flows,
@@ -162,6 +167,7 @@ function openHost({ config, askMark, log }: WireOptions, run: string, registry: 
   return new Host({
     runDirectory: run,
     root: config.host.root,
+    settings: config.paths.sysctl,
     ...(askMark === undefined ? {} : { askMark }),
     log: (level, message, fields) => log[level](fields ?? {}, message),
     touched: (what) => registry.increment('weft_host_touched_total', { what }),

@@ -10,6 +10,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
+  existsSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -21,8 +22,15 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { WeftError } from '../errors/problem.js';
 import { conflistName, conflistText, namesWeft, pluginName } from './conflist.js';
+
+/** Where the programs are that come with this file: beside its `dist`, in a checkout, an installed package and an image. */
+export const builtPrograms = join(
+  dirname(fileURLToPath(import.meta.url)),
+  ...['..', '..', '..', 'build', 'bin'],
+);
 
 /** The record; it survives a reboot, unlike the run directory. */
 export const recordPath = '/var/lib/weft/installed.json';
@@ -89,11 +97,8 @@ export function install(options: InstallOptions): Installed {
   // Before the files: a record of what is not there yet does no harm, a file that nobody knows of stays for ever.
   const entries = new Map(recorded.map((entry) => [entry.path, entry]));
   for (const { path, content } of ours) entries.set(path, { path, sha256: digest(content) });
-  replace(
-    join(root, recordPath),
-    Buffer.from(`${JSON.stringify({ files: [...entries.values()] }, null, 2)}\n`),
-    0o600,
-  );
+  const record = Buffer.from(`${JSON.stringify({ files: [...entries.values()] }, null, 2)}\n`);
+  if (!read(join(root, recordPath))?.equals(record)) replace(join(root, recordPath), record, 0o600);
   const files = plan.map(({ path, content, mode, found }): InstalledFile => {
     if (found === 'foreign' && !options.force) return { path, what: 'kept' };
     if (found === 'same') return { path, what: 'unchanged' };
@@ -101,6 +106,21 @@ export function install(options: InstallOptions): Installed {
     return { path, what: 'written' };
   });
   return { files, ...neighbours(root, configurations) };
+}
+
+/** Whether one of the files is not there, whatever is in the others. Throws `install-write`. */
+export function lacksFiles({
+  root,
+  bin,
+  configurations,
+}: Pick<InstallOptions, 'root' | 'bin' | 'configurations'>): boolean {
+  const places = [
+    join(bin, pluginName),
+    join(bin, 'loopback'),
+    join(configurations, conflistName),
+    recordPath,
+  ];
+  return places.some((path) => !existsSync(join(root, path)));
 }
 
 /** Configuration first, then programs and record; only what is as weft wrote it. Idempotent. Paths that were removed, and that stayed. */

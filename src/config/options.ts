@@ -110,13 +110,34 @@ export const options = section('Configuration of weft: one file for the agent an
       }),
       root: text({
         what: 'an absolute path',
-        help: "Where the host's file system is seen, for the files that tell NetworkManager, systemd-networkd and dhcpcd to leave network.hostInterface alone.",
+        help: "Where the host's file system is seen: for the files that tell NetworkManager, systemd-networkd and dhcpcd to leave network.hostInterface alone, and for cni.install.",
         default: '/',
         reload: 'restart',
         check: absolutePath,
       }),
     },
   ),
+  cni: section('What the container runtime of this node calls.', {
+    install: flag({
+      help: 'The agent puts the CNI programs and the network configuration in place once it is ready to serve them, below host.root, and puts back what of them is removed: what `weft install` does once. `weft uninstall` takes them away.',
+      default: false,
+      reload: 'restart',
+    }),
+    binDir: text({
+      what: 'an absolute path',
+      help: "Folder of the programs, as the host sees it. Empty: as the runtime's own configuration says, else /opt/cni/bin.",
+      default: '',
+      reload: 'restart',
+      check: optionalPath,
+    }),
+    confDir: text({
+      what: 'an absolute path',
+      help: "Folder of the network configurations, likewise. Empty: as the runtime's own configuration says, else /etc/cni/net.d.",
+      default: '',
+      reload: 'restart',
+      check: optionalPath,
+    }),
+  }),
   policy: section('What policies do where Kubernetes leaves it to the implementation.', {
     ownNodeEgress: choice({
       help: 'Traffic from a pod to its own node: `allow` it always (kubelet, node-local DNS and host-network pods stay reachable), or `judge` it by egress policy like any other.',
@@ -309,6 +330,13 @@ export const options = section('Configuration of weft: one file for the agent an
       what: 'an absolute path',
       help: 'Run directory: sockets, images, leases, connection table. It should be on tmpfs, so that a reboot empties it.',
       default: '/run/weft',
+      reload: 'restart',
+      check: absolutePath,
+    }),
+    sysctl: text({
+      what: 'an absolute path',
+      help: "Where kernel settings are written, by agent and switch. A container sees its own /proc/sys read-only; the host's, mounted elsewhere, shows the settings of whatever network namespace looks.",
+      default: '/proc/sys',
       reload: 'restart',
       check: absolutePath,
     }),

@@ -53,6 +53,8 @@ export interface SwitchLimits {
   readonly queueLength: number;
   /** Of a port's interface; a name that the kernel knows. */
   readonly queueDiscipline: string;
+  /** Folder in which kernel settings are written: /proc/sys, or where else that is. */
+  readonly sysctl: string;
 }
 
 export interface SwitchOptions extends SwitchLimits {

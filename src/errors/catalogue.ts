@@ -52,6 +52,7 @@ export const errorCodes = {
   'install-foreign': 'A file that weft did not write is where one of its own belongs.',
   'install-programs': 'A program that is to be installed has not been built.',
   'install-write': 'A file of the installation cannot be read or written.',
+  'cni-shadowed': "The container runtime takes another network's configuration before weft's.",
   'limit-exceeded':
     'The policies need more identities or classes than configured; the policy before stays in force.',
   'image-write': 'The policy image cannot be written to the run directory.',

@@ -13,11 +13,12 @@ export interface Removed {
   readonly why?: string;
 }
 
-/** Nothing is said of what was not there. */
+/** Nothing is said of what was not there. `root`: where the host's files are; `sysctl`: where /proc/sys is. */
 export async function removeFromHost(
   run: Run,
   runDirectory: string,
   root: string,
+  sysctl: string,
 ): Promise<readonly Removed[]> {
   const done: Removed[] = [];
   const { status, missing } = await run('nft', ['list', 'table', 'inet', tableName]);
@@ -33,7 +34,7 @@ export async function removeFromHost(
   }
   for (const chain of await removeForwarded(run))
     done.push({ what: `rules of weft in the chain ${chain}`, state: 'removed' });
-  const { restored, left } = new Sysctls(runDirectory, run).restore();
+  const { restored, left } = new Sysctls(runDirectory, run, sysctl).restore();
   const dotted = (name: string) => `kernel setting ${name.replaceAll('/', '.')}`;
   for (const name of restored) done.push({ what: dotted(name), state: 'restored' });
   for (const name of left)

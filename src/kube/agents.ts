@@ -4,7 +4,7 @@ import { objectOf, objectsOf, textOf } from '../manifests/plain.js';
 import type { KubeClient } from './client.js';
 import { KubeError } from './error.js';
 
-const agentLabels = 'app.kubernetes.io/name=weft,app.kubernetes.io/component=agent';
+export const agentLabels = 'app.kubernetes.io/name=weft,app.kubernetes.io/component=agent';
 /** Where weft is installed unless somebody chose otherwise. */
 const usualNamespace = 'kube-system';
 

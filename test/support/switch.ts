@@ -20,6 +20,7 @@ export const testLimits: SwitchLimits = {
   coalesceUdp: true,
   queueLength: 1000,
   queueDiscipline: 'noqueue',
+  sysctl: '/proc/sys',
 };
 
 export function openTestSwitch(addon: Addon, runDirectory: string): NativeSwitch {

@@ -12,6 +12,7 @@ import { type RunOptions, withRunOptions } from '../connect.js';
 
 interface AgentOptions extends RunOptions {
   readonly manifests?: string;
+  readonly nodeName?: string;
   readonly logLevel?: Config['log']['level'];
 }
 
@@ -21,6 +22,9 @@ export function register(program: Command): void {
       .command('agent')
       .description("Run this node's control plane: watch the sources, compile policy, serve CNI requests.")
       .addOption(new Option('--manifests <folder>', 'folder of manifests, instead of paths.manifests'))
+      .addOption(
+        new Option('--node-name <name>', 'name of the node, instead of node.name').env('WEFT_NODE_NAME'),
+      )
       .addOption(new Option('--log-level <level>', 'instead of log.level')),
   )
     .addHelpText(
@@ -32,6 +36,9 @@ export function register(program: Command): void {
 
 async function runAgent(options: AgentOptions, version: string): Promise<void> {
   const overrides = {
+    ...(options.nodeName === undefined || options.nodeName === ''
+      ? {}
+      : { node: { name: options.nodeName } }),
     ...(options.logLevel === undefined ? {} : { log: { level: options.logLevel } }),
     paths: {
       ...(options.runDir === undefined ? {} : { run: options.runDir }),

@@ -1,9 +1,7 @@
 /** `weft install`: makes the container runtime of this host call weft. */
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type Command, Option } from 'commander';
 import { conflistName } from '../../cni/conflist.js';
-import { install } from '../../cni/installation.js';
+import { builtPrograms, install } from '../../cni/installation.js';
 import { findPlaces } from '../../cni/places.js';
 import { loadConfig } from '../../config/load.js';
 import { type RunOptions, withRunOptions } from '../connect.js';
@@ -18,9 +16,6 @@ interface InstallOptions extends RunOptions {
   readonly force?: true;
   readonly output: 'table' | 'json' | 'yaml';
 }
-
-/** Beside this file's `dist`, in a checkout and in an installed package. */
-const builtPrograms = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '..', 'build', 'bin');
 
 export function register(program: Command): void {
   withRunOptions(

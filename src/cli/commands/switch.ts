@@ -104,6 +104,7 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
       coalesceUdp: coalesce.udp,
       queueLength: config.switch.queueLength,
       queueDiscipline: config.switch.queueDiscipline,
+      sysctl: config.paths.sysctl,
     },
     settings: switchSettings(config),
     version,
