@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Brings a fresh Debian or Ubuntu machine to where weft can be built: system packages (listed first; asked for on a terminal),
 # then the npm packages of the lock file. Does nothing, quickly, when everything is there.
-#   deploy/setup.sh [--yes] [--for run|test|ci|bench]
+#   deploy/setup.sh [--yes] [--for run|image|test|ci|bench]
 # --yes   install system packages without asking (also what happens where there is no terminal to ask on)
-# --for   run: build and lab (default); test: also what the test suites use; ci: also formatters, linters, fuzzing, arm64;
+# --for   run: build and lab (default); image: also what weft's image is made of; test: also what the test suites use; ci: also formatters, linters, fuzzing, arm64;
 #         bench: what the contenders of the bench suite are made of, as far as it can be had: what lacks is reported there
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,8 +12,8 @@ assume_yes=false purpose=run
 while [ $# -gt 0 ]; do
   case "$1" in
     --yes | -y) assume_yes=true ;;
-    --for) purpose="${2:?--for needs run, test, ci or bench}" && shift ;;
-    *) echo "setup: unknown argument '$1' (known: --yes, --for run|test|ci|bench)" >&2 && exit 2 ;;
+    --for) purpose="${2:?--for needs run, image, test, ci or bench}" && shift ;;
+    *) echo "setup: unknown argument '$1' (known: --yes, --for run|image|test|ci|bench)" >&2 && exit 2 ;;
   esac
   shift
 done
@@ -31,12 +31,15 @@ packages=(g++ make cmake ninja-build python3 iproute2 util-linux)
 optional=(nftables conntrack)
 if [ "$purpose" = bench ]; then
   optional=(openvswitch-switch-dpdk iptables ipset nftables conntrack ethtool valgrind)
+elif [ "$purpose" = image ]; then
+  packages+=(nftables iptables conntrack busybox-static)
 elif [ "$purpose" != run ]; then
   packages+=(doctest-dev ethtool tcpdump iperf3 python3-scapy nftables iptables conntrack procps)
 fi
 if [ "$purpose" = ci ]; then
   packages+=(clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev shellcheck ccache zsh fish
-    g++-aarch64-linux-gnu qemu-user-static containernetworking-plugins containerd runc dhcpcd-base dbus)
+    g++-aarch64-linux-gnu qemu-user-static containernetworking-plugins containerd runc dhcpcd-base dbus
+    busybox-static)
 fi
 
 installed() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
