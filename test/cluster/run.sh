@@ -12,7 +12,9 @@
 #   WEFT_TEST_COREDNS        a CoreDNS (static) in place of a stand-in
 #   WEFT_TEST_KLIPPER        the `entry` script of K3s' load balancer, run with this machine's iptables instead of a stand-in
 # With any:
-#   WEFT_TEST_PARTS          of conformance,changes,services,external,endpoints,dns,families,host-ports,commands,far,restarts,nodes; all by default
+#   WEFT_TEST_PARTS          of conformance,changes,services,external,endpoints,dns,families,host-ports,commands,far,restarts,nodes,image; all
+#                            by default. image: the container image and deploy/weft.yaml on a K3s of its own (K3S_BIN)
+#   WEFT_TEST_ARCHIVE        an archive of the image (npm run image), for that part; made where it is not set
 #   WEFT_TEST_PODS           how many pods come and go at once (200)
 #   WEFT_TEST_CHANGES        how many changes of policies and labels (12); WEFT_TEST_SEED: which (1); WEFT_TEST_CHURN: how many pods come and
 #                            go beside them (8)
@@ -23,7 +25,11 @@ bash deploy/build.sh || exit 1
 
 mkdir -p build/test-logs
 log=build/test-logs/cluster.log
-node --enable-source-maps --test --test-reporter=spec dist/test/cluster/cluster.test.js 2>&1 | tee "$log"
+files=()
+parts=${WEFT_TEST_PARTS:-all}
+[ "$parts" = image ] || files+=(dist/test/cluster/cluster.test.js)
+case ",$parts," in *,all,* | *,image,*) files+=(dist/test/cluster/image.test.js) ;; esac
+node --enable-source-maps --test --test-concurrency=1 --test-reporter=spec "${files[@]}" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 count() { sed -nE "s/^ℹ $1 ([0-9]+)\$/\1/p" "$log" | tail -n 1; }
 passed=$(count pass) failed=$(count fail) cancelled=$(count cancelled) not_run=$(count skipped)

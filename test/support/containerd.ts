@@ -78,8 +78,13 @@ export class Containerd {
   importImage(wish: ImageWish): void {
     const archive = this.machine.path('/run/machine/image.tar');
     writeImage(wish, archive);
-    this.machine.run('ctr', '-n', 'k8s.io', 'images', 'import', '/run/machine/image.tar');
+    this.importArchive('/run/machine/image.tar');
     this.machine.run('rm', '/run/machine/image.tar');
+  }
+
+  /** `archive`: as the machine sees it. */
+  importArchive(archive: string): void {
+    this.machine.run('ctr', '-n', 'k8s.io', 'images', 'import', archive);
   }
 
   /** containerd looks at its CNI folder when a file in it changes; resolves when it found a network. */
