@@ -314,7 +314,13 @@ describe('the image and its manifests', { skip }, () => {
     context.diagnostic(said);
     assert.doesNotMatch(said, / left/);
     assert.notEqual(await inside(), 0, 'interfaces of pods that still run');
-    await cluster.kubectl(['delete', '--ignore-not-found', '-f', deploy('weft-uninstall.yaml'), ...manifests]);
+    await cluster.kubectl([
+      'delete',
+      '--ignore-not-found',
+      '-f',
+      deploy('weft-uninstall.yaml'),
+      ...manifests,
+    ]);
     await until('no pod of weft is left', 60, async () => {
       const pods = await cluster.get<{ items: unknown[] }>(
         ...['pods', '-n', 'kube-system', '-l', 'app.kubernetes.io/name=weft'],
