@@ -67,6 +67,8 @@ describe('the image and its manifests', { skip }, () => {
     }
     k3s = await K3s.start(k3sBinary() ?? '', 'ipv4');
     cluster = new Cluster(k3s, [4]);
+    // As systemd leaves a host: containers mount folders of it with propagation, which the runtime refuses otherwise.
+    k3s.machine.run('mount', '--make-rshared', '/');
     k3s.containerd.importArchive(archive);
     bare = await host();
   });

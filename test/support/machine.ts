@@ -105,8 +105,6 @@ ip -n outside link set lo up
 ip -n outside link set up0 up
 ip route add default via ${outsideAddress}
 ip -6 route add default via ${outsideAddress6}
-# As systemd leaves a host: containers that mount folders of it with propagation need that.
-mount --make-rshared /
 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 : >/run/machine/ready
 # The first process reaps orphans (bash does) and ends with its standard input, which is the test's.
