@@ -1,5 +1,6 @@
 /** How the kernel schedules the thread that runs JavaScript, which brings changes into force, beside pods and other processes. */
-import { setPriority } from 'node:os';
+import { readdirSync } from 'node:fs';
+import { getPriority, setPriority } from 'node:os';
 import type { Addon, AddonError } from './addon.js';
 
 export interface ControlSchedule {
@@ -37,4 +38,21 @@ export function scheduleControlThread(
     refused.push((error as AddonError).message);
   }
   return refused;
+}
+
+/**
+ * Helper threads of Node.js (those that read files and resolve names, and V8's) began with the nice value that the supervisor starts the agent with,
+ * for its loading. None of them is what a change waits for: they get on as those of any process. To be called once they are there, which
+ * they are after the first file was read.
+ */
+export function leaveHelpersBehind(): void {
+  for (const name of readdirSync('/proc/self/task')) {
+    const thread = Number(name);
+    if (thread === process.pid) continue;
+    try {
+      if (getPriority(thread) < 0) setPriority(thread, 0);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
 }

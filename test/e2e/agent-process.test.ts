@@ -1,10 +1,13 @@
 /** `weft agent` as a process: real peer credentials, signals, a second one, and that its end is quiet. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually, fixture, policyManifest } from '../support/agent-fixture.js';
+import { supervisorProgram } from '../support/supervised.js';
 import { startWeft, weft } from '../support/weft.js';
 
 /** Without blocking this process, in which the other side of the switch's socket lives. */
@@ -66,6 +69,34 @@ test('weft agent publishes its folder, reloads at SIGHUP, refuses a second one a
   agent.kill('SIGTERM');
   assert.deepEqual(await ended, [0, null]);
   assert.ok(lines().some(({ msg }) => msg.startsWith('agent ended')));
+});
+
+test('an agent whose supervisor starts it before others is so in its main thread alone', {
+  skip: process.geteuid?.() === 0 ? false : 'not root',
+}, async (t) => {
+  const f = fixture(t);
+  const double = await f.startSwitch();
+  const config = join(f.run, 'weft.yaml');
+  writeFileSync(
+    config,
+    `node: { name: here, addresses: [192.0.2.1] }\npaths: { run: ${f.run} }\ntelemetry: { enabled: false }\nagent: { nice: -5 }\n`,
+  );
+  const entry = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.js');
+  const supervisor = spawn(
+    supervisorProgram,
+    ['--restart-only', '--', process.execPath, entry, 'agent', '--config', config],
+    { stdio: 'ignore' },
+  );
+  t.after(() => supervisor.kill('SIGKILL'));
+  await eventually('the agent has published', () => double.publications.length > 0, 20_000);
+  const children = readFileSync(`/proc/${supervisor.pid}/task/${supervisor.pid}/children`, 'utf8');
+  const agent = Number(children.trim());
+  const values = readdirSync(`/proc/${agent}/task`).map((thread) => [
+    Number(thread),
+    getPriority(Number(thread)),
+  ]);
+  assert.ok(values.length > 1);
+  for (const [thread, nice] of values) assert.equal(nice, thread === agent ? -5 : 0, `thread ${thread}`);
 });
 
 test('weft agent with a broken configuration says where and ends with status 2', (t) => {

@@ -4,7 +4,7 @@ import { keepLast, loadLastGood } from '../../config/last.js';
 import type { Config } from '../../config/options.js';
 import type { Overrides } from '../../config/parse.js';
 import { loadAddon } from '../../dataplane/addon.js';
-import { scheduleControlThread } from '../../dataplane/control-thread.js';
+import { leaveHelpersBehind, scheduleControlThread } from '../../dataplane/control-thread.js';
 import { WeftError } from '../../errors/problem.js';
 import { openLog } from '../../telemetry/log.js';
 import { spareFromOom, withSupervisor } from '../../telemetry/oom-score.js';
@@ -51,6 +51,7 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
   const addon = loadAddon();
   for (const reason of scheduleControlThread(addon, config.agent))
     log.warn({ reason }, 'the agent competes with pods');
+  leaveHelpersBehind();
   const [{ peerIdentity, startAgent }, { imageCompiler }] = await Promise.all([
     import('../../agent/process.js'),
     import('../../agent/compile-image.js'),
