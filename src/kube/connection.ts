@@ -2,13 +2,34 @@
  * Connections to an API server: addressed, authenticated, kept alive. TCP itself asks whether the other end lives, so that a server that
  * vanished without a word (its power went) is noticed within half a minute also by a watch on which nothing happens.
  */
+
+import { lookup as lookupName } from 'node:dns';
 import { type ClientRequest, Agent as HttpAgent, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { type Access, read, refuseInTheClear } from './access.js';
 import { KubeError, shorten } from './error.js';
 
 /** Of silence on a connection until the kernel asks whether the other end lives; it then asks ten times, a second apart. */
 const keepAliveAfter = 15_000;
+
+/**
+ * `localhost`, and every name below it, is this machine whatever the resolver would say (RFC 6761 section 6.3): a host of IPv6 alone whose
+ * /etc/hosts has no `::1 localhost` resolves it to where nobody listens, or not at all. Both addresses are tried, in turn.
+ */
+const lookup: LookupFunction = (name, options, callback) => {
+  if (!/^(.+\.)?localhost\.?$/i.test(name)) {
+    lookupName(name, options, (error, address, family) => callback(error, address, family));
+    return;
+  }
+  const all = [
+    { address: '127.0.0.1', family: 4 },
+    { address: '::1', family: 6 },
+  ].filter(({ family }) => ![4, 6].includes(Number(options.family)) || family === options.family);
+  const [{ address, family } = { address: '', family: 0 }] = all;
+  if (options.all === true) callback(null, all);
+  else callback(null, address, family);
+};
 
 interface Pool {
   readonly agent: HttpAgent | HttpsAgent;
@@ -78,7 +99,7 @@ export class Connection {
     const stamp = Object.values(given).join('\n');
     if (this.#pool?.stamp === stamp) return this.#pool.agent;
     // Watches on the former connections go on: destroying the pool would cut them.
-    const common = { keepAlive: true };
+    const common = { keepAlive: true, lookup, autoSelectFamily: true };
     this.#pool = {
       stamp,
       agent: this.#secure

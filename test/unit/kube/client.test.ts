@@ -1,6 +1,9 @@
 /** The REST client over real TLS: who is believed, who we are, and what becomes of every answer that is none. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -211,6 +214,21 @@ test('an idle connection that the server had closed is no failure', async (t) =>
 test('a server that is not there', async () => {
   const client = new KubeClient(plainAccess('http://127.0.0.1:1'));
   await assert.rejects(client.get('/api/v1/pods'), { code: 'kube-away', message: /ECONNREFUSED/ });
+});
+
+test('localhost is this machine in either family, whatever the resolver says of it', async (t) => {
+  for (const address of ['127.0.0.1', '::1']) {
+    const server = createServer((_, answer) => answer.end('{"at":"home"}'));
+    t.after(() => server.close());
+    server.listen(0, address);
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    for (const name of ['localhost', 'no-file-of-hosts-has.localhost', 'LOCALHOST.']) {
+      const client = new KubeClient(plainAccess(`http://${name}:${port}`), 'test');
+      assert.deepEqual(await client.get('/'), { at: 'home' }, `${name} at ${address}`);
+      client.close();
+    }
+  }
 });
 
 test('a token that cannot stand in a header is told without being shown', async (t) => {
