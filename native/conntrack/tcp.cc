@@ -94,6 +94,16 @@ bool reset_in_window(const Entry& entry, Side side, const TcpSegment& segment) {
   return !before(segment.sequence, first) && !after(segment.sequence, limit);
 }
 
+// An end that has closed answers what was still on its way to it with resets. Each has the number that was
+// acknowledged there, so where the FIN has been acknowledged since, it comes from just before the window. The
+// other end has that number behind it and pays no attention.
+bool reset_late(const Entry& entry, Side side, const TcpSegment& segment) {
+  if ((entry.seen[at(side)].load(kRelaxed) & kSeenFin) == 0) return false;
+  const uint32_t window = entry.max_window[at(other(side))].load(kRelaxed);
+  const uint32_t first = entry.limit[at(side)].load(kRelaxed) - window;
+  return before(segment.sequence, first) && !before(segment.sequence, first - window);
+}
+
 // Whether the end must believe it (RFC 5961 section 3.2: exactly the next sequence number that it expects),
 // as far as can be told from between: what it acknowledged last, or what it has been sent since.
 bool reset_exact(const Entry& entry, Side side, const TcpSegment& segment) {
@@ -164,7 +174,7 @@ TcpStep step_reset(Entry& entry, State state, Side side, const TcpSegment& segme
   const bool refuses_syn = state == State::tcp_simultaneous_open && has(segment, tcp_flag::kAck) &&
                            acknowledges_syn(entry, other(side), segment.acknowledgement);
   if (!refuses_syn && !reset_in_window(entry, side, segment))
-    return {TcpVerdict::out_of_window, state, false};
+    return {reset_late(entry, side, segment) ? TcpVerdict::pass : TcpVerdict::out_of_window, state, false};
   if (!refuses_syn && !reset_exact(entry, side, segment)) return {TcpVerdict::pass, state, false};
   return {TcpVerdict::pass, State::tcp_closed, true};
 }

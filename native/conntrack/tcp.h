@@ -7,7 +7,8 @@
 // exactly it. The safe error is to pass data, which the end checks, and to drop a reset. A reset that is in
 // the window but not where the end must believe it passes and changes nothing: a connection that is taken for
 // closed while it lives would be forgotten, and then picked up in the other direction, out of the reach of
-// the policy that its beginner is under.
+// the policy that its beginner is under. So does one from just before the window after a FIN, which every
+// client that does not wait for the answer sends.
 //
 // A SYN within a live connection is passed (the end answers with a challenge ACK, RFC 5961 section 4) and
 // changes nothing; after both FINs or a reset it begins a new connection, which has to be judged and

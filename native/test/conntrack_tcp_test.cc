@@ -138,6 +138,28 @@ TEST_CASE("a reset counts only where the end could believe it") {
                                            {P, R, 400, 0, 0, out, State::tcp_established},
                                            {O, R, 0x80000000, 0, 0, out, State::tcp_established},
                                            {P, R, 501, 0, 0, pass, State::tcp_closed}});
+  // What a client sends that closes before the answer comes: the answer's data and FIN acknowledge all but
+  // the client's FIN, the segment behind them that one too, and each of the three draws its reset.
+  const State closing = State::tcp_closing;
+  play("resets of an end that has closed, for what was on its way",
+       {kSyn,
+        kSynAck,
+        kAck,
+        {O, F | A, 101, 501, 0, pass, State::tcp_fin_wait},
+        {P, A, 501, 101, 18, pass, State::tcp_fin_wait},
+        {P, F | A, 519, 101, 0, pass, closing},
+        {P, A, 520, 102, 0, pass, closing},
+        {O, R, 101, 0, 0, pass, closing},
+        {O, R, 101, 0, 0, pass, closing},
+        {O, R, 0xfffc0000, 0, 0, out, closing},
+        {O, R, 900000, 0, 0, out, closing},
+        {O, R, 102, 0, 0, pass, State::tcp_closed}});
+  play("no reset is late before a FIN", {kSyn,
+                                         kSynAck,
+                                         kAck,
+                                         {O, A, 101, 501, 50, pass, State::tcp_established},
+                                         {P, A, 501, 151, 0, pass, State::tcp_established},
+                                         {O, R, 101, 0, 0, out, State::tcp_established}});
   play("initiator gives up in the handshake", {kSyn, kSynAck, {O, R, 101, 0, 0, pass, State::tcp_closed}});
   play("challenge ACK of an older connection, and the reset it draws",
        {kSyn,
