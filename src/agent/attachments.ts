@@ -27,6 +27,10 @@ export class Attachments {
   /** When an attachment's namespace was first found gone, milliseconds of the caller's clock. */
   readonly #goneSince = new Map<string, number>();
   #statuses = new Map<string, PortStatus>();
+  /** What `ports` was made of, and what it was, the last time. Leases are frozen: another attachment is another object. */
+  #portsOf: readonly Attachment[] = [];
+  #hostPort = '';
+  #ports: readonly PortSpec[] = [];
 
   constructor(leases: Leases<AttachmentDetails>, state: NodeState, network: PodNetwork) {
     this.#leases = leases;
@@ -48,11 +52,19 @@ export class Attachments {
     return this.list().filter((attachment) => isMeant(attachment, request));
   }
 
-  /** Every port that is desired, the node's own first. */
+  /** Every port that is desired, the node's own first. The same list as long as none is another. */
   get ports(): readonly PortSpec[] {
-    const pods = this.list().map(portSpec);
+    const list = this.list();
     const { hostPort } = this.#network;
-    return hostPort === null ? pods : [hostPort, ...pods];
+    const host = JSON.stringify(hostPort);
+    const before = this.#portsOf;
+    if (host === this.#hostPort && list.length === before.length && list.every((one, i) => one === before[i]))
+      return this.#ports;
+    const pods = list.map(portSpec);
+    this.#portsOf = list;
+    this.#hostPort = host;
+    this.#ports = hostPort === null ? pods : [hostPort, ...pods];
+    return this.#ports;
   }
 
   /** How many of `limits.ports` are used: the pods, and the node's own port where it has one. */

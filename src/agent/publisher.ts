@@ -11,13 +11,14 @@
 import type { Acknowledge, Welcome } from '../dataplane/protocol/answers.js';
 import type { PortSpec, ShadowSpec, SwitchSettings } from '../dataplane/protocol/desired-state.js';
 import { WeftError } from '../errors/problem.js';
-import type { SwitchLink } from './switch-link.js';
+import type { Publication, SwitchLink } from './switch-link.js';
 
 export interface Desired {
   /** Grows with each desired state. */
   readonly revision: number;
   /** Image file; null as long as there is none to publish. */
   readonly image: string | null;
+  /** The same list as before where no port is another. */
   readonly ports: readonly PortSpec[];
   readonly settings: SwitchSettings;
   /** Of a trial that runs. */
@@ -45,6 +46,8 @@ export interface PublisherOptions {
 
 export type PublisherState = 'idle' | 'connecting' | 'connected' | 'fenced' | 'stopped';
 
+/** From this version on a switch takes the revision of the publication before in place of its ports. */
+const takesPortsOf = 2;
 const firstPause = 10; // milliseconds
 /** A switch that takes this long for one publication hangs; a new connection finds out. Milliseconds. */
 const publishPatience = 120_000;
@@ -54,6 +57,9 @@ export class Publisher {
   #desired: Desired | null = null;
   /** Revision that this connection's switch has acknowledged or refused; 0: none. */
   #settled = 0;
+  /** The publication that this connection's switch has acknowledged last, where it can be referred to. */
+  #known: Desired | null = null;
+  #refers = false;
   #busy = false;
   #link: SwitchLink | null = null;
   #state: PublisherState = 'idle';
@@ -129,6 +135,8 @@ export class Publisher {
     this.#state = 'connected';
     this.#pause = 0;
     this.#settled = 0;
+    this.#known = null;
+    this.#refers = welcome.version >= takesPortsOf;
     link.ended.then((reason) => this.#lost(link, reason));
     this.#options.handlers.connected(link, welcome);
     this.#publish();
@@ -155,11 +163,12 @@ export class Publisher {
     this.#busy = true;
     const hanging = setTimeout(() => link.close(), publishPatience);
     link
-      .publish({ epoch: this.#options.epoch, ...desired })
+      .publish(this.#publication(desired))
       .then(
         (acknowledge) => {
           this.#busy = false;
           this.#settled = desired.revision;
+          if (this.#link === link) this.#known = desired;
           this.#options.handlers.acknowledged(desired, acknowledge);
         },
         (error: Error) => {
@@ -172,6 +181,8 @@ export class Publisher {
             return;
           }
           this.#settled = desired.revision;
+          // Whatever it was, the switch may not have got as far as the ports.
+          this.#known = null;
           this.#options.handlers.refused(desired, error);
         },
       )
@@ -179,6 +190,14 @@ export class Publisher {
         clearTimeout(hanging);
         this.#publish();
       });
+  }
+
+  #publication(desired: Desired): Publication {
+    const { epoch } = this.#options;
+    const known = this.#known;
+    if (!this.#refers || known === null || known.ports !== desired.ports) return { epoch, ...desired };
+    const { ports: _, ...rest } = desired;
+    return { epoch, ...rest, portsOf: known.revision };
   }
 
   #fence(error: Error): void {

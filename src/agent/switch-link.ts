@@ -16,7 +16,7 @@ import type {
   CaptureFilter,
   FlowFilter,
   FlowQuestion,
-  PublishRequest,
+  PublishFrame,
   QueryName,
 } from '../dataplane/protocol/requests.js';
 import { maximumFrameBytes, type SwitchAnswer, type SwitchRequest } from '../dataplane/protocol.js';
@@ -28,6 +28,9 @@ const queryPatience = 3000;
 
 type AnswerType = Exclude<SwitchAnswer['type'], 'error'>;
 type AnswerOf<Type extends AnswerType> = Extract<SwitchAnswer, { readonly type: Type }>;
+
+type WithoutNumber<Frame> = Frame extends unknown ? Omit<Frame, 'id' | 'type'> : never;
+export type Publication = WithoutNumber<PublishFrame>;
 
 export interface SubscriptionHandlers<Event> {
   events(events: readonly Event[], lost: number): void;
@@ -69,7 +72,7 @@ export class SwitchLink {
     return this.#request({ type: 'hello', role: 'agent', epoch }, 'welcome');
   }
 
-  publish(publication: Omit<PublishRequest, 'id' | 'type'>): Promise<Acknowledge> {
+  publish(publication: Publication): Promise<Acknowledge> {
     return this.#request({ type: 'publish', ...publication }, 'acknowledge');
   }
 
@@ -137,7 +140,7 @@ export class SwitchLink {
   }
 
   async #request<Type extends AnswerType>(
-    request: Unnumbered<SwitchRequest>,
+    request: Unnumbered<SwitchRequest> | (Publication & { readonly type: 'publish' }),
     type: Type,
   ): Promise<AnswerOf<Type>> {
     const answer = await this.#conversation.ask(request);

@@ -63,17 +63,16 @@ function parseHello(id: number, frame: Fields): HelloRequest {
 function parsePublish(id: number, frame: Fields, parser: PortParser): PublishRequest {
   const image = frame.image === null ? null : text(frame, 'image', 4096);
   if (image !== null && !image.startsWith('/')) throw new FrameInvalid('image is not an absolute path');
-  const ports = parser.parse(list(frame, 'ports'));
-  const seen = new Set<string>();
-  for (const { id: port } of ports) {
-    if (seen.has(port)) throw new FrameInvalid(`port id '${port}' is listed twice`);
-    seen.add(port);
-  }
+  const revision = whole(frame, 'revision', 0, Number.MAX_SAFE_INTEGER);
+  const ports =
+    frame.portsOf === undefined
+      ? parser.parse(list(frame, 'ports'), revision)
+      : parser.again(whole(frame, 'portsOf', 0, Number.MAX_SAFE_INTEGER), revision);
   return {
     id,
     type: 'publish',
     epoch: whole(frame, 'epoch', 1, Number.MAX_SAFE_INTEGER),
-    revision: whole(frame, 'revision', 0, Number.MAX_SAFE_INTEGER),
+    revision,
     image,
     ports,
     ...(frame.settings === undefined ? {} : { settings: parseSettings(frame.settings) }),
@@ -143,14 +142,17 @@ const interfaceName = /^(?!\.{1,2}$)[^\s/:%]{1,15}$/;
 const macAddress = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/;
 
 /**
- * The ports of one publication after the other. A publication carries all of them whatever has changed, so a port that is written as the last
- * time is the value of the last time.
+ * The ports of one publication after the other. A port that is written as the last time is the value of the last time, and where all of them
+ * are those of the publication before, so is the list.
  */
 export class PortParser {
   #known: ReadonlyMap<string, PortSpec> = new Map();
+  #ports: readonly PortSpec[] = [];
+  /** Of the publication that they came with last; null: none has come. */
+  #revision: number | null = null;
 
   /** Throws FrameInvalid, and then remembers what it did before. */
-  parse(items: readonly unknown[]): PortSpec[] {
+  parse(items: readonly unknown[], revision: number): readonly PortSpec[] {
     const known = new Map<string, PortSpec>();
     const ports = items.map((item, index) => {
       const written = JSON.stringify(item);
@@ -158,8 +160,25 @@ export class PortParser {
       known.set(written, port);
       return port;
     });
+    const seen = new Set<string>();
+    for (const { id: port } of ports) {
+      if (seen.has(port)) throw new FrameInvalid(`port id '${port}' is listed twice`);
+      seen.add(port);
+    }
     this.#known = known;
+    this.#ports = ports;
+    this.#revision = revision;
     return ports;
+  }
+
+  /** The ports of the publication `of`, which has to be the one before. Throws FrameInvalid, and then remembers what it did before. */
+  again(of: number, revision: number): readonly PortSpec[] {
+    if (of !== this.#revision)
+      throw new FrameInvalid(
+        `portsOf is ${of}, but the publication before on this connection is ${this.#revision ?? 'none'}; list the ports`,
+      );
+    this.#revision = revision;
+    return this.#ports;
   }
 }
 

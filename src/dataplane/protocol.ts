@@ -3,7 +3,8 @@
  *
  * Frames are JSON objects, one a line. A request carries an `id` of the client's choice, its answer repeats it; events have none.
  * The agent publishes desired state, whole, every time: a port that is not listed is removed, so start, restart and change
- * are one path. An epoch fences agents: the switch remembers the highest it has welcomed (also over its own restart) and refuses lower
+ * are one path. (Where no port is another than in the publication before on the same connection, which was acknowledged, that one's
+ * revision stands in place of the list.) An epoch fences agents: the switch remembers the highest it has welcomed (also over its own restart) and refuses lower
  * ones, so a stale agent that wakes up late cannot undo what its successor published. Observers (the command line) need no epoch
  * and can only ask.
  *
@@ -21,7 +22,8 @@ import type {
   UnsubscribeRequest,
 } from './protocol/requests.js';
 
-export const switchProtocolVersion = 1;
+/** 2: takes `portsOf`. */
+export const switchProtocolVersion = 2;
 export const switchSocketName = 'switch.sock';
 /** Bytes of one frame without its newline; a publish of 4,000 ports is about 1.5 MB. */
 export const maximumFrameBytes = 8 * 1024 * 1024;

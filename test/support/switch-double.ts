@@ -12,6 +12,7 @@ import type {
   PortReport,
   PortStatus,
 } from '../../src/dataplane/protocol/answers.js';
+import type { PortSpec } from '../../src/dataplane/protocol/desired-state.js';
 import type {
   CaptureEvent,
   FlowEvent,
@@ -19,13 +20,19 @@ import type {
   TrialEvent,
 } from '../../src/dataplane/protocol/events.js';
 import type { FlowQuestion, PublishRequest } from '../../src/dataplane/protocol/requests.js';
-import { maximumFrameBytes, type SwitchRequest } from '../../src/dataplane/protocol.js';
+import {
+  maximumFrameBytes,
+  type SwitchRequest,
+  switchProtocolVersion,
+} from '../../src/dataplane/protocol.js';
 
 export interface Publication extends PublishRequest {
   /** Text of the image file when it was published. */
   readonly imageText: string | null;
   /** Of the trial's image; null where there was none. */
   readonly shadowText: string | null;
+  /** Where the ports came as a reference to those of this publication. */
+  readonly portsOf?: number;
 }
 
 export class SwitchDouble {
@@ -59,6 +66,12 @@ export class SwitchDouble {
     readonly lines: Lines;
     lost: number;
   }[] = [];
+  /** Of the protocol; 1 does not know `portsOf`. */
+  version = switchProtocolVersion;
+  readonly #portsKnown = new WeakMap<
+    Lines,
+    { readonly revision: number; readonly ports: readonly PortSpec[] }
+  >();
   #generation = 0n;
   #lastImage: string | null = null;
 
@@ -151,14 +164,14 @@ export class SwitchDouble {
         lines.send({
           id,
           type: 'welcome',
-          version: 1,
+          version: this.version,
           epoch: this.highestEpoch,
           generation: String(this.#generation),
           revision: this.last?.revision ?? 0,
         });
         return;
       case 'publish':
-        if (!stale(request.epoch)) this.#publish(request, lines);
+        if (!stale(request.epoch)) this.#publish(this.#whole(request, lines), lines);
         return;
       case 'query':
         if (this.silent) return;
@@ -183,6 +196,16 @@ export class SwitchDouble {
         lines.send({ id, type: 'done' });
       }
     }
+  }
+
+  /** With its ports where it refers to those of the publication before. */
+  #whole(request: PublishRequest & { readonly portsOf?: number }, lines: Lines): PublishRequest {
+    const known = this.#portsKnown.get(lines);
+    if (request.portsOf !== undefined && (this.version < 2 || known?.revision !== request.portsOf))
+      throw new Error(`a reference to the ports of ${request.portsOf}, and ${known?.revision} is known`);
+    const ports = request.portsOf === undefined ? request.ports : known!.ports;
+    this.#portsKnown.set(lines, { revision: request.revision, ports });
+    return { ...request, ports };
   }
 
   #publish(request: PublishRequest, lines: Lines): void {

@@ -27,6 +27,10 @@ export interface PublishRequest {
   readonly shadow?: ShadowSpec;
 }
 
+/** As it is written: the list of ports, or the revision of the publication before on this connection, whose ports they are. */
+export type PublishFrame = Omit<PublishRequest, 'ports'> &
+  ({ readonly ports: readonly PortSpec[] } | { readonly portsOf: number });
+
 export const queryNames = ['status', 'ports', 'counters', 'connections', 'image', 'explain'] as const;
 
 export type QueryName = (typeof queryNames)[number];

@@ -263,3 +263,50 @@ test('the first change after a quiet tick is published at once, those behind it 
     { compiles: before.compiles + 2, publications: before.publications + 2 },
   );
 });
+
+test('a publication whose ports are those of the one before says so; another port, switch or a refusal brings the list', async (t) => {
+  const f = fixture(t);
+  f.write('web.yaml', podManifest('shop', 'web'));
+  const double = await f.startSwitch();
+  await f.startAgent();
+  const client = await f.client();
+  await client.request('sync', {});
+  await client.request('attach', web);
+  await client.request('sync', {});
+  const change = async (name: string) => {
+    f.write(`${name}.yaml`, policyManifest('shop', name));
+    await client.request('sync', {});
+  };
+  await change('one');
+  const before = double.publications.at(-2);
+  assert.equal(double.last?.portsOf, before?.revision);
+  assert.deepEqual(double.last?.ports, before?.ports);
+  assert.equal(double.last?.ports.filter(({ kind }) => kind === 'pod').length, 1);
+  assert.match(double.last?.imageText ?? '', /policy shop\/one$/);
+
+  f.write('api.yaml', podManifest('shop', 'api'));
+  await client.request('attach', { ...web, name: 'api', netns: '/run/netns/api' });
+  assert.equal(double.last?.ports.filter(({ kind }) => kind === 'pod').length, 2);
+  const two = double.publications.find(
+    ({ ports }) => ports.filter(({ kind }) => kind === 'pod').length === 2,
+  );
+  assert.equal(two?.portsOf, undefined);
+  await client.request('detach', web);
+  assert.equal(double.last?.portsOf, undefined);
+
+  // Another connection has to be told everything.
+  await double.kill();
+  const successor = await f.startSwitch(double);
+  await eventually('the switch has been told', () => successor.publications.length > 0);
+  assert.equal(successor.publications[0]?.portsOf, undefined);
+  assert.equal(successor.publications[0]?.ports.filter(({ kind }) => kind === 'pod').length, 1);
+
+  // A switch of the older version knows no references.
+  await successor.kill();
+  const old = await f.startSwitch(successor);
+  old.version = 1;
+  await eventually('the old switch has been told', () => old.publications.length > 0);
+  await change('two');
+  assert.match(old.last?.imageText ?? '', /policy shop\/two/);
+  assert.ok(old.publications.every(({ portsOf }) => portsOf === undefined));
+});

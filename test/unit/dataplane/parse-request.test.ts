@@ -54,21 +54,42 @@ test('addresses become canonical, so that one address has one text', () => {
 test('a port that is written as in the publication before is the same value; one that is not is parsed anew', () => {
   const parser = new PortParser();
   const other = { ...port, id: 'def', addresses: ['10.42.0.6'] };
-  const before = parser.parse([port, other]);
-  const after = parser.parse([{ ...other }, { ...port, addresses: ['10.42.0.7'] }]);
+  const before = parser.parse([port, other], 1);
+  const after = parser.parse([{ ...other }, { ...port, addresses: ['10.42.0.7'] }], 2);
   assert.equal(after[0], before[1]);
   assert.deepEqual(after[1], { ...port, addresses: ['10.42.0.7'] });
   // A publication that is refused leaves nothing behind.
   assert.throws(
     () =>
-      parser.parse([
-        { ...port, mtu: 9000 },
-        { ...other, mtu: 1 },
-      ]),
+      parser.parse(
+        [
+          { ...port, mtu: 9000 },
+          { ...other, mtu: 1 },
+        ],
+        3,
+      ),
     FrameInvalid,
   );
-  assert.equal(parser.parse([other])[0], before[1]);
-  assert.throws(() => parser.parse([{ ...port, mtu: 1 }]), FrameInvalid);
+  assert.equal(parser.parse([other], 3)[0], before[1]);
+  assert.throws(() => parser.parse([{ ...port, mtu: 1 }], 4), FrameInvalid);
+});
+
+test('in place of its ports a publication names the one before on its connection, and no other', () => {
+  const parser = new PortParser();
+  const publish = (revision: number, ports: object) =>
+    parseRequest({ id: 1, type: 'publish', epoch: 1, revision, image: null, ...ports }, parser);
+  const portsOf = (request: ReturnType<typeof publish>) =>
+    (request as { readonly ports: readonly unknown[] }).ports;
+  assert.throws(() => publish(1, { portsOf: 0 }), FrameInvalid);
+  const first = portsOf(publish(1, { ports: [port] }));
+  assert.equal(portsOf(publish(2, { portsOf: 1 })), first);
+  assert.equal(portsOf(publish(3, { portsOf: 2 })), first);
+  assert.throws(() => publish(4, { portsOf: 2 }), /is 2.*is 3/);
+  // What was refused was no publication.
+  assert.throws(() => publish(4, { ports: [port, port] }), FrameInvalid);
+  assert.equal(portsOf(publish(4, { portsOf: 3 })), first);
+  assert.deepEqual(portsOf(publish(5, { ports: [] })), []);
+  assert.deepEqual(portsOf(publish(6, { portsOf: 5 })), []);
 });
 
 test('every field out of its form is refused by name', () => {
