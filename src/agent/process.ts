@@ -28,6 +28,8 @@ export interface AgentProcessOptions extends WireOptions {
   readonly overrides: Overrides<Config>;
   readonly identifyPeer: IdentifyPeer;
   readonly takeLock: TakeLock;
+  /** What the kernel refused of this process's scheduling; for the status. */
+  readonly scheduleRefused?: readonly string[];
 }
 
 /** Which options of a configuration that was read again are in force, and which wait for a restart. */
@@ -75,6 +77,7 @@ export async function startAgent(options: AgentProcessOptions): Promise<RunningA
       version,
       pools: () => leases.use().map((pool) => ({ ...pool, total: String(pool.total) })),
       uptimeSeconds: () => Math.round((performance.now() - started) / 1000),
+      scheduleRefused: options.scheduleRefused ?? [],
       metrics,
       cniCounted: (verb, code) => registry.increment('weft_cni_requests_total', { verb, code: String(code) }),
       reload,

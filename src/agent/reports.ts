@@ -19,6 +19,8 @@ export interface ReportServices {
   readonly epoch: number;
   readonly pools: () => StatusAnswer['addresses'];
   readonly uptimeSeconds: () => number;
+  /** What the kernel refused of the agent's scheduling. */
+  readonly scheduleRefused: readonly string[];
 }
 
 export async function statusReport(services: ReportServices): Promise<Omit<StatusAnswer, 'id'>> {
@@ -39,6 +41,7 @@ export async function statusReport(services: ReportServices): Promise<Omit<Statu
     generation: link === null ? '' : generation,
     switchConnected: link !== null,
     ...(agent.imageError === null ? {} : { imageError: agent.imageError }),
+    ...(services.scheduleRefused.length === 0 ? {} : { scheduleRefused: services.scheduleRefused }),
     ready: agent.ready,
     sources: agent.sources,
     counts: {

@@ -6,12 +6,13 @@
  *
  * Closed, never open: without an image the workers drop everything, and a port that cannot be taken back forwards nothing.
  */
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { addressBytes, parseAddress } from '../net/address.js';
 import { type Addon, type LoadedImage, loadAddon, type NativeSwitch, type SwitchLimits } from './addon.js';
 import { HostWatch } from './host-watch.js';
+import { ImageReader, refused } from './image-reader.js';
 import { Ports } from './ports.js';
 import type {
   Acknowledge,
@@ -39,7 +40,6 @@ export interface SwitchProcessOptions {
 }
 
 const checkMilliseconds = 1000;
-const maximumImageBytes = 1024 * 1024 * 1024;
 const defaultConnectionLimit = 1000;
 
 export class SwitchProcess implements SwitchService {
@@ -48,9 +48,12 @@ export class SwitchProcess implements SwitchService {
   readonly #folder: StateFolder;
   readonly #ports: Ports;
   readonly #hostWatch: HostWatch;
+  readonly #images = new ImageReader();
   readonly #subscriptions: Subscriptions;
   readonly #server: SwitchServer;
   readonly #startedAt = process.hrtime.bigint();
+  /** What the kernel refused of the scheduling of the thread that runs this; for the status. */
+  controlRefused: readonly string[] = [];
   #state: SwitchState;
   #hasImage = false;
   /** The file that the image in force was published as; null: it is the one that this switch found. */
@@ -232,7 +235,7 @@ export class SwitchProcess implements SwitchService {
 
   /** The agent's own file of the image in force, which it makes anew under another name and publishes where that was removed as well. */
   #keepImage(file: string): void {
-    const bytes = readImage(file);
+    const bytes = this.#images.read(file);
     if (!Buffer.isBuffer(bytes)) return;
     try {
       this.#folder.writeImage(bytes);
@@ -254,7 +257,7 @@ export class SwitchProcess implements SwitchService {
   }
 
   #loadImages(path: string | null, shadow: ShadowSpec | undefined): ImageStatus & { shadow?: ImageStatus } {
-    const bytes = path === null ? null : readImage(path);
+    const bytes = path === null ? null : this.#images.read(path);
     if (bytes !== null && !Buffer.isBuffer(bytes)) return { ...bytes, ...shadowLeft(shadow) };
     const beside = shadow === undefined ? null : this.#readShadow(shadow);
     const loaded = this.#native.loadImage(
@@ -281,7 +284,7 @@ export class SwitchProcess implements SwitchService {
   #readShadow(shadow: ShadowSpec): Buffer | ImageStatus {
     if (this.#subscriptions.trials === 0)
       return refused('trial-unheard', 'a trial needs a subscription to its events; subscribe first');
-    return readImage(shadow.image);
+    return new ImageReader().read(shadow.image);
   }
 
   #claim(): void {
@@ -348,6 +351,8 @@ export class SwitchProcess implements SwitchService {
     const figures = this.#native.figures();
     const reports = this.#ports.reports();
     const live = reports.filter(({ status }) => status === 'live').length;
+    const ofWorkers = figures.scheduleRefused === undefined ? [] : [figures.scheduleRefused];
+    const refusedSchedules = [...ofWorkers, ...this.controlRefused];
     const { restored } = this.#ports;
     return {
       version: this.#options.version,
@@ -371,25 +376,11 @@ export class SwitchProcess implements SwitchService {
       workers: figures.workers,
       trial: figures.trial,
       udpSegmentation: figures.udpSegmentation,
+      ...(refusedSchedules.length === 0 ? {} : { scheduleRefused: refusedSchedules }),
       supervised: this.#options.supervisorDescriptor >= 0 && figures.supervisorRefused === undefined,
       starts: this.#state.starts,
       lostEvents: figures.lostEvents + this.#subscriptions.lost,
     };
-  }
-}
-
-/**
- * Reads synchronously: the file is in memory (tmpfs), and each turn through the thread pool would wait for a core that pods hold.
- */
-function readImage(path: string): Buffer | ImageStatus {
-  try {
-    const file = statSync(path);
-    if (!file.isFile()) return refused('image-read', `${path} is no file`);
-    if (file.size > maximumImageBytes)
-      return refused('image-size', `${path} has ${file.size} bytes; at most ${maximumImageBytes} are loaded`);
-    return readFileSync(path);
-  } catch (error) {
-    return refused('image-read', `the image cannot be read: ${(error as Error).message}`);
   }
 }
 
@@ -405,8 +396,4 @@ function shadowLeft(shadow: ShadowSpec | undefined): { shadow?: ImageStatus } {
   return shadow === undefined
     ? {}
     : { shadow: refused('shadow-left', 'the image that it came with was refused') };
-}
-
-function refused(code: string, message: string): ImageStatus {
-  return { status: 'refused', error: { code, message } };
 }

@@ -88,6 +88,8 @@ export interface StatusAnswer {
   readonly switchConnected: boolean;
   /** Set when the switch refused the last image; the previous one is in force. */
   readonly imageError?: string;
+  /** What the kernel refused of the agent's scheduling, with what to do; absent: nothing. */
+  readonly scheduleRefused?: readonly string[];
   readonly ready: boolean;
   readonly sources: readonly SourceStatus[];
   readonly counts: {

@@ -49,8 +49,8 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
   const log = openLog('agent', config.log);
   // Before all that takes time: until the sources were read, what they told since the last agent died is not enforced.
   const addon = loadAddon();
-  for (const reason of scheduleControlThread(addon, config.agent))
-    log.warn({ reason }, 'the agent competes with pods');
+  const scheduleRefused = scheduleControlThread(addon, config.agent);
+  for (const reason of scheduleRefused) log.warn({ reason }, 'the agent competes with pods');
   leaveHelpersBehind();
   const [{ peerIdentity, startAgent }, { imageCompiler }] = await Promise.all([
     import('../../agent/process.js'),
@@ -68,6 +68,7 @@ async function runAgent(options: AgentOptions, version: string): Promise<void> {
     takeLock: (path) => addon.lockFile(path),
     hasWriter: (path) => addon.hasWriter(path),
     askMark: (table, chains) => addon.nftTableMark(table, chains),
+    scheduleRefused,
     log,
     version,
   }).catch(cannotStart);

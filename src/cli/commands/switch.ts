@@ -112,8 +112,9 @@ async function run(options: SwitchCommandOptions, version: string): Promise<void
   }).catch(cannotStart);
   await keepLast(config.paths.run, text);
   // After the workers were started, which have a nice value of their own.
-  for (const reason of scheduleControlThread(loadAddon(), config.agent))
-    log('the control thread competes with pods', { reason });
+  const scheduleRefused = scheduleControlThread(loadAddon(), config.agent);
+  for (const reason of scheduleRefused) log('the control thread competes with pods', { reason });
+  started.controlRefused = scheduleRefused;
   const exposed = spareFromOom(config.switch.oomScoreAdjust, withSupervisor());
   if (exposed !== null) log('when memory runs out the switch is ended as any process', { reason: exposed });
   await terminated;

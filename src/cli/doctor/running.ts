@@ -21,6 +21,7 @@ export function runningFindings(status: Status, version: string): readonly Findi
     ...limitFindings(status),
     ...addressFindings(status),
     ...switchFacts(status),
+    ...schedulingFindings(status),
     ...problemFindings(status),
   ];
 }
@@ -155,6 +156,17 @@ function switchFacts(status: Status): Finding[] {
       ? ok('offloads', 'TCP and UDP segmentation')
       : ok('offloads', 'TCP segmentation; UDP segmentation needs Linux 6.2'),
   ];
+}
+
+function schedulingFindings(status: Status): Finding[] {
+  const refused = [
+    ...(status.scheduleRefused ?? []).map((reason) => ['agent', reason] as const),
+    ...(status.switch?.scheduleRefused ?? []).map((reason) => ['switch', reason] as const),
+  ];
+  if (refused.length === 0) return [ok('scheduling', 'as configured')];
+  return refused.map(([of, reason]) =>
+    warning('scheduling', `${of}: ${reason}`, 'until then it competes with pods as any process'),
+  );
 }
 
 function problemFindings(status: Status): Finding[] {

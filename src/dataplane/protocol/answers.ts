@@ -70,6 +70,8 @@ export interface SwitchStatus {
   readonly udpSegmentation: boolean;
   /** Whether `weft-supervise` keeps duplicates of the descriptors. */
   readonly supervised: boolean;
+  /** What the kernel refused of the scheduling of workers and control thread, with what to do; absent: nothing. */
+  readonly scheduleRefused?: readonly string[];
   /** Starts of a switch on this run directory since boot; each restart adds one. */
   readonly starts: number;
   /** Events that a subscriber or the ring lost because its reader was slow. */

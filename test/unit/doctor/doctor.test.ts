@@ -108,6 +108,16 @@ const ailments: readonly (readonly [string, Status, RegExp])[] = [
   ['not ready', { ...fine, ready: false, unready: 'because' }, /^error state because/],
   ['a revision on its way', { ...fine, revision: 5 }, /^warning state revision 5 is on its way, 4 in force/],
   [
+    'an agent whose scheduling was refused',
+    { ...fine, scheduleRefused: ['sched_setattr of SCHED_RR failed'] },
+    /^warning scheduling agent: sched_setattr/,
+  ],
+  [
+    'a switch whose scheduling was refused',
+    { ...fine, switch: { ...fineSwitch, scheduleRefused: ['setpriority(-10) failed (EPERM)'] } },
+    /^warning scheduling switch: setpriority/,
+  ],
+  [
     'failed ports',
     { ...fine, switch: { ...fineSwitch, ports: { live: 2, failed: 1 } } },
     /^error ports 1 of 3 are not up/,
