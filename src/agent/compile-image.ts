@@ -7,9 +7,14 @@ import { Compiler } from '../image/compile.js';
 import type { World } from '../model/world.js';
 import type { Compile, CompiledFigures, CompileRequest } from './compile.js';
 
+/** Bytes of an image whose memory is kept for the next. */
+const mostKept = 8 * 1024 * 1024;
+
 export function imageCompiler(): Compile {
   let follows: { readonly world: World; readonly settings: string; readonly compiler: Compiler } | null =
     null;
+  /** The memory of the image before: fresh pages cost more than what is written to them. */
+  let room: Uint8Array<ArrayBuffer> | undefined;
   return (request) => {
     const mostServices = request.limits.services;
     const settings = JSON.stringify([request.node, request.policy, mostServices]);
@@ -20,7 +25,8 @@ export function imageCompiler(): Compile {
     const { compiler } = follows;
     // Set again once it went well: a compiler that threw half-way through an update is not to be trusted with the next.
     follows = null;
-    const { image, problems, stats } = compiler.update();
+    const { image, problems, stats } = compiler.update(room);
+    room = image.byteLength <= mostKept ? new Uint8Array(image.buffer) : undefined;
     follows = { world: request.world, settings, compiler };
     checkLimits(request, stats);
     const { identities, classes, programs, services } = stats;

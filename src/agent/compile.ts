@@ -27,5 +27,5 @@ export interface CompiledImage {
   readonly problems: readonly Problem[];
 }
 
-/** Pure. Throws a WeftError where a limit is exceeded as a whole: the image before stays in force. */
+/** The bytes are valid until the next compile. Throws a WeftError where a limit is exceeded as a whole: the image before stays in force. */
 export type Compile = (request: CompileRequest) => CompiledImage;

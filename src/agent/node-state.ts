@@ -40,6 +40,8 @@ export class NodeState {
   /** Pods and nodes as the source told them, under the overlay. */
   readonly #pods = new Map<string, Pod>();
   #sourceNode: Node | null = null;
+  /** Null: to be found anew. */
+  #localPods: ReadonlySet<string> | null = null;
 
   constructor(node: ThisNode) {
     this.#node = node;
@@ -55,11 +57,10 @@ export class NodeState {
     return this.#sourceNode;
   }
 
-  /** Keys (`namespace/name`) of attached pods that a source knows: the pods that get a program. */
+  /** Keys (`namespace/name`) of attached pods that a source knows: the pods that get a program. The same set until a pod is another. */
   localPods(): ReadonlySet<string> {
-    const keys = new Set<string>();
-    for (const key of this.#attached.keys()) if (this.knows(key)) keys.add(key);
-    return keys;
+    this.#localPods ??= new Set([...this.#attached.keys()].filter((key) => this.knows(key)));
+    return this.#localPods;
   }
 
   /** Whether a source has told of the attached pod, and not of a predecessor with another uid. */
@@ -90,11 +91,13 @@ export class NodeState {
 
   attach(pod: AttachedPod): void {
     const key = keyOf(pod.namespace, pod.name);
+    this.#localPods = null;
     this.#attached.set(key, pod);
     this.#refreshPod(key);
   }
 
   detach(key: string): void {
+    this.#localPods = null;
     if (this.#attached.delete(key)) this.#refreshPod(key);
   }
 
@@ -110,6 +113,7 @@ export class NodeState {
         event.type === 'upsert' ? event.object.namespace : event.namespace,
         event.type === 'upsert' ? event.object.name : event.name,
       );
+      this.#localPods = null;
       if (event.type === 'upsert') this.#pods.set(key, event.object);
       else if (event.uid === undefined || this.#pods.get(key)?.uid === event.uid) this.#pods.delete(key);
       this.#refreshPod(key);

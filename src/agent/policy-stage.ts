@@ -20,6 +20,8 @@ export class PolicyStage {
   #image: string | null = null;
   /** Everything that the last image was made from, as text. */
   #madeFrom = '';
+  /** Local pods, and their names in order as text. */
+  #pods: readonly [ReadonlySet<string>, string] = [new Set(), '[]'];
   #error: Problem | null = null;
   #problems: readonly Problem[] = [];
   #figures: CompiledFigures = { identities: 0, classes: 0, programs: 0, services: 0 };
@@ -57,7 +59,8 @@ export class PolicyStage {
   update(state: NodeState, config: Config): boolean {
     const { policy, limits } = config;
     const localPods = state.localPods();
-    const from = JSON.stringify([state.world.revision, [...localPods].sort(), policy, limits]);
+    if (this.#pods[0] !== localPods) this.#pods = [localPods, JSON.stringify([...localPods].sort())];
+    const from = `${this.#pods[1]} ${JSON.stringify([state.world.revision, policy, limits])}`;
     if (from === this.#madeFrom && !this.lost) return false;
     const started = this.#now();
     try {

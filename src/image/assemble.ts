@@ -26,11 +26,12 @@ export type Seeds = Record<
   number
 >;
 
-/** `content` has every section of the layout. */
+/** `content` has every section of the layout. The image is written into `room` where that is large enough. */
 export function assemble(
   content: ReadonlyMap<SectionName, Section>,
   seeds: Readonly<Seeds>,
   settings: PolicySettings,
+  room?: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
   const headSize = header.size + sectionNames.length * sectionEntry.size;
   const table = new SectionWriter(sectionEntry, sectionNames.length);
@@ -64,9 +65,13 @@ export function assemble(
     .u8('deny_ingress', settings.denyAction.ingress === 'reject' ? 1 : 0);
   for (const [name, seed] of Object.entries(seeds)) head.u32(name as keyof Seeds, seed);
 
-  const image = new Uint8Array(end);
+  const image = room === undefined || room.length < end ? new Uint8Array(end) : room.subarray(0, end);
+  let behind = headSize;
   sectionNames.forEach((name, i) => {
-    image.set(content.get(name)!.bytes, places[i]!);
+    const { bytes } = content.get(name)!;
+    image.fill(0, behind, places[i]!);
+    image.set(bytes, places[i]!);
+    behind = places[i]! + bytes.length;
   });
   image.set(table.bytes, header.size);
   image.set(head.bytes, 0);

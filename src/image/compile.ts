@@ -80,10 +80,10 @@ export class Compiler {
     this.#policy = new PolicyCompiler(world, options);
   }
 
-  /** The image of the World as it is now. */
-  update(): Compiled {
+  /** The image of the World as it is now, in `room` if it fits. */
+  update(room?: Uint8Array<ArrayBuffer>): Compiled {
     const tables = this.#policy.update();
-    const image = this.#encoder.encode(tables);
+    const image = this.#encoder.encode(tables, room);
     return {
       image,
       problems: this.#policy.problems,

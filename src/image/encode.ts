@@ -34,8 +34,8 @@ export class ImageEncoder {
   #flags = new Uint8Array();
   readonly #serviceSections = new ServiceSections();
 
-  /** The image of these tables. The bytes are the caller's; the encoder keeps no hold of them. */
-  encode(tables: PolicyTables): Uint8Array<ArrayBuffer> {
+  /** The image of these tables, in `room` if it fits. The bytes are the caller's; the encoder keeps no hold of them. */
+  encode(tables: PolicyTables, room?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     const steps: Readonly<Record<Group, () => void>> = {
       policies: () => this.#policies(tables),
       portSets: () => this.#portSets(tables),
@@ -57,10 +57,18 @@ export class ImageEncoder {
       step();
       this.#versions.set(group, version);
     }
-    return assemble(this.#sections, this.#seeds, tables.settings);
+    return assemble(this.#sections, this.#seeds, tables.settings, room);
   }
 
+  /** `bytes` were made anew; where they came out the same they need no new checksum. */
   #set(name: SectionName, bytes: Uint8Array): void {
+    const before = this.#sections.get(name)?.bytes;
+    if (before === undefined || before.length !== bytes.length || Buffer.compare(before, bytes) !== 0)
+      this.#changed(name, bytes);
+  }
+
+  /** `bytes` may be those of the section before, written over. */
+  #changed(name: SectionName, bytes: Uint8Array): void {
     this.#sections.set(name, { bytes, checksum: checksum(bytes) });
   }
 
@@ -317,26 +325,34 @@ export class ImageEncoder {
       if (this.#places[entry.place] === entry) this.#notice(entry);
     const classes = new Int32Array(tables.classSlots);
     for (const { slot, index } of tables.classes) classes[slot] = 1 + prefixes + index;
+    const [classAt, programAt, flagsAt] = [at.peer_class / 4, at.program / 4, at.flags / 4];
+    // The section is these words, so what has come out the same has to be noticed here.
+    let changed = this.#sections.get('addresses')?.bytes.buffer !== words.buffer;
     for (let place = 0; place < this.#places.length; place++) {
       const base = (place * size) / 4;
       const slot = this.#slots[place]!;
       const flags = this.#flags[place]!;
-      words[base + at.peer_class / 4] = slot >= 0 ? classes[slot]! : classWithoutPod(this.#places[place]!);
-      words[base + at.program / 4] =
-        (flags & addressFlags.local) === 0 ? none : this.#places[place]!.program!.index;
-      words[base + at.flags / 4] = flags;
+      const ofClass = (slot >= 0 ? classes[slot]! : classWithoutPod(this.#places[place]!)) | 0;
+      const program = ((flags & addressFlags.local) === 0 ? none : this.#places[place]!.program!.index) | 0;
+      changed ||=
+        words[base + classAt] !== ofClass ||
+        words[base + programAt] !== program ||
+        words[base + flagsAt] !== flags;
+      words[base + classAt] = ofClass;
+      words[base + programAt] = program;
+      words[base + flagsAt] = flags;
     }
-    this.#set('addresses', new Uint8Array(words.buffer));
+    if (changed) this.#changed('addresses', new Uint8Array(words.buffer));
   }
 
   #services({ services: { records } }: PolicyTables): void {
     const parts = this.#serviceSections;
     const first = !this.#sections.has('services');
     const { backends, sources, names } = parts.update(records);
-    this.#set('services', parts.services);
-    if (first || backends) this.#set('backends', parts.backends);
-    if (first || sources) this.#set('service_sources', parts.sources);
-    if (first || names) this.#set('service_strings', parts.names);
+    this.#changed('services', parts.services);
+    if (first || backends) this.#changed('backends', parts.backends);
+    if (first || sources) this.#changed('service_sources', parts.sources);
+    if (first || names) this.#changed('service_strings', parts.names);
   }
 
   /** Where services answer. */

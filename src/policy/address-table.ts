@@ -98,6 +98,35 @@ function nodeAddressesOf(pod: Pod): readonly Address[] {
   return pod.hostNetwork ? [...pod.addresses, ...pod.hostAddresses] : pod.hostAddresses;
 }
 
+/** A block as addresses are packed: to be compared with thousands of them, without a look at any other object than theirs. */
+class PackedBlock {
+  readonly #block: Cidr;
+  readonly #base: readonly number[];
+  readonly #mask: readonly number[];
+
+  constructor(block: Cidr) {
+    this.#block = block;
+    this.#mask = [0, 1, 2, 3].map((i) => {
+      const bits = Math.min(32, Math.max(0, block.depth - 32 * i));
+      return swapBytes(bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0);
+    });
+    this.#base = block.base.words.map((word, i) => swapBytes(word) & this.#mask[i]!);
+  }
+
+  /** The last word first: it is where addresses of one cluster differ. */
+  holds(entry: KnownAddress): boolean {
+    const [base, mask] = [this.#base, this.#mask];
+    return (
+      (entry.packed3 & mask[3]!) === base[3] &&
+      (entry.packed2 & mask[2]!) === base[2] &&
+      (entry.packed1 & mask[1]!) === base[1] &&
+      (entry.packed0 & mask[0]!) === base[0] &&
+      // Families never meet, though ::/0 has the bits of both.
+      contains(this.#block, entry.address)
+    );
+  }
+}
+
 export class AddressTable {
   readonly #ownNode: string | null;
   readonly #prefixes: PrefixTable;
@@ -261,9 +290,9 @@ export class AddressTable {
   /** These prefixes came or went. */
   prefixesChanged(changed: readonly Cidr[]): void {
     // A few are compared with every address; of many, the longest prefix is sooner found than a match among them.
-    const few = changed.length <= 8;
+    const few = changed.length <= 8 ? changed.map((block) => new PackedBlock(block)) : null;
     for (const entry of this.#entries.values()) {
-      if (few && !changed.some((block) => contains(block, entry.address))) continue;
+      if (few !== null && !few.some((block) => block.holds(entry))) continue;
       const prefix = this.#prefixes.find(entry.address);
       if (prefix === entry.prefix) continue;
       entry.prefix = prefix;

@@ -181,6 +181,39 @@ test('an image that was handed out does not change under the next update', () =>
   assert.deepEqual(first, kept);
 });
 
+test('an image is written into the memory that it is given where it fits there, whatever was in it', () => {
+  const world = World.of(events);
+  const compiler = new Compiler(world, { node: 'one' });
+  const { length } = compiler.update().image;
+  for (const [room, fits] of [
+    [length, true],
+    [length + 1000, true],
+    [length - 1, false],
+  ] as const) {
+    const given = new Uint8Array(room).fill(0xff);
+    const { image } = compiler.update(given);
+    assert.deepEqual(image, compile(world, { node: 'one' }).image);
+    assert.equal(image.buffer === given.buffer, fits);
+  }
+  // Sections that grow and shrink leave nothing behind in it.
+  let room = new Uint8Array(4 * length).fill(0xff);
+  for (const change of [
+    up.pod(makePod('x/c', ['10.0.0.3', 'fd00::3'], { app: 'b' })),
+    up.policy(
+      makePolicy('x/p', everything, {
+        ingress: [rule([block('10.0.0.2/32'), pods(everything)], [port(81)])],
+      }),
+    ),
+    up.policy(makePolicy('x/p', everything, { ingress: [] })),
+    up.pod(makePod('x/c', '10.0.0.4', {})),
+  ]) {
+    world.apply(change);
+    const { image } = compiler.update(room);
+    assert.deepEqual(image, compile(world, { node: 'one' }).image);
+    room = new Uint8Array(image.buffer);
+  }
+});
+
 test('the checksum sees every byte and the length', () => {
   const bytes = Uint8Array.from({ length: 37 }, (_, i) => i);
   const seen = new Set([checksum(bytes).join()]);
