@@ -158,6 +158,7 @@ Status DataPlane::update_addresses(const PortConfig& config, StatusCompletion do
   const auto found = ports_.find(config.id);
   if (found == ports_.end()) return Error{"port-unknown", "there is no live port " + config.id};
   std::vector<Address> addresses;
+  addresses.reserve(config.tap.addresses.size());
   for (const io::NetworkAddress& address : config.tap.addresses) addresses.push_back(address.address);
   if (Status status = switch_->update_addresses(found->second.handle, addresses); !status.ok()) return status;
   found->second.config = config;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "addon/value.h"
 #include "io/lab_netns.h"
 #include "io/lab_prober.h"
 #include "io/lab_responder.h"
@@ -13,18 +14,8 @@
 namespace weft::addon {
 namespace {
 
-void throw_error(Napi::Env env, const Error& error) {
-  Napi::Error value = Napi::Error::New(env, error.message);
-  value.Set("code", Napi::String::New(env, error.code));
-  value.Set("errno", Napi::Number::New(env, error.errno_value));
-  value.ThrowAsJavaScriptException();
-}
-
-std::string text(const Napi::Object& object, const char* key) {
-  return object.Get(key).ToString().Utf8Value();
-}
 uint32_t number(const Napi::Object& object, const char* key) {
-  return object.Get(key).ToNumber().Uint32Value();
+  return static_cast<uint32_t>(number_of(object, key));
 }
 
 class ResponderHandle : public Napi::ObjectWrap<ResponderHandle> {
@@ -41,7 +32,7 @@ class ResponderHandle : public Napi::ObjectWrap<ResponderHandle> {
     if (started) {
       responder_ = std::move(started).value();
     } else {
-      throw_error(info.Env(), started.error());
+      raise(info.Env(), started.error());
     }
   }
 
@@ -53,9 +44,9 @@ class ResponderHandle : public Napi::ObjectWrap<ResponderHandle> {
     if (!responder_) return env.Undefined();
     const Napi::Object spec = info[0].As<Napi::Object>();
     lab::ServedPod pod;
-    pod.key = text(spec, "key");
-    pod.name = text(spec, "name");
-    pod.netns = text(spec, "netns");
+    pod.key = text_of(spec, "key");
+    pod.name = text_of(spec, "name");
+    pod.netns = text_of(spec, "netns");
     pod.shares_namespace = spec.Get("sharesNamespace").ToBoolean();
     const Napi::Array ports = spec.Get("ports").As<Napi::Array>();
     for (uint32_t i = 0; i < ports.Length(); ++i) {
@@ -64,7 +55,7 @@ class ResponderHandle : public Napi::ObjectWrap<ResponderHandle> {
                            static_cast<uint16_t>(number(port, "port"))});
     }
     const auto failures = responder_->serve(pod);
-    if (!failures) return throw_error(env, failures.error()), env.Undefined();
+    if (!failures) return raise(env, failures.error()), env.Undefined();
     Napi::Array list = Napi::Array::New(env);
     for (const lab::PortFailure& failure : failures.value()) {
       Napi::Object entry = Napi::Object::New(env);
@@ -180,22 +171,22 @@ Napi::Value probe(const Napi::CallbackInfo& info) {
 
 void create_namespace(const Napi::CallbackInfo& info) {
   if (const Status status = lab::create_namespace(info[0].ToString().Utf8Value()); !status) {
-    throw_error(info.Env(), status.error());
+    raise(info.Env(), status.error());
   }
 }
 
 void remove_namespace(const Napi::CallbackInfo& info) {
   if (const Status status = lab::remove_namespace(info[0].ToString().Utf8Value()); !status) {
-    throw_error(info.Env(), status.error());
+    raise(info.Env(), status.error());
   }
 }
 
 void raise_loopback(const Napi::CallbackInfo& info) {
-  if (const Status status = lab::raise_loopback(); !status) throw_error(info.Env(), status.error());
+  if (const Status status = lab::raise_loopback(); !status) raise(info.Env(), status.error());
 }
 
 void prove_tap(const Napi::CallbackInfo& info) {
-  if (const Status status = lab::prove_tap(); !status) throw_error(info.Env(), status.error());
+  if (const Status status = lab::prove_tap(); !status) raise(info.Env(), status.error());
 }
 
 // (netns path, 'udp' | 'tcp', port) → descriptor, owned by the caller.
@@ -204,7 +195,7 @@ Napi::Value open_server(const Napi::CallbackInfo& info) {
   const auto kind = info[1].ToString().Utf8Value() == "tcp" ? lab::ServerKind::tcp : lab::ServerKind::udp;
   const auto fd = lab::open_server(info[0].ToString().Utf8Value(), kind,
                                    static_cast<uint16_t>(info[2].ToNumber().Uint32Value()));
-  if (!fd) return throw_error(env, fd.error()), env.Undefined();
+  if (!fd) return raise(env, fd.error()), env.Undefined();
   return Napi::Number::New(env, fd.value());
 }
 

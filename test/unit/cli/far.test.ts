@@ -1,139 +1,19 @@
-/** Commands from afar: an API server double that runs the real relay beside two real agents, asked through kubeconfigs. */
+/** Commands from afar: two nodes, asked through kubeconfigs. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import type { FlowRecord } from '../../../src/agent/protocol/events.js';
 import type { TrialLine } from '../../../src/cli/trial-lines.js';
-import { eventually, fixture, podManifest, policyManifest } from '../../support/agent-fixture.js';
-import type { ApiServer } from '../../support/api-server.js';
+import { eventually, policyManifest } from '../../support/agent-fixture.js';
 import { authority } from '../../support/certificate.js';
-import { ExecEndpoint } from '../../support/exec-endpoint.js';
-import { apiServer } from '../../support/kube.js';
+import { agentPod, farCluster, start } from '../../support/far-cluster.js';
 import { repositoryRoot } from '../../support/repository.js';
 
-const entry = fileURLToPath(new URL('../../../src/cli/main.js', import.meta.url));
-
-interface Command {
-  readonly child: ChildProcess;
-  readonly out: () => string;
-  readonly err: () => string;
-  readonly ended: Promise<number | null>;
-}
-
-/** `home`: where ~/.kube/config would be. */
-function start(home: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}): Command {
-  const { KUBECONFIG: _, WEFT_RUN_DIR: __, ...inherited } = process.env;
-  const child = spawn(process.execPath, [entry, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...inherited, HOME: home, ...environment },
-  });
-  const text = { out: '', err: '' };
-  child.stdout.on('data', (chunk: Buffer) => {
-    text.out += chunk.toString();
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    text.err += chunk.toString();
-  });
-  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { child, out: () => text.out, err: () => text.err, ended };
-}
-
-function agentPod(node: string, phase = 'Running') {
-  return {
-    metadata: {
-      namespace: 'kube-system',
-      name: `weft-${node}`,
-      labels: { 'app.kubernetes.io/name': 'weft', 'app.kubernetes.io/component': 'agent' },
-    },
-    spec: { nodeName: node, containers: [{ name: 'switch' }, { name: 'agent' }] },
-    status: { phase, containerStatuses: [{ name: 'agent', state: { running: {} } }] },
-  };
-}
-
-/** Two nodes with an agent each and a pod on each. */
-async function cluster(t: TestContext, tls = false) {
-  const home = mkdtempSync(join(tmpdir(), 'weft-far-'));
-  t.after(() => rmSync(home, { recursive: true, force: true }));
-  const trusted = authority();
-  const { certificate, key } = trusted.server();
-  const server = await apiServer(t, tls ? { tls: { cert: certificate, key } } : {});
-  const config = (ca: string, file = 'config') => {
-    const path = join(home, file);
-    const authorityData = tls ? `certificate-authority-data: ${Buffer.from(ca).toString('base64')}` : '';
-    writeFileSync(
-      path,
-      `current-context: here
-contexts: [{ name: here, context: { cluster: k, user: u } }]
-clusters: [{ name: k, cluster: { server: '${server.url}', ${authorityData} } }]
-users: [{ name: u, user: { token: secret } }]
-`,
-    );
-    return path;
-  };
-  server.tokens = new Set(['secret']);
-  const nodes = new Map<string, Awaited<ReturnType<typeof node>>>();
-  for (const [name, pod] of [
-    ['one', 'web'],
-    ['two', 'db'],
-  ] as const)
-    nodes.set(name, await node(t, server, name, pod));
-  const endpoint = new ExecEndpoint(server, ({ pod, container, command }) => {
-    const run = nodes.get(pod.replace('weft-', ''))?.f.run;
-    if (run === undefined || container !== 'agent') return null;
-    if (command[0] === 'weft') return [process.execPath, entry, ...command.slice(1), '--run-dir', run];
-    // As in the image: a shell, and weft on the PATH.
-    return command[0] === 'sh'
-      ? ['env', `PATH=${binFolder(home, run)}:${process.env.PATH}`, ...command]
-      : null;
-  });
-  const file = config(trusted.ca);
-  return {
-    server,
-    endpoint,
-    home,
-    nodes,
-    config,
-    file,
-    weft: (...args: string[]) =>
-      start(home, args.includes('--kubeconfig') ? args : [...args, '--kubeconfig', file]),
-  };
-}
-
-function binFolder(home: string, run: string): string {
-  const folder = join(home, 'bin', basename(run));
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'weft');
-  writeFileSync(
-    file,
-    `#!/bin/sh\nexec '${process.execPath}' '${entry}' "$@" --run-dir '${run}' --root '${run}'\n`,
-  );
-  chmodSync(file, 0o755);
-  return folder;
-}
-
-async function node(t: TestContext, server: ApiServer, name: string, pod: string) {
-  const f = fixture(t);
-  f.write('all.yaml', podManifest('shop', pod) + policyManifest('shop', `deny-${name}`));
-  const double = await f.startSwitch();
-  const running = await f.startAgent({
-    node: { name, addresses: [name === 'one' ? '192.0.2.1' : '192.0.2.2'] },
-  });
-  const client = await f.client();
-  const netns = `/run/netns/${pod}`;
-  await client.request('attach', { namespace: 'shop', name: pod, uid: '', netns, ifname: 'eth0' });
-  await eventually('the agent reads flows', () => double.subscriptions.includes('flows'));
-  server.put('pods', agentPod(name));
-  server.put('pods', { metadata: { namespace: 'shop', name: pod }, spec: { nodeName: name } });
-  return { f, double, running };
-}
-
 test('status, ports and connections of all nodes at once, told apart; one node by name', async (t) => {
-  const { weft, endpoint } = await cluster(t, true);
+  const { weft, endpoint } = await farCluster(t, true);
   const [status, json, ports, rows, conntrack, one] = [
     weft('status'),
     weft('status', '-o', 'json'),
@@ -172,7 +52,7 @@ test('status, ports and connections of all nodes at once, told apart; one node b
 });
 
 test('a node that is away: the others answer, it is named, the exit status says so', async (t) => {
-  const { weft, server, nodes } = await cluster(t);
+  const { weft, server, nodes } = await farCluster(t);
   server.put('pods', agentPod('three', 'Pending'));
   const ports = weft('ports');
   assert.equal(await ports.ended, 2);
@@ -187,7 +67,7 @@ test('a node that is away: the others answer, it is named, the exit status says 
 });
 
 test('drops of several nodes come by their time; a name that no node has is told, once', async (t) => {
-  const { weft, nodes } = await cluster(t);
+  const { weft, nodes } = await farCluster(t);
   const at = (second: number) => ({
     time: Date.UTC(2026, 0, 1, 0, 0, second),
     verdict: 'denied' as const,
@@ -222,7 +102,7 @@ test('drops of several nodes come by their time; a name that no node has is told
 });
 
 test('flows stream from every node until Ctrl-C, and no relay outlives the command', async (t) => {
-  const { weft, nodes, endpoint } = await cluster(t);
+  const { weft, nodes, endpoint } = await farCluster(t);
   const flows = weft('flows', '-f', '-o', 'json');
   await eventually('both relays run', () => endpoint.running.size === 2, 20_000);
   const lines = () =>
@@ -260,7 +140,7 @@ test('flows stream from every node until Ctrl-C, and no relay outlives the comma
 });
 
 test('policies are tried on all nodes at once; a command that is killed takes the trials with it', async (t) => {
-  const { weft, nodes, home, endpoint } = await cluster(t);
+  const { weft, nodes, home, endpoint } = await farCluster(t);
   const file = join(home, 'new.yaml');
   writeFileSync(file, policyManifest('shop', 'new'));
   const trial = weft('policy', 'try', '-f', file, '-o', 'json');
@@ -297,7 +177,7 @@ test('policies are tried on all nodes at once; a command that is killed takes th
 });
 
 test('what concerns one pod goes to its node', async (t) => {
-  const { weft, nodes, endpoint } = await cluster(t);
+  const { weft, nodes, endpoint } = await farCluster(t);
   const capture = weft('capture', 'shop/db', '-c', '1');
   await eventually(
     'the switch of its node captures',
@@ -379,7 +259,7 @@ status: { podIPs: [{ ip: ${address} }] }
 });
 
 test('without --kubeconfig: $KUBECONFIG where no agent answers here; kubectl weft never asks this machine', async (t) => {
-  const { home, file, nodes } = await cluster(t);
+  const { home, file, nodes } = await farCluster(t);
   const environment = { KUBECONFIG: file };
   const plain = start(home, ['ports'], environment);
   assert.equal(await plain.ended, 0, plain.err());
@@ -408,7 +288,7 @@ test('without --kubeconfig: $KUBECONFIG where no agent answers here; kubectl wef
 });
 
 test('what stands in the way is named with its remedy', async (t) => {
-  const { weft, server, home, config } = await cluster(t, true);
+  const { weft, server, home, config } = await farCluster(t, true);
   const cases: readonly (readonly [what: string, prepare: () => string[], says: RegExp])[] = [
     [
       'the pods may not be listed',
@@ -460,7 +340,7 @@ test('what stands in the way is named with its remedy', async (t) => {
 });
 
 test('deploy/rbac-commands.yaml is what commands need, and they ask for all of it', async (t) => {
-  const { weft, server } = await cluster(t);
+  const { weft, server } = await farCluster(t);
   const rules = parseAllDocuments(
     readFileSync(join(repositoryRoot, 'deploy', 'rbac-commands.yaml'), 'utf8'),
   ).flatMap((document) => {
@@ -497,7 +377,7 @@ test('deploy/rbac-commands.yaml is what commands need, and they ask for all of i
 });
 
 test('doctor and sysdump run on every node, and their answers come together, told apart', async (t) => {
-  const { weft, home, endpoint } = await cluster(t);
+  const { weft, home, endpoint } = await farCluster(t);
   const file = join(home, 'dump.tar.gz');
   const [table, json, dump] = [
     weft('doctor'),
