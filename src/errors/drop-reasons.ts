@@ -111,7 +111,13 @@ export const dropReasons = [
   reason('fragment-limit', 'limit', 'The port or the switch already holds as many fragments as configured.'),
   // anti-spoofing
   reason('spoof-mac', 'spoof', "The source MAC is not the port's own."),
-  reason('spoof-ip', 'spoof', "The source address is not one of the port's own."),
+  // The second case, seen: a proxy on the host sends a pod's connection back to a pod, or a pod speaks to an address of the node's pod CIDR that
+  // nobody has and the host routes it back. Nothing tells either from a forged packet.
+  reason(
+    'spoof-ip',
+    'spoof',
+    "The source address is not one of the port's own. On the host's port: it is that of a pod of this node, whose packet the host has sent back unmasqueraded.",
+  ),
   reason('spoof-arp', 'spoof', "The sender in an ARP packet is not the port's own MAC and address."),
   reason(
     'spoof-nd',
