@@ -1,4 +1,5 @@
 /** `weft doctor`: what is wrong, or would go wrong, on this node, each with its remedy. */
+import { networkInterfaces } from 'node:os';
 import { type Command, Option } from 'commander';
 import { loadConfig } from '../../config/load.js';
 import type { Config } from '../../config/options.js';
@@ -13,6 +14,7 @@ import {
   withAgentOptions,
 } from '../connect.js';
 import { error, type Finding, levels, ok } from '../doctor/finding.js';
+import { networkFindings } from '../doctor/networks.js';
 import { preflight } from '../doctor/preflight.js';
 import { runningFindings } from '../doctor/running.js';
 import { meansCluster } from '../far.js';
@@ -80,7 +82,7 @@ export async function examine(
   const { config, finding } = await configuration(options);
   const host = await preflight(config, options.root);
   if (options.preflight === true) return [finding, ...host];
-  return [finding, ...host, ...(await running(options, version))];
+  return [finding, ...host, ...(await running(options, version, config.network.hostInterface))];
 }
 
 async function configuration(options: AgentOptions): Promise<{ config: Config; finding: Finding }> {
@@ -101,12 +103,20 @@ async function configuration(options: AgentOptions): Promise<{ config: Config; f
   }
 }
 
-async function running(options: AgentOptions, version: string): Promise<readonly Finding[]> {
+/** `hostInterface`: weft's own, where the host's networks are looked at as well. */
+async function running(
+  options: AgentOptions,
+  version: string,
+  hostInterface?: string,
+): Promise<readonly Finding[]> {
   try {
     // This node's own, also where a kubeconfig could lead elsewhere.
     const agent = await openAgent(options);
     const status = await agent.request('status').finally(() => agent.close());
-    return runningFindings(status, version);
+    const podCidrs = status.addresses.map(({ cidr }) => cidr);
+    const networks =
+      hostInterface === undefined ? [] : networkFindings(podCidrs, networkInterfaces(), hostInterface);
+    return [...runningFindings(status, version), ...networks];
   } catch (failure) {
     if (!(failure instanceof WeftError)) throw failure;
     return [
