@@ -92,7 +92,10 @@ struct TableOptions {
   bool zeroed = false;
   Address hairpin_v4 =
       Address::v4(0xa9fe0101);  // 169.254.1.1: source of a connection from a pod to itself by a service
-  Address hairpin_v6{{0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};  // fe80::1
+  // 100::1, of the prefix whose traffic everybody may discard (RFC 6666), so an answer that comes after its
+  // connection's end goes nowhere. Not link-local: a server on a wildcard socket answers such an address from
+  // the link-local address of its own (RFC 6724), which no connection knows.
+  Address hairpin_v6{{0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
 };
 
 // A life of a port: entries name it, and die with it.

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "conntrack_fixture.h"
+#include "switch/address_kind.h"
 
 using namespace weft;
 using namespace weft::conntrack_test;
@@ -145,7 +146,11 @@ TEST_CASE("a pod that reaches itself by a service is given the hairpin address, 
   six.original.source = Address{{0xfd, 1}};
   six.original.destination = Address{{0xfd, 2}};
   six.translation.to = six.original.source;
-  CHECK(f.table->insert(six, kStart).lookup.translated.source == f.options.hairpin_v6);
+  const FlowTuple inside = f.table->insert(six, kStart).lookup.translated;
+  CHECK(inside.source == f.options.hairpin_v6);
+  // Else a server that does not say which of its addresses answers would answer by its link-local one.
+  CHECK_FALSE(is_link_local(inside.source));
+  CHECK(f.table->find(inside.reversed(), kStart).translated == six.original.reversed());
 }
 
 TEST_CASE("a source port is translated where the reply tuple is taken, within bounded tries") {

@@ -205,6 +205,19 @@ describe('policy under running traffic', () => {
     assert.equal(await node.outcome('bad', 'fd96::10', 8053, 'UDP'), 'timeout');
   });
 
+  test('a pod reaches itself through its own Service where its server listens on any address', async () => {
+    const ports = [{ name: 'echo', port: 8006, targetPort: 5006, protocol: 'UDP' }];
+    await node.apply([
+      service('web', '10.96.0.10', { app: 'web' }, ports),
+      service('web6', 'fd96::10', { app: 'web' }, ports),
+    ]);
+    await Talker.start(node, 'server', 'echo', 5006);
+    for (const address of ['10.96.0.10', 'fd96::10']) {
+      const client = await Talker.start(node, 'server', 'number', address, 8006, 1);
+      await until(`an answer of ${address}`, 15, async () => (await client.report()).heard > 0);
+    }
+  });
+
   test('a stream through a Service arrives whole, and stays with its backend when another one comes', async () => {
     const ports = [{ name: 'sink', port: 9000, targetPort: 5009, protocol: 'TCP' }];
     await node.apply([service('web', '10.96.0.10', { app: 'web' }, ports)]);

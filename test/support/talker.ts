@@ -154,9 +154,9 @@ const roles: Record<string, () => void> = {
     server.bind(whole(0), '::', ready);
   },
 
-  /** number ADDRESS PORT EACH [SIZE]: sends numbered datagrams, EACH of them every millisecond (or so), until told. */
+  /** number ADDRESS PORT EACH [SIZE]: sends numbered datagrams, EACH of them every millisecond (or so), until told; counts answers. */
   number: () => {
-    const figures = { sent: 0, failed: 0, error: '' };
+    const figures = { sent: 0, heard: 0, failed: 0, error: '' };
     report = () => figures;
     const socket = createSocket({ type: text(0).includes(':') ? 'udp6' : 'udp4', sendBufferSize: 4 << 20 });
     const stop = onStop(() => clearInterval(timer));
@@ -174,6 +174,7 @@ const roles: Record<string, () => void> = {
       }
     }, 1);
     socket.bind(0, ready);
+    socket.on('message', () => figures.heard++);
     socket.on('error', () => {});
   },
 
