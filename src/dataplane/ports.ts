@@ -128,7 +128,7 @@ export class Ports {
         // It has another name, or is in another namespace: removed wherever it is, and made anew.
         fail(entry, failureOf(error));
         await this.#detach(entry.spec);
-        await this.#remake(entry, [entry.error?.message ?? '']);
+        await this.#remake(entry, entry.error?.message ?? '');
       }
     });
   }
@@ -144,16 +144,16 @@ export class Ports {
       }),
     );
     const host = this.#host();
-    if (host?.status === 'failed') await this.#remake(host, ['interface gone']);
+    if (host?.status === 'failed') await this.#remake(host, 'interface gone');
   }
 
   #host(): Entry | undefined {
     return [...this.#entries.values()].find(({ spec }) => spec.kind === 'host');
   }
 
-  async #remake({ spec }: Entry, changes: readonly string[]): Promise<void> {
+  async #remake({ spec }: Entry, why: string): Promise<void> {
     await this.#attach(spec);
-    if (this.#entries.get(spec.id)?.status === 'live') this.#undone(spec, changes);
+    if (this.#entries.get(spec.id)?.status === 'live') this.#undone(spec, [`made anew: ${why}`]);
   }
 
   #undone({ id, ifname }: PortSpec, changes: readonly string[]): void {

@@ -84,7 +84,8 @@ const reached = async () => {
 const both = ['one 192.0.2.1', 'one 2001:db8::1'];
 
 const deeds: readonly (readonly [what: string, told: RegExp, ...commands: readonly string[]])[] = [
-  ['deleted', /gone/, 'ip link del weft0'],
+  // Why is its TAP's end or its absence, whichever is seen first.
+  ['deleted', /made anew/, 'ip link del weft0'],
   ['set down', /link down/, 'ip link set weft0 down'],
   ['without its addresses', /10\.99\.0\.1/, 'ip addr flush dev weft0 scope global'],
   ['with one more address', /192\.0\.2\.77/, 'ip addr add 192.0.2.77/32 dev weft0'],
@@ -104,7 +105,7 @@ const deeds: readonly (readonly [what: string, told: RegExp, ...commands: readon
   ['with another MAC', /MAC/, 'ip link set weft0 address 02:00:00:00:00:77'],
   [
     'under another name',
-    /weft0/,
+    /made anew: .*no interface weft0/,
     'ip link set weft0 down',
     'ip link set weft0 name eth9',
     'ip link set eth9 up',
@@ -123,7 +124,9 @@ for (const [what, told, ...commands] of deeds) {
       (error: Error) => assert.fail(`${error.message}\nis\n${interfaceNow()}\n${node.words('switch')}`),
     );
     assert.deepEqual(await reached(), both);
-    await until('it is told', patience, () => told.test(node.log('switch').slice(lines)));
+    await until('it is told', patience, () => told.test(node.log('switch').slice(lines))).catch(
+      (error: Error) => assert.fail(`${error.message} as ${told}\n${node.log('switch').slice(lines)}`),
+    );
     assert.equal(quietly('ip', 'link', 'show', 'eth9'), '');
     const [host] = (await node.query('ports')).filter(({ spec }) => spec.kind === 'host');
     assert.equal(host?.status, 'live');
