@@ -141,9 +141,11 @@ test('pods reach host ports by each address of their node, their own too, under 
     [pod('plain'), '10.99.0.1', 8081, `web ${v4}`],
     [pod('plain'), node4, 8082, `web ${v4}`],
     [pod('plain'), '172.17.0.1', 8082, 'none'],
-    // Itself, by way of the gateway.
+    // Itself, by way of the switch.
     [pod('web'), node4, 8081, 'web 169.254.1.1'],
-    [pod('web'), node6, 8081, 'web fe80::1%eth0'],
+    [pod('web'), node4, 8081, 'web 169.254.1.1', 'UDP'],
+    [pod('web'), node6, 8081, 'web 100::1'],
+    [pod('web'), node6, 8081, 'web 100::1', 'UDP'],
     [pod('plain'), node4, 8091, 'none'],
     [pod('plain'), node4, 8092, 'none'],
   ]);
